@@ -1,0 +1,160 @@
+"""Outputs appear whole or not at all: write beside, fsync, rename."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+from siamplex.errors import InputError, StorageError
+
+_PART = ".part"
+
+
+def _storage_error(path: Path, error: OSError) -> StorageError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        free = shutil.disk_usage(_existing_parent(path)).free
+        return StorageError(f"{path}: expected room to write, found a full disk ({free} bytes free)")
+    return StorageError(f"{path}: expected to write it, found: {error.strerror or error}")
+
+
+def _existing_parent(path: Path) -> Path:
+    path = path.resolve()
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+def free_bytes(path: Path) -> int:
+    """Bytes free on the disk that holds (or would hold) ``path``."""
+    return shutil.disk_usage(_existing_parent(path)).free
+
+
+def require_room(path: Path, needed: int, what: str) -> None:
+    """Raise StorageError unless ``needed`` bytes (and 1 % more) are free where ``path`` goes."""
+    free = free_bytes(path)
+    if needed * 1.01 > free:
+        raise StorageError(
+            f"{path}: expected {needed / 1e9:.2f} GB free for {what}, found {free / 1e9:.2f} GB"
+        )
+
+
+def _fsync_dir(path: Path) -> None:
+    with suppress(OSError):  # some filesystems refuse fsync on a directory
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yield a path beside ``path`` to write to; it takes the name ``path`` only when all went well.
+
+    Raises StorageError when the disk is full or not writable; the partial file is removed.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _storage_error(path, error) from None
+    part = path.with_name(f".{path.name}.{os.getpid()}{_PART}")
+    try:
+        yield part
+        with part.open("rb+") as handle:
+            os.fsync(handle.fileno())
+        part.replace(path)
+        _fsync_dir(path.parent)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise _storage_error(path, error) from None
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def atomic_file(path: str | Path, mode: str = "wb", **options: Any) -> Iterator[IO[Any]]:
+    """``open(path, mode)`` whose result appears at ``path`` only when the block ends well."""
+    with atomic_path(path) as part:
+        with part.open(mode, **options) as handle:
+            yield handle
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write ``text`` (UTF-8, newlines kept) to ``path``, whole or not at all."""
+    with atomic_file(path, "w", encoding="utf-8", newline="") as handle:
+        handle.write(text)
+
+
+@contextmanager
+def atomic_directory(path: str | Path) -> Iterator[Path]:
+    """Yield a new folder beside ``path``; it replaces ``path`` only when all went well."""
+    path = Path(path)
+    part = path.with_name(f".{path.name}.{os.getpid()}{_PART}")
+    old = path.with_name(f".{path.name}.{os.getpid()}.old")
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        yield part
+        for file in part.rglob("*"):
+            if file.is_file():
+                with file.open("rb+") as handle:
+                    os.fsync(handle.fileno())
+        if path.exists():
+            path.rename(old)
+        part.rename(path)
+        _fsync_dir(path.parent)
+    except OSError as error:
+        raise _storage_error(path, error) from None
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        if old.exists():
+            if path.exists():
+                shutil.rmtree(old, ignore_errors=True)
+            else:
+                old.rename(path)
+
+
+def sha256(path: str | Path) -> str:
+    """Hex SHA-256 of a file's bytes, or of a folder's files in name order (an LMDB, say).
+
+    An LMDB's ``lock.mdb`` is left out: readers change it.
+    """
+    path = Path(path)
+    digest = hashlib.sha256()
+    if path.is_dir():
+        for file in sorted(p for p in path.rglob("*") if p.is_file() and p.name != "lock.mdb"):
+            digest.update(f"{file.relative_to(path).as_posix()}\0{sha256(file)}\n".encode())
+        return digest.hexdigest()
+    try:
+        with path.open("rb") as handle:
+            while chunk := handle.read(1 << 22):
+                digest.update(chunk)
+    except OSError as error:
+        raise InputError(path, "a readable file", error.strerror or str(error)) from None
+    return digest.hexdigest()
+
+
+class HashingWriter:
+    """A binary file that hashes what passes through it (so that a manifest costs no second read)."""
+
+    def __init__(self, handle: IO[bytes]) -> None:
+        self._handle, self._digest, self.size = handle, hashlib.sha256(), 0
+
+    def write(self, data: Any) -> None:
+        """Write bytes, or any C-contiguous buffer."""
+        view = memoryview(data).cast("B")
+        self._handle.write(view)
+        self._digest.update(view)
+        self.size += view.nbytes
+
+    @property
+    def sha256(self) -> str:
+        return self._digest.hexdigest()

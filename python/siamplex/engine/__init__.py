@@ -1,0 +1,1 @@
+"""The embedded engine: runs Caffe's nets and solvers on PyTorch with Caffe's semantics."""

@@ -1,0 +1,47 @@
+"""Accuracy: share of samples whose label is among the top_k scores."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+
+from siamplex.engine.layer import Context, Layer, Shape, register
+
+
+@register("Accuracy")
+class Accuracy(Layer):
+    """One scalar; samples labelled ``ignore_label`` do not count.  Has no gradient."""
+
+    param_field = "accuracy_param"
+    supported = frozenset({"top_k", "axis", "ignore_label"})
+    bottom_count = (2, 2)
+
+    def configure(self) -> None:
+        self.require(self.params.top_k > 0, "top_k must be positive", "top_k", 0)
+
+    def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
+        self._axis = self.canonical_axis(self.params.axis, len(bottoms[0]), "axis", 0)
+        classes = bottoms[0][self._axis]
+        samples = math.prod(bottoms[0]) // classes
+        self.require(self.params.top_k <= classes, f"top_k of {classes} classes", "top_k", 0)
+        self.require(math.prod(bottoms[1]) == samples, f"{bottoms[1]} labels for {samples} samples")
+        return [()]
+
+    def forward(
+        self, bottoms: Sequence[torch.Tensor], params: Sequence[torch.Tensor], context: Context
+    ) -> list[torch.Tensor]:
+        scores = bottoms[0].detach().movedim(self._axis, -1).reshape(-1, bottoms[0].shape[self._axis])
+        labels = bottoms[1].reshape(-1).long()
+        if self.params.HasField("ignore_label"):
+            valid = labels != self.params.ignore_label
+            scores, labels = scores[valid], labels[valid]
+        if labels.numel() and not (0 <= int(labels.min()) and int(labels.max()) < scores.shape[1]):
+            raise self.spec.error(f"a label outside 0..{scores.shape[1] - 1}")
+        # Caffe counts a sample when fewer than top_k others reach its label's score: ties count
+        # against it
+        own = scores.gather(1, labels[:, None])
+        better = (scores >= own).sum(dim=1) - 1
+        hits = (better < self.params.top_k).float().sum()
+        return [hits / max(1, labels.numel())]

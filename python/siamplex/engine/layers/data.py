@@ -1,0 +1,57 @@
+"""Data: batches of stored samples and their labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from siamplex.engine.data_source import DataSource
+from siamplex.engine.layer import Context, Layer, Shape, register
+from siamplex.engine.transform import Transform
+from siamplex.schema.messages import enum_name
+
+
+@register("Data")
+class Data(Layer):
+    """Tops: samples (N, C, H, W) after transform_param, and labels (N,) when a second is asked.
+
+    Reads an LMDB in key order; ``rand_skip`` starts at a seeded random record.  Paths are those
+    of the working folder, as in Caffe, or else of the prototxt's own.
+    """
+
+    param_field = "data_param"
+    supported = frozenset({"source", "batch_size", "rand_skip", "backend", "prefetch"})
+    bottom_count = (0, 0)
+    top_count = (1, 2)
+
+    def extra_fields(self) -> frozenset[str]:
+        return frozenset({"transform_param"})
+
+    def configure(self) -> None:
+        p = self.params
+        self.require(bool(p.source), "source is missing")
+        self.require(p.batch_size > 0, "batch_size must be positive", "batch_size", 0)
+        backend = enum_name(p, "backend")
+        self.require(backend == "LMDB", f"backend {backend} is not supported", "backend", 0)
+
+    def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
+        self.source = DataSource(self._find(self.params.source))
+        mean = self.spec.message.transform_param.mean_file
+        self.transform = Transform(self.spec, self._find(mean) if mean else None)
+        shape = self.transform.output_shape(self.source.shape)
+        count = int(self.params.batch_size)
+        return [(count, *shape), (count,)][: len(self.spec.message.top)]
+
+    def _find(self, name: str) -> Path:
+        here = Path(name)
+        beside = self.spec.source.path.parent / name
+        return beside if not here.exists() and beside.exists() else here
+
+    def forward(
+        self, bottoms: Sequence[torch.Tensor], params: Sequence[torch.Tensor], context: Context
+    ) -> list[torch.Tensor]:
+        values, labels = self.source.batch(int(self.params.batch_size))
+        data = self.transform.apply(values, context, self.spec.name)
+        return [torch.from_numpy(data), torch.from_numpy(labels)][: len(self.spec.message.top)]

@@ -1,0 +1,43 @@
+"""Dropout: in training, keep each value with probability 1 - ratio and scale it by 1/(1 - ratio)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from siamplex.engine.layer import Context, Layer, Shape, register
+from siamplex.engine.randomness import torch_stream
+
+
+@register("Dropout")
+class Dropout(Layer):
+    """Identity in the TEST phase; twins draw separate masks, as Caffe's do.
+
+    The mask of (run seed, layer, iteration, pass) is always the same: it is drawn on the CPU, so
+    that it does not depend on the device either.
+    """
+
+    param_field = "dropout_param"
+    supported = frozenset({"dropout_ratio"})
+
+    def configure(self) -> None:
+        ratio = self.params.dropout_ratio
+        self.require(0 < ratio < 1, f"dropout_ratio {ratio:g} is not between 0 and 1", "dropout_ratio", 0)
+
+    def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
+        return [bottoms[0]]
+
+    def forward(
+        self, bottoms: Sequence[torch.Tensor], params: Sequence[torch.Tensor], context: Context
+    ) -> list[torch.Tensor]:
+        x = bottoms[0]
+        if not context.train:
+            return [x]
+        ratio = float(self.params.dropout_ratio)
+        stream = torch_stream(
+            context.seed, "dropout", self.spec.name, context.iteration, context.sub_pass
+        )
+        kept = torch.rand(x.shape, generator=stream) >= ratio
+        mask = kept.to(device=x.device, dtype=x.dtype).mul_(1.0 / (1.0 - ratio))
+        return [x * mask]

@@ -1,0 +1,50 @@
+"""Embed: row ``i`` of a table for each index ``i``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from siamplex.engine.layer import BlobSpec, Context, Layer, Shape, register
+
+
+@register("Embed")
+class Embed(Layer):
+    """Looks up float indices in a table (input_dim, num_output), plus a bias (num_output).
+
+    The indexed pair layout keeps each image once as a row of such a table.  Top shape is the
+    bottom's with num_output appended.
+    """
+
+    param_field = "embed_param"
+    supported = frozenset({"num_output", "input_dim", "bias_term", "weight_filler", "bias_filler"})
+    per_sample = True
+
+    def configure(self) -> None:
+        self.require(self.params.num_output > 0, "num_output must be positive", "num_output", 0)
+        self.require(self.params.input_dim > 0, "input_dim must be positive", "input_dim", 0)
+
+    def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
+        size = int(self.params.num_output)
+        self.blobs = [BlobSpec((int(self.params.input_dim), size), self.params.weight_filler)]
+        if self.params.bias_term:
+            self.blobs.append(BlobSpec((size,), self.params.bias_filler))
+        return [(*bottoms[0], size)]
+
+    def forward(
+        self, bottoms: Sequence[torch.Tensor], params: Sequence[torch.Tensor], context: Context
+    ) -> list[torch.Tensor]:
+        index = self.indices(bottoms[0])
+        rows = torch.nn.functional.embedding(index, params[0])
+        return [rows + params[1] if len(params) > 1 else rows]
+
+    def indices(self, bottom: torch.Tensor) -> torch.Tensor:
+        """The bottom as int64 indices, checked against the table."""
+        index = bottom.long()
+        rows = int(self.params.input_dim)
+        if index.numel() and not (0 <= int(index.min()) and int(index.max()) < rows):
+            raise self.spec.error(
+                f"index {int(index.min())}..{int(index.max())} into a table of {rows} rows"
+            )
+        return index

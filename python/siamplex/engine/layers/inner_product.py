@@ -1,0 +1,45 @@
+"""InnerProduct: a fully connected layer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch.nn import functional
+
+from siamplex.engine.layer import BlobSpec, Context, Layer, Shape, register
+
+
+@register("InnerProduct")
+class InnerProduct(Layer):
+    """y = x W^T + b over everything from ``axis`` on: (N, ...) -> (N, num_output).
+
+    Weight is (num_output, K), or (K, num_output) with ``transpose``; bias (num_output).
+    """
+
+    param_field = "inner_product_param"
+    supported = frozenset("num_output bias_term weight_filler bias_filler axis transpose".split())
+
+    @property
+    def per_sample(self) -> bool:  # type: ignore[override]
+        return int(self.params.axis) >= 1
+
+    def configure(self) -> None:
+        self.require(self.params.num_output > 0, "num_output must be positive", "num_output", 0)
+
+    def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
+        self._axis = self.canonical_axis(self.params.axis, len(bottoms[0]), "axis", 0)
+        size, out = math.prod(bottoms[0][self._axis :]), int(self.params.num_output)
+        weight = (size, out) if self.params.transpose else (out, size)
+        self.blobs = [BlobSpec(weight, self.params.weight_filler)]
+        if self.params.bias_term:
+            self.blobs.append(BlobSpec((out,), self.params.bias_filler))
+        return [(*bottoms[0][: self._axis], out)]
+
+    def forward(
+        self, bottoms: Sequence[torch.Tensor], params: Sequence[torch.Tensor], context: Context
+    ) -> list[torch.Tensor]:
+        weight = params[0].t() if self.params.transpose else params[0]
+        bias = params[1] if len(params) > 1 else None
+        return [functional.linear(bottoms[0].flatten(self._axis), weight, bias)]

@@ -1,0 +1,93 @@
+"""LRN: local response normalisation across channels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from siamplex.engine.layer import Context, Layer, Shape, register
+from siamplex.schema.messages import enum_name
+
+
+def window_sum(x: torch.Tensor, size: int, out: torch.Tensor) -> torch.Tensor:
+    """Sum of ``x`` (C, ...) over ``size`` neighbouring channels, edges clipped, into ``out``."""
+    channels, half = x.shape[0], size // 2
+    out.copy_(x)
+    for offset in range(1, min(half, channels - 1) + 1):
+        out[:-offset] += x[offset:]
+        out[offset:] += x[:-offset]
+    return out
+
+
+def negative_power(scale: torch.Tensor, beta: float) -> torch.Tensor:
+    """scale^-beta; the usual 0.75 without a general power, which costs several times as much."""
+    if beta == 0.75:
+        root = scale.rsqrt()
+        return root.mul_(root.sqrt())
+    return scale.pow(-beta)
+
+
+class _AcrossChannels(torch.autograd.Function):
+    """Forward and backward image by image, so that temporaries stay in the processor's cache."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: torch.Tensor, size: int, alpha: float, beta: float, k: float
+    ) -> torch.Tensor:
+        x = x.contiguous()
+        scale, y = torch.empty_like(x), torch.empty_like(x)
+        for image, s, out in zip(x.unbind(), scale.unbind(), y.unbind(), strict=True):
+            window_sum(image * image, size, s).mul_(alpha / size).add_(k)
+            torch.mul(image, negative_power(s, beta), out=out)
+        ctx.save_for_backward(x, scale)
+        ctx.settings = size, alpha, beta
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        x, scale = ctx.saved_tensors
+        size, alpha, beta = ctx.settings
+        dy = grads[0].contiguous()
+        dx = torch.empty_like(x)
+        sums = torch.empty_like(x[0])
+        for image, s, g, out in zip(x.unbind(), scale.unbind(), dy.unbind(), dx.unbind(), strict=True):
+            torch.mul(g, negative_power(s, beta), out=out)  # dy * s^-beta
+            ratio = (out * image).div_(s)  # dy * y / s
+            window_sum(ratio, size, sums).mul_(image)
+            out.sub_(sums, alpha=2.0 * alpha * beta / size)
+        return dx, None, None, None, None
+
+
+@register("LRN")
+class LRN(Layer):
+    """y = x / (k + alpha / n * sum of x^2 over n = local_size neighbouring channels)^beta.
+
+    (N, C, H, W) to the same.  Note the alpha / n: torch's layer of the same name agrees, but some
+    ports multiply by alpha alone.
+    """
+
+    param_field = "lrn_param"
+    supported = frozenset("local_size alpha beta norm_region k engine".split())
+    per_sample = True
+
+    def configure(self) -> None:
+        size = int(self.params.local_size)
+        self.require(size % 2 == 1, f"local_size {size} is not odd", "local_size", 0)
+        region = enum_name(self.params, "norm_region")
+        self.require(region == "ACROSS_CHANNELS", f"norm_region {region} is not supported", "norm_region", 0)
+
+    def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
+        self.require(len(bottoms[0]) == 4, f"expected a (N, C, H, W) bottom, found {bottoms[0]}")
+        return [bottoms[0]]
+
+    def forward(
+        self, bottoms: Sequence[torch.Tensor], params: Sequence[torch.Tensor], context: Context
+    ) -> list[torch.Tensor]:
+        p = self.params
+        return [
+            _AcrossChannels.apply(
+                bottoms[0], int(p.local_size), float(p.alpha), float(p.beta), float(p.k)
+            )
+        ]

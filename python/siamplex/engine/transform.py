@@ -1,0 +1,90 @@
+"""transform_param: crop, mirror, subtract the mean, scale."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from siamplex.engine.layer import Context, LayerSpec
+from siamplex.engine.randomness import numpy_stream
+from siamplex.schema.weights import read_mean_file
+
+_SUPPORTED = frozenset({"scale", "mirror", "crop_size", "mean_file", "mean_value"})
+
+
+class Transform:
+    """(x - mean) * scale on (C, H, W) samples, cropped and mirrored as asked.
+
+    In training, crops and mirrorings are random; in testing the crop is central.  ``mean_value``
+    holds one value or one for each channel, ``mean_file`` a whole (C, H, W) mean image.
+    """
+
+    def __init__(self, spec: LayerSpec, mean_path: Path | None) -> None:
+        self._spec, self._params = spec, spec.message.transform_param
+        p = self._params
+        for descriptor, _ in p.ListFields():
+            if descriptor.name not in _SUPPORTED:
+                raise self._error(f"field '{descriptor.name}' is not supported", descriptor.name)
+        if p.mean_value and p.HasField("mean_file"):
+            raise self._error("give mean_file or mean_value, not both", "mean_value")
+        self._mean_image = read_mean_file(mean_path) if mean_path else None
+        self._mean_values = np.array(p.mean_value, np.float32)
+        self._scale = np.float32(p.scale)
+
+    def _error(self, what: str, field: str) -> Exception:
+        return self._spec.error(what, "transform_param", 0, field, 0)
+
+    @property
+    def is_random(self) -> bool:
+        """Whether two training passes over one sample may differ."""
+        return bool(self._params.mirror or self._params.crop_size)
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """(C, H', W') for samples of (C, H, W); refuses a crop or mean that does not fit."""
+        channels, height, width = shape
+        crop = int(self._params.crop_size)
+        if crop > min(height, width):
+            raise self._error(f"crop_size {crop} of {height}x{width} samples", "crop_size")
+        if len(self._mean_values) not in (0, 1, channels):
+            raise self._error(
+                f"{len(self._mean_values)} mean values for {channels} channels", "mean_value"
+            )
+        if self._mean_image is not None and self._mean_image.shape != tuple(shape):
+            raise self._error(f"mean of {self._mean_image.shape} for samples {shape}", "mean_file")
+        return (channels, crop, crop) if crop else (channels, height, width)
+
+    def apply(
+        self, batch: npt.NDArray[Any], context: Context, layer: str
+    ) -> npt.NDArray[np.float32]:
+        """(N, C, H, W) of bytes or floats to float32, cropped."""
+        out = batch.astype(np.float32)
+        if self._mean_image is not None:
+            out -= self._mean_image
+        elif len(self._mean_values):
+            out -= self._mean_values[:, None, None]
+        if self._scale != 1:
+            out *= self._scale
+        return self._crop_and_mirror(out, context, layer) if self.is_random else out
+
+    def _crop_and_mirror(
+        self, batch: npt.NDArray[np.float32], context: Context, layer: str
+    ) -> npt.NDArray[np.float32]:
+        crop = int(self._params.crop_size)
+        count, _, height, width = batch.shape
+        stream = numpy_stream(
+            context.seed, "transform", layer, context.iteration, context.sub_pass
+        )
+        result = []
+        for i in range(count):
+            sample = batch[i]
+            if crop:
+                room = np.array([height - crop, width - crop])
+                top, left = stream.integers(0, room + 1) if context.train else room // 2
+                sample = sample[:, top : top + crop, left : left + crop]
+            if self._params.mirror and stream.integers(2):
+                sample = sample[:, :, ::-1]
+            result.append(sample)
+        return np.stack(result)

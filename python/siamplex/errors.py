@@ -1,0 +1,50 @@
+"""Errors a person can act on.
+
+Every one prints as a single line naming the file, what was expected and what was found, and
+ends the command with exit code 2::
+
+    SiamplexError
+    ├── InputError          a file or folder is missing, unreadable or not what it should be
+    │   └── PrototxtError   ... and the fault has a line in a prototxt
+    ├── UsageError          options that do not go together
+    ├── StorageError        the disk is full or cannot be written
+    └── TrainingError       a run cannot go on (loss is NaN, shapes do not meet)
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class SiamplexError(Exception):
+    """Base of every error this package raises on purpose."""
+
+    exit_code = 2
+
+
+class InputError(SiamplexError):
+    """Bad input: says ``path: expected ..., found ...``."""
+
+    def __init__(self, path: str | Path, expected: str, found: str) -> None:
+        self.path, self.expected, self.found = str(path), expected, found
+        super().__init__(f"{path}: expected {expected}, found {found}")
+
+
+class PrototxtError(SiamplexError):
+    """A fault in a prototxt: says ``path:line: what``."""
+
+    def __init__(self, path: str | Path, line: int | None, what: str) -> None:
+        self.path, self.line = str(path), line
+        super().__init__(f"{path}:{line}: {what}" if line else f"{path}: {what}")
+
+
+class UsageError(SiamplexError):
+    """Options that do not make sense together."""
+
+
+class StorageError(SiamplexError):
+    """Output could not be written; nothing half-written is left."""
+
+
+class TrainingError(SiamplexError):
+    """A run cannot go on."""

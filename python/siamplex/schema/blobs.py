@@ -1,0 +1,94 @@
+"""Arrays inside caffemodel, solverstate and mean files (Caffe's BlobProto)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from siamplex.schema.wire import (
+    BYTES,
+    FIXED32,
+    FIXED64,
+    VARINT,
+    WireError,
+    fields,
+    prefix,
+    read_varint,
+    varint,
+)
+
+Array = npt.NDArray[np.float32]
+
+_SHAPE, _DATA, _DOUBLE = 7, 5, 8
+_LEGACY = (1, 2, 3, 4)  # num, channels, height, width of files older than BlobShape
+MAX_AXES = 32  # Caffe's own limit
+
+
+def read_blob(buffer: memoryview, start: int, end: int) -> Array:
+    """Read the BlobProto in ``buffer[start:end]``: float32, a read-only view where it can be.
+
+    Shape is that of BlobShape, or (num, channels, height, width) in old files.  Raises WireError
+    when the values do not fill the shape.
+    """
+    dims: list[int] | None = None
+    legacy = [0, 0, 0, 0]
+    parts: list[npt.NDArray[Any]] = []
+    singles: list[bytes] = []
+    for field in fields(buffer, start, end):
+        if field.number == _SHAPE and field.kind == BYTES:
+            dims = (dims or []) + _read_dims(buffer, field.start, field.end)
+        elif field.number in (_DATA, _DOUBLE) and field.kind == BYTES:
+            dtype = np.dtype("<f4" if field.number == _DATA else "<f8")
+            if (field.end - field.start) % dtype.itemsize:
+                raise WireError(f"an array of {field.end - field.start} bytes")
+            parts.append(np.frombuffer(buffer[field.start : field.end], dtype=dtype))
+        elif field.number == _DATA and field.kind == FIXED32:
+            singles.append(bytes(buffer[field.start : field.end]))
+        elif field.number == _DOUBLE and field.kind == FIXED64:
+            value = np.frombuffer(buffer[field.start : field.end], dtype="<f8")
+            singles.append(value.astype("<f4").tobytes())
+        elif field.number in _LEGACY and field.kind == VARINT:
+            legacy[field.number - 1] = field.value
+    if singles:
+        parts.append(np.frombuffer(b"".join(singles), dtype="<f4"))
+    values = parts[0] if len(parts) == 1 else np.concatenate(parts or [np.empty(0, "<f4")])
+    shape = tuple(dims) if dims is not None else tuple(legacy)
+    if math.prod(shape) != values.size:
+        raise WireError(f"a blob of shape {shape} with {values.size} values")
+    return np.asarray(values.reshape(shape), dtype=np.float32)
+
+
+def _read_dims(buffer: memoryview, start: int, end: int) -> list[int]:
+    dims: list[int] = []
+    for field in fields(buffer, start, end):
+        if field.number == 1 and field.kind == VARINT:
+            dims.append(field.value)
+        elif field.number == 1 and field.kind == BYTES:
+            at = field.start
+            while at < field.end:
+                size, at = read_varint(buffer, at, field.end)
+                dims.append(size)
+        if len(dims) > MAX_AXES:
+            raise WireError(f"a blob of more than {MAX_AXES} axes")
+    return dims
+
+
+def blob_parts(number: int, array: Array) -> Iterator[bytes | memoryview]:
+    """The bytes of ``array`` as a BlobProto in field ``number``, the array itself not copied."""
+    data = np.ascontiguousarray(array, dtype="<f4")
+    dims = b"".join(varint(size) for size in data.shape)
+    packed = prefix(1, len(dims)) + dims
+    shape = prefix(_SHAPE, len(packed)) + packed
+    head = prefix(_DATA, data.nbytes)
+    yield prefix(number, len(head) + data.nbytes + len(shape)) + head
+    yield memoryview(data.reshape(-1)).cast("B") if data.size else b""
+    yield shape
+
+
+def blob_size(number: int, array: Array) -> int:
+    """Bytes :func:`blob_parts` will yield."""
+    return sum(len(part) for part in blob_parts(number, array))

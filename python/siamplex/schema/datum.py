@@ -1,0 +1,61 @@
+"""Datum: one stored sample, bytes or floats of shape (C, H, W) with an integer label."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from google.protobuf.message import DecodeError
+
+from siamplex.schema import messages
+
+MAX_VALUES = 1 << 28  # values one sample may claim
+
+
+class DatumError(ValueError):
+    """A record that is not a whole Datum."""
+
+
+def decode(record: bytes, color: bool = True) -> tuple[npt.NDArray[Any], int]:
+    """Values (C, H, W), uint8 or float32, and label of a stored Datum.  Raises DatumError.
+
+    An encoded Datum (JPEG, PNG) is decoded to BGR, as Caffe does.
+    """
+    datum = messages.Datum()
+    try:
+        datum.ParseFromString(record)
+    except DecodeError:
+        raise DatumError("not a Datum") from None
+    if datum.encoded:
+        image = cv2.imdecode(
+            np.frombuffer(datum.data, np.uint8), cv2.IMREAD_COLOR if color else cv2.IMREAD_UNCHANGED
+        )
+        if image is None:
+            raise DatumError("an encoded image that cannot be read")
+        if image.ndim == 2:
+            image = image[:, :, None]
+        return np.ascontiguousarray(image.transpose(2, 0, 1)), int(datum.label)
+    shape = (datum.channels, datum.height, datum.width)
+    count = shape[0] * shape[1] * shape[2]
+    if min(shape) < 0 or count > MAX_VALUES:
+        raise DatumError(f"a Datum of shape {shape}")
+    if datum.data:
+        values: npt.NDArray[Any] = np.frombuffer(datum.data, np.uint8)
+    else:
+        values = np.array(datum.float_data, np.float32)
+    if values.size != count:
+        raise DatumError(f"a Datum of shape {shape} with {values.size} values")
+    return values.reshape(shape), int(datum.label)
+
+
+def encode(values: npt.NDArray[Any], label: int) -> bytes:
+    """A Datum holding ``values`` (C, H, W), uint8 as bytes and anything else as floats."""
+    channels, height, width = values.shape
+    datum = messages.Datum(channels=channels, height=height, width=width, label=label)
+    if values.dtype == np.uint8:
+        datum.data = values.tobytes()
+    else:
+        datum.float_data.extend(values.astype(np.float32).ravel().tolist())
+    return bytes(datum.SerializeToString())

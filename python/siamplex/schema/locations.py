@@ -1,0 +1,72 @@
+"""Where each field of a prototxt stands, so that a refusal can name its line."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+
+Path = tuple[str | int, ...]
+
+_TOKEN = re.compile(
+    r"""(?P<space>[ \t\r\f\v]+|\#[^\n]*)
+      | (?P<newline>\n)
+      | (?P<string>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')
+      | (?P<word>[A-Za-z0-9_.+-]+)
+      | (?P<mark>[{}<>\[\]:,;])""",
+    re.VERBOSE,
+)
+
+
+def _tokens(text: str) -> Iterator[tuple[str, str, int]]:
+    line, at = 1, 0
+    while at < len(text):
+        match = _TOKEN.match(text, at)
+        if match is None:  # the text parser will refuse it with its own message
+            at += 1
+            continue
+        at = match.end()
+        kind = match.lastgroup or ""
+        if kind == "newline":
+            line += 1
+        elif kind != "space":
+            yield kind, match.group(), line
+
+
+def locate(text: str) -> dict[Path, int]:
+    """Map each field's path, e.g. ``("layer", 3, "pooling_param", 0, "pool", 0)``, to its line.
+
+    Every name is followed by its occurrence number within its message.  Text that is not a valid
+    prototxt gives whatever could be followed; finding faults is the parser's task.
+    """
+    lines: dict[Path, int] = {}
+    stack: list[tuple[Path, Counter[str]]] = [((), Counter())]
+    name: str | None = None
+    in_list = False
+    for kind, token, line in _tokens(text):
+        if token in ("{", "<"):
+            path, counts = stack[-1]
+            if name is not None:
+                child: Path = (*path, name, counts[name])
+                counts[name] += 1
+                lines[child] = line
+                stack.append((child, Counter()))
+            name = name if in_list else None
+        elif token in ("}", ">"):
+            if len(stack) > 1:
+                stack.pop()
+            name = None
+        elif token == "[":
+            in_list = True
+        elif token == "]":
+            in_list, name = False, None
+        elif token in (":", ",", ";"):
+            continue
+        elif name is None:
+            name = token if kind == "word" else None
+        else:
+            path, counts = stack[-1]
+            lines[(*path, name, counts[name])] = line
+            counts[name] += 1
+            name = name if in_list else None
+    return lines

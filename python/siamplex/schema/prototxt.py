@@ -1,0 +1,91 @@
+"""Reading and writing prototxt text."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import text_format
+
+from siamplex.durable import write_text
+from siamplex.errors import InputError, PrototxtError
+from siamplex.schema import locations, messages
+
+MAX_BYTES = 64 << 20  # far above any net; keeps a wrong file from being read whole
+
+
+@dataclass(frozen=True)
+class Prototxt:
+    """A parsed prototxt: the message, the file it came from, and the line of each field."""
+
+    message: Any
+    path: Path
+    lines: dict[locations.Path, int]
+
+    def line(self, *path: str | int) -> int | None:
+        """Line of the field at ``path``, or of the nearest field around it."""
+        while path:
+            if path in self.lines:
+                return self.lines[path]
+            path = path[:-1]
+        return None
+
+    def error(self, what: str, *path: str | int) -> PrototxtError:
+        """The error to raise for a fault at ``path``."""
+        return PrototxtError(self.path, self.line(*path), what)
+
+
+def read(path: str | Path, message: str) -> Prototxt:
+    """Parse the prototxt at ``path`` as ``message`` (``"NetParameter"``, ``"SolverParameter"``).
+
+    Raises InputError where it cannot be read, PrototxtError (with its line) where it cannot be
+    parsed or uses a field this package does not know.
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise InputError(path, f"a prototxt of at most {MAX_BYTES} bytes", "a larger file")
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(path, "a readable prototxt", error.strerror or str(error)) from None
+    except UnicodeDecodeError:
+        raise InputError(path, "a prototxt (text)", "a binary file") from None
+    return parse(text, message, path)
+
+
+def parse(text: str, message: str, path: str | Path = "<text>") -> Prototxt:
+    """Parse prototxt text; see :func:`read`."""
+    parsed = getattr(messages, message)()
+    try:
+        text_format.Parse(text, parsed)
+    except text_format.ParseError as error:
+        raise _readable(Path(path), error) from None
+    except RecursionError:
+        raise PrototxtError(path, None, "messages are nested too deeply") from None
+    return Prototxt(parsed, Path(path), locations.locate(text))
+
+
+def _readable(path: Path, error: text_format.ParseError) -> PrototxtError:
+    found = re.match(r"(\d+):\d+ ?: (.*)", str(error), re.DOTALL)
+    line = int(found.group(1)) if found else error.GetLine()
+    what = (found.group(2) if found else str(error)).replace("\n", " ")
+    unknown = re.search(r'"caffe\.(\w+)" has no field named "(\w+)"', what)
+    if unknown:
+        what = f"field '{unknown.group(2)}' of {unknown.group(1)} is not supported"
+    value = re.search(r'Enum type "caffe\.\w+\.(\w+)" has no value named (\w+)', what)
+    if value:
+        what = f"{value.group(1)} has no value {value.group(2)}"
+    return PrototxtError(path, line, what)
+
+
+def to_text(message: Any) -> str:
+    """Prototxt text of a message, shaped as Caffe users write it."""
+    return str(text_format.MessageToString(message))
+
+
+def write(path: str | Path, message: Any, header: str = "") -> None:
+    """Write ``message`` to ``path`` as prototxt, ``header`` lines first as ``#`` comments."""
+    comment = "".join(f"# {line}".rstrip() + "\n" for line in header.splitlines())
+    write_text(path, comment + to_text(message))

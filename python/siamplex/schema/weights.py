@@ -1,0 +1,175 @@
+"""Caffemodel and solverstate files, as Caffe reads and writes them.
+
+A written caffemodel names each shared array once, in the layer that owns it: Caffe loads the
+owner and its twin shares it, and files are half as large as Caffe's own.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from siamplex.durable import HashingWriter, atomic_file
+from siamplex.errors import InputError
+from siamplex.schema import messages
+from siamplex.schema.blobs import Array, blob_parts, blob_size, read_blob
+from siamplex.schema.wire import BYTES, VARINT, Field, WireError, fields, key, prefix, varint
+
+# NetParameter: layer 100; older files: layers 2, themselves in two ages
+_LAYER, _OLD_LAYER = 100, 2
+_NAME, _BLOBS = 1, 7
+_V1_NAME, _V1_BLOBS, _V1_INNER = 4, 6, 1
+_V0_NAME, _V0_BLOBS = 1, 50
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written: size in bytes and hex SHA-256."""
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class SolverStateFile:
+    """A solverstate: iteration, caffemodel it belongs to, momentum arrays, multistep's step."""
+
+    iteration: int
+    learned_net: str
+    history: list[Array]
+    current_step: int
+
+
+def _mapped(path: Path, what: str, read: Callable[[memoryview], T]) -> T:
+    try:
+        with path.open("rb") as handle:
+            if path.stat().st_size == 0:
+                raise InputError(path, f"a {what}", "an empty file")
+            buffer = memoryview(mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ))
+    except OSError as error:
+        raise InputError(path, f"a readable {what}", error.strerror or str(error)) from None
+    try:
+        return read(buffer)
+    except WireError as error:
+        raise InputError(path, f"a whole {what}", str(error)) from None
+
+
+def _text(buffer: memoryview, field: Field) -> str:
+    try:
+        return str(bytes(buffer[field.start : field.end]), "utf-8")
+    except UnicodeDecodeError:
+        raise WireError("a name that is not UTF-8") from None
+
+
+def read_caffemodel(path: str | Path) -> dict[str, list[Array]]:
+    """Arrays of each layer of a caffemodel, by layer name; layers without arrays are left out.
+
+    Reads today's files and those of both older ages (V1 and V0 layers, 4-axis shapes), which
+    bvlc_alexnet.caffemodel has.  Arrays are float32 views of the file.  Raises InputError.
+    """
+
+    def read(buffer: memoryview) -> dict[str, list[Array]]:
+        layers: dict[str, list[Array]] = {}
+        seen = False
+        for field in fields(buffer, 0, len(buffer)):
+            if field.kind == BYTES and field.number in (_LAYER, _OLD_LAYER):
+                seen = True
+                numbers = (_NAME, _BLOBS) if field.number == _LAYER else (_V1_NAME, _V1_BLOBS)
+                inner = None if field.number == _LAYER else _V1_INNER
+                name, arrays = _read_layer(buffer, field, numbers, inner)
+                if arrays:
+                    layers[name] = arrays
+        if not seen:
+            raise WireError("a file without layers")
+        return layers
+
+    return _mapped(Path(path), "caffemodel", read)
+
+
+def _read_layer(
+    buffer: memoryview, layer: Field, numbers: tuple[int, int], inner: int | None
+) -> tuple[str, list[Array]]:
+    name, arrays = "", []
+    for field in fields(buffer, layer.start, layer.end):
+        if field.kind != BYTES:
+            continue
+        if field.number == numbers[0]:
+            name = _text(buffer, field)
+        elif field.number == numbers[1]:
+            arrays.append(read_blob(buffer, field.start, field.end))
+        elif inner is not None and field.number == inner:
+            return _read_layer(buffer, field, (_V0_NAME, _V0_BLOBS), None)
+    return name, arrays
+
+
+def write_caffemodel(
+    path: str | Path, net_name: str, layers: Iterable[tuple[Any, Sequence[Array]]]
+) -> Written:
+    """Write a caffemodel of (LayerParameter without blobs, its float32 arrays) in order."""
+    with atomic_file(path) as handle:
+        out = HashingWriter(handle)
+        out.write(messages.NetParameter(name=net_name).SerializeToString())
+        for layer, arrays in layers:
+            head = layer.SerializeToString()
+            out.write(prefix(_LAYER, len(head) + sum(blob_size(_BLOBS, a) for a in arrays)))
+            out.write(head)
+            for array in arrays:
+                for part in blob_parts(_BLOBS, array):
+                    out.write(part)
+    return Written(out.size, out.sha256)
+
+
+def read_solverstate(path: str | Path) -> SolverStateFile:
+    """Read a solverstate; history arrays are float32 views.  Raises InputError."""
+
+    def read(buffer: memoryview) -> SolverStateFile:
+        iteration, learned, step = 0, "", 0
+        history: list[Array] = []
+        for field in fields(buffer, 0, len(buffer)):
+            if field.number == 1 and field.kind == VARINT:
+                iteration = field.value
+            elif field.number == 2 and field.kind == BYTES:
+                learned = _text(buffer, field)
+            elif field.number == 3 and field.kind == BYTES:
+                history.append(read_blob(buffer, field.start, field.end))
+            elif field.number == 4 and field.kind == VARINT:
+                step = field.value
+        if iteration > 2**31 - 1 or step > 2**31 - 1:
+            raise WireError("an iteration past 2^31")
+        return SolverStateFile(iteration, learned, history, step)
+
+    return _mapped(Path(path), "solverstate", read)
+
+
+def write_solverstate(
+    path: str | Path, iteration: int, learned_net: str, history: Iterable[Array], current_step: int
+) -> Written:
+    """Write a solverstate Caffe can resume from."""
+    with atomic_file(path) as handle:
+        out = HashingWriter(handle)
+        name = learned_net.encode()
+        out.write(key(1, VARINT) + varint(iteration) + prefix(2, len(name)) + name)
+        for array in history:
+            for part in blob_parts(3, array):
+                out.write(part)
+        out.write(key(4, VARINT) + varint(current_step))
+    return Written(out.size, out.sha256)
+
+
+def read_mean_file(path: str | Path) -> Array:
+    """Read a Caffe mean file (binaryproto): (C, H, W) float32.  Raises InputError."""
+
+    def read(buffer: memoryview) -> Array:
+        array = read_blob(buffer, 0, len(buffer))
+        if array.ndim == 4 and array.shape[0] == 1:
+            array = array[0]
+        if array.ndim != 3:
+            raise WireError(f"an array of shape {array.shape}")
+        return array
+
+    return _mapped(Path(path), "mean file", read)
