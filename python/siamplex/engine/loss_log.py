@@ -1,0 +1,75 @@
+"""Losses as a CSV that grows while a run goes on, and continues where a resumed run stands."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+from siamplex.durable import write_text
+from siamplex.errors import InputError, StorageError
+
+
+class LossLog:
+    """Appends rows; rows of ``iteration`` and after, left by an interrupted run, are dropped."""
+
+    def __init__(self, path: Path, header: Sequence[str], iteration: int) -> None:
+        self.path = path
+        kept = [",".join(header)]
+        if iteration and path.exists():
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()[1:]
+            kept += [line for line in lines if _before(line, iteration)]
+        write_text(path, "\n".join(kept) + "\n")
+        try:
+            self._file = path.open("a", encoding="utf-8", newline="")
+        except OSError as error:
+            raise StorageError(f"{path}: expected to write it, found: {error.strerror}") from None
+
+    def row(self, *values: int | float | str | None) -> None:
+        """Add one row; floats with the nine digits that tell float32 values apart."""
+        texts = (f"{v:.9g}" if isinstance(v, float) else "" if v is None else str(v) for v in values)
+        try:
+            self._file.write(",".join(texts) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise StorageError(f"{self.path}: expected to write it, found: {error.strerror}") from None
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> LossLog:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _before(line: str, iteration: int) -> bool:
+    first = line.split(",", 1)[0]
+    return first.isdigit() and int(first) < iteration
+
+
+def read_losses(path: str | Path) -> list[tuple[int, float, float | None]]:
+    """(iteration, loss, rate) of each row of a losses.csv; the rate of the last row may be None.
+
+    Raises InputError.
+    """
+    path = Path(path)
+    rows: list[tuple[int, float, float | None]] = []
+    try:
+        with path.open(encoding="utf-8", newline="") as handle:
+            for row in csv.DictReader(handle):
+                rate = row["lr"]
+                rows.append((int(row["iteration"]), float(row["loss"]), float(rate) if rate else None))
+    except OSError as error:
+        raise InputError(path, "a losses.csv", error.strerror or str(error)) from None
+    except (KeyError, ValueError, TypeError, csv.Error) as error:
+        raise InputError(path, "columns iteration, loss, lr", str(error)) from None
+    return rows

@@ -1,0 +1,36 @@
+"""Which layers of a train_val net belong to a phase: NetState and include/exclude rules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from siamplex.schema import messages
+from siamplex.schema.messages import enum_value
+
+
+def net_state(phase: str, *sources: Any) -> Any:
+    """A NetState of ``phase`` ("TRAIN" or "TEST"), over which ``sources`` are merged in order."""
+    state = messages.NetState(phase=enum_value("Phase", phase))
+    for source in sources:
+        state.MergeFrom(source)
+    state.phase = enum_value("Phase", phase)
+    return state
+
+
+def meets(state: Any, rule: Any) -> bool:
+    """Whether a NetState meets every condition of one NetStateRule."""
+    if rule.HasField("phase") and rule.phase != state.phase:
+        return False
+    if rule.HasField("min_level") and state.level < rule.min_level:
+        return False
+    if rule.HasField("max_level") and state.level > rule.max_level:
+        return False
+    stages = set(state.stage)
+    return set(rule.stage) <= stages and not stages & set(rule.not_stage)
+
+
+def included(layer: Any, state: Any) -> bool:
+    """Whether a LayerParameter takes part: any include rule met, or no exclude rule met."""
+    if layer.include:
+        return any(meets(state, rule) for rule in layer.include)
+    return not any(meets(state, rule) for rule in layer.exclude)

@@ -1,0 +1,76 @@
+"""Learning rate of an iteration, by Caffe's lr_policy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from siamplex.schema.prototxt import Prototxt
+
+_NEEDED = {
+    "fixed": (),
+    "step": ("gamma", "stepsize"),
+    "exp": ("gamma",),
+    "inv": ("gamma", "power"),
+    "multistep": ("gamma",),
+    "poly": ("power",),
+    "sigmoid": ("gamma", "stepsize"),
+}
+
+
+class RatePolicy:
+    """lr at iteration i, float32.
+
+    fixed base; step base g^(i // stepsize); exp base g^i; inv base (1 + g i)^-power; multistep
+    base g^(step values reached); poly base (1 - i / max_iter)^power; sigmoid
+    base / (1 + exp(-g (i - stepsize))).  ``current_step`` is what a solverstate keeps.
+    """
+
+    def __init__(self, solver: Prototxt) -> None:
+        self._p = p = solver.message
+        policy = str(p.lr_policy)
+        if policy not in _NEEDED:
+            raise solver.error(
+                f"lr_policy '{policy}' is not supported (known: {', '.join(_NEEDED)})", "lr_policy", 0
+            )
+        for field in _NEEDED[policy]:
+            if not p.HasField(field):
+                raise solver.error(f"lr_policy {policy} needs {field}", "lr_policy", 0)
+        if policy == "step" and p.stepsize <= 0:
+            raise solver.error("stepsize must be positive", "stepsize", 0)
+        if list(p.stepvalue) != sorted(p.stepvalue):
+            raise solver.error("stepvalue must rise", "stepvalue", 0)
+        self.current_step = 0
+        self._rate: Callable[[int, Any], float] = getattr(self, f"_{policy}")
+
+    def __call__(self, iteration: int) -> float:
+        """The rate of ``iteration``.  Call once for each, in order: multistep counts its steps."""
+        return float(np.float32(self._rate(iteration, self._p)))
+
+    def _fixed(self, i: int, p: Any) -> float:
+        return float(p.base_lr)
+
+    def _step(self, i: int, p: Any) -> float:
+        self.current_step = i // int(p.stepsize)
+        return float(p.base_lr * p.gamma**self.current_step)
+
+    def _exp(self, i: int, p: Any) -> float:
+        return float(p.base_lr * p.gamma**i)
+
+    def _inv(self, i: int, p: Any) -> float:
+        return float(p.base_lr * (1 + p.gamma * i) ** -p.power)
+
+    def _multistep(self, i: int, p: Any) -> float:
+        if self.current_step < len(p.stepvalue) and i >= p.stepvalue[self.current_step]:
+            self.current_step += 1
+        return float(p.base_lr * p.gamma**self.current_step)
+
+    def _poly(self, i: int, p: Any) -> float:
+        return float(p.base_lr * max(0.0, 1 - i / max(1, p.max_iter)) ** p.power)
+
+    def _sigmoid(self, i: int, p: Any) -> float:
+        # past exp's range the rate is 0 to float32
+        return float(p.base_lr / (1 + math.exp(min(700.0, -p.gamma * (i - p.stepsize)))))

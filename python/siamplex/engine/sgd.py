@@ -1,0 +1,91 @@
+"""Stochastic gradient descent with momentum, in Caffe's order and with its meaning of the history."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from siamplex.engine.net import Parameter
+from siamplex.schema.prototxt import Prototxt
+
+
+class SGD:
+    """One update: clip, average over iter_size, decay, V = momentum V + lr g, W = W - V.
+
+    The rate is inside V, so that a change of rate acts on new gradients only (torch's own SGD
+    differs).  ``history`` holds V (float32, shaped as its parameter) in the order of the net's
+    parameters, as a solverstate does.
+    """
+
+    def __init__(self, solver: Prototxt, parameters: list[Parameter]) -> None:
+        p = self._p = solver.message
+        self.parameters = parameters
+        if p.regularization_type not in ("L1", "L2"):
+            raise solver.error(
+                f"regularization_type '{p.regularization_type}' is neither L1 nor L2",
+                "regularization_type", 0,
+            )  # fmt: skip
+        if p.iter_size < 1:
+            raise solver.error("iter_size must be positive", "iter_size", 0)
+        self._history: dict[int, torch.Tensor] = {}
+
+    # --- history
+
+    def history(self, index: int) -> torch.Tensor:
+        """V of parameter ``index``; zeros where it never moved."""
+        found = self._history.get(index)
+        return torch.zeros_like(self.parameters[index].tensor) if found is None else found
+
+    def moves(self, index: int) -> bool:
+        """Whether parameter ``index`` has ever had a velocity."""
+        return index in self._history
+
+    def set_history(self, index: int, values: torch.Tensor) -> None:
+        """Put a saved V back; one that is all zero is as good as none."""
+        if bool(values.any()):
+            self._history[index] = values
+        else:
+            self._history.pop(index, None)
+
+    # --- update
+
+    @torch.no_grad()
+    def update(self, rate: float) -> None:
+        """Apply the gradients accumulated since the last update, at learning rate ``rate``."""
+        self._clip()
+        for index, parameter in enumerate(self.parameters):
+            self._move(index, parameter, rate * parameter.lr_mult)
+            parameter.tensor.grad = None
+
+    def _move(self, index: int, parameter: Parameter, rate: float) -> None:
+        weight, velocity = parameter.tensor, self._history.get(index)
+        if rate == 0 and velocity is None:
+            return  # a frozen parameter without momentum stays where it is
+        if velocity is None:
+            velocity = self._history[index] = torch.zeros_like(weight)
+        velocity.mul_(self._p.momentum)
+        if rate:
+            gradient = weight.grad
+            decay = self._p.weight_decay * parameter.decay_mult
+            if gradient is not None:
+                if self._p.iter_size > 1:
+                    gradient.mul_(1.0 / self._p.iter_size)
+                velocity.add_(gradient, alpha=rate)
+            if decay:
+                pull = weight if self._p.regularization_type == "L2" else weight.sign()
+                velocity.add_(pull, alpha=rate * decay)
+        weight.sub_(velocity)
+
+    def _clip(self) -> None:
+        """Scale all gradients down to a joint L2 norm of clip_gradients, where that is set."""
+        limit = self._p.clip_gradients
+        if limit < 0:
+            return
+        gradients: list[Any] = [p.tensor.grad for p in self.parameters if p.tensor.grad is not None]
+        if not gradients:
+            return
+        norm = float(torch.stack([g.double().square().sum() for g in gradients]).sum().sqrt())
+        if norm > limit:
+            for gradient in gradients:
+                gradient.mul_(limit / norm)

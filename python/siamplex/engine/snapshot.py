@@ -1,0 +1,119 @@
+"""Snapshots: a caffemodel and a solverstate as Caffe writes them, and a manifest that vouches for both.
+
+The manifest (``PREFIX_iter_N.json``) is written last, with the hash of each file, the data
+cursors and the seed: a run resumes only from a pair known to be whole, and goes on with the sample
+it would have read next.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from siamplex.durable import sha256, write_text
+from siamplex.errors import InputError
+from siamplex.schema.weights import Written
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class SnapshotPaths:
+    """The files of one snapshot, as Caffe names them, and the manifest beside them."""
+
+    caffemodel: Path
+    solverstate: Path
+    manifest: Path
+
+    @classmethod
+    def of(cls, prefix: str | Path, iteration: int) -> SnapshotPaths:
+        """Files of ``prefix`` at ``iteration``."""
+        stem = f"{prefix}_iter_{iteration}"
+        return cls(Path(f"{stem}.caffemodel"), Path(f"{stem}.solverstate"), Path(f"{stem}.json"))
+
+    @classmethod
+    def beside(cls, path: str | Path) -> SnapshotPaths:
+        """The snapshot one of whose files is ``path``."""
+        stem = re.sub(r"\.(caffemodel|solverstate|json)$", "", str(path))
+        return cls(Path(f"{stem}.caffemodel"), Path(f"{stem}.solverstate"), Path(f"{stem}.json"))
+
+
+@dataclass
+class Manifest:
+    """What a snapshot consists of and where the run stood.
+
+    ``weights`` are the files the run started from: a lean snapshot leaves out frozen tables that
+    are in one of them.  ``cursors`` holds the next record of each data layer, by ``phase:layer``.
+    """
+
+    iteration: int
+    seed: int
+    caffemodel: dict[str, Any]
+    solverstate: dict[str, Any]
+    cursors: dict[str, int] = field(default_factory=dict)
+    weights: list[dict[str, str]] = field(default_factory=list)
+    lean: bool = False
+    format: int = _FORMAT
+
+    def write(self, path: Path) -> None:
+        """Write the manifest; after this the snapshot counts."""
+        write_text(path, json.dumps(asdict(self), indent=1) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> Manifest:
+        """Read a manifest; raises InputError."""
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content.get("format") != _FORMAT:
+                raise InputError(
+                    path, f"a snapshot manifest of format {_FORMAT}", str(content.get("format"))
+                )
+            return cls(**content)
+        except OSError as error:
+            raise InputError(path, "a snapshot manifest", error.strerror or str(error)) from None
+        except (ValueError, TypeError, AttributeError) as error:
+            raise InputError(path, "a snapshot manifest", str(error)) from None
+
+
+def entry(path: Path, written: Written) -> dict[str, Any]:
+    """A file's line in a manifest."""
+    return {"name": path.name, "size": written.size, "sha256": written.sha256}
+
+
+def verify(paths: SnapshotPaths) -> Manifest:
+    """The manifest, after checking that both files are what it says.  Raises InputError."""
+    manifest = Manifest.read(paths.manifest)
+    for path, said in ((paths.caffemodel, manifest.caffemodel), (paths.solverstate, manifest.solverstate)):
+        if not path.exists():
+            raise InputError(path, f"the file named by {paths.manifest.name}", "nothing there")
+        size = path.stat().st_size
+        if size != said.get("size"):
+            raise InputError(path, f"{said.get('size')} bytes, as {paths.manifest.name} says", f"{size}")
+        if sha256(path) != said.get("sha256"):
+            raise InputError(path, f"the content {paths.manifest.name} says", "other bytes")
+    return manifest
+
+
+def iterations(prefix: str | Path) -> list[int]:
+    """Iterations of which ``prefix`` has a manifest, rising."""
+    prefix = Path(prefix)
+    pattern = re.compile(re.escape(prefix.name) + r"_iter_(\d+)\.json")
+    if not prefix.parent.is_dir():
+        return []
+    found = (pattern.fullmatch(file.name) for file in prefix.parent.iterdir())
+    return sorted(int(match.group(1)) for match in found if match)
+
+
+def latest_whole(prefix: str | Path) -> SnapshotPaths | None:
+    """The newest snapshot of ``prefix`` whose files are whole, or None."""
+    for iteration in reversed(iterations(prefix)):
+        paths = SnapshotPaths.of(prefix, iteration)
+        try:
+            verify(paths)
+        except InputError:
+            continue
+        return paths
+    return None
