@@ -66,15 +66,16 @@ class SGD:
             velocity = self._history[index] = torch.zeros_like(weight)
         velocity.mul_(self._p.momentum)
         if rate:
-            gradient = weight.grad
+            # the same roundings in the same order as Caffe's: a near tie in a pooling window is
+            # enough for one of them to send a run another way
+            gradient = torch.zeros_like(weight) if weight.grad is None else weight.grad
+            if self._p.iter_size > 1:
+                gradient.mul_(1.0 / self._p.iter_size)
             decay = self._p.weight_decay * parameter.decay_mult
-            if gradient is not None:
-                if self._p.iter_size > 1:
-                    gradient.mul_(1.0 / self._p.iter_size)
-                velocity.add_(gradient, alpha=rate)
             if decay:
                 pull = weight if self._p.regularization_type == "L2" else weight.sign()
-                velocity.add_(pull, alpha=rate * decay)
+                gradient.add_(pull, alpha=decay)
+            velocity.add_(gradient, alpha=rate)
         weight.sub_(velocity)
 
     def _clip(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import weakref
 from pathlib import Path
 
 import lmdb
@@ -45,10 +46,24 @@ def check_whole(folder: str | Path) -> None:
         raise InputError(file, f"a whole LMDB file of {(last_page + 1) * page_size} bytes", f"{size} bytes")
 
 
+_open: weakref.WeakValueDictionary[tuple[str, int, int], lmdb.Environment] = (
+    weakref.WeakValueDictionary()
+)
+
+
 def open_for_reading(folder: str | Path) -> lmdb.Environment:
-    """Open an LMDB folder read-only, without a lock file.  Raises InputError."""
+    """Open an LMDB folder read-only, without a lock file.  Raises InputError.
+
+    A process may open an LMDB only once: those who read the same folder share the environment.
+    """
     check_whole(folder)
-    try:
-        return lmdb.open(str(folder), readonly=True, lock=False, readahead=False, meminit=False)
-    except lmdb.Error as error:
-        raise InputError(folder, "an LMDB folder", str(error)) from None
+    stat = (Path(folder) / "data.mdb").stat()
+    key = (str(Path(folder).resolve()), stat.st_ino, stat.st_mtime_ns)
+    found = _open.get(key)
+    if found is None:
+        try:
+            found = lmdb.open(str(folder), readonly=True, lock=False, readahead=False, meminit=False)
+        except lmdb.Error as error:
+            raise InputError(folder, "an LMDB folder", str(error)) from None
+        _open[key] = found
+    return found
