@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from siamplex.engine.randomness import numpy_stream
+from siamplex.randomness import numpy_stream
 from siamplex.schema.messages import enum_name
 
 Array = npt.NDArray[np.float32]

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from siamplex.engine.layer import Context, LayerSpec
-from siamplex.engine.randomness import numpy_stream
+from siamplex.randomness import numpy_stream
 from siamplex.schema.weights import read_mean_file
 
 _SUPPORTED = frozenset({"scale", "mirror", "crop_size", "mean_file", "mean_value"})

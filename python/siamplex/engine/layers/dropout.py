@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from siamplex.engine.layer import Context, Layer, Shape, register
-from siamplex.engine.randomness import torch_stream
+from siamplex.randomness import derive
 
 
 @register("Dropout")
@@ -35,9 +35,8 @@ class Dropout(Layer):
         if not context.train:
             return [x]
         ratio = float(self.params.dropout_ratio)
-        stream = torch_stream(
-            context.seed, "dropout", self.spec.name, context.iteration, context.sub_pass
-        )
+        seed = derive(context.seed, "dropout", self.spec.name, context.iteration, context.sub_pass)
+        stream = torch.Generator().manual_seed(seed)
         kept = torch.rand(x.shape, generator=stream) >= ratio
         mask = kept.to(device=x.device, dtype=x.dtype).mul_(1.0 / (1.0 - ratio))
         return [x * mask]
