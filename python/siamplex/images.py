@@ -1,0 +1,65 @@
+"""Reading face images as the net wants them: (3, H, W) BGR bytes of one size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from siamplex.errors import InputError
+
+SUFFIXES = frozenset({".bmp", ".png", ".jpg", ".jpeg"})
+RESIZE_MODES = ("stretch", "crop", "pad")
+MAX_BYTES = 256 << 20
+
+Picture = npt.NDArray[np.uint8]  # (H, W, 3) BGR
+
+
+def read_picture(path: str | Path) -> Picture:
+    """Decode an image file to (H, W, 3) BGR uint8.  Raises InputError."""
+    path = Path(path)
+    try:
+        size = path.stat().st_size
+        if not 0 < size <= MAX_BYTES:
+            raise InputError(path, f"an image of 1 to {MAX_BYTES} bytes", f"{size} bytes")
+        data = np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise InputError(path, "a readable image", error.strerror or str(error)) from None
+    try:
+        picture = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    except cv2.error:
+        picture = None
+    if picture is None:
+        raise InputError(path, "a BMP, PNG or JPEG image", "something that does not decode")
+    return np.asarray(picture, np.uint8)
+
+
+def fit(picture: Picture, size: int, mode: str = "stretch") -> Picture:
+    """Bring a picture to (size, size, 3).
+
+    ``stretch`` changes its proportions, as Caffe's own converter does; ``crop`` keeps the middle
+    square; ``pad`` adds borders of the mean border colour.
+    """
+    height, width = picture.shape[:2]
+    if mode == "crop":
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        picture = picture[top : top + side, left : left + side]
+    elif mode == "pad":
+        side = max(height, width)
+        top, left = (side - height) // 2, (side - width) // 2
+        edge = np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])
+        padded = np.empty((side, side, 3), np.uint8)
+        padded[:] = np.round(edge.mean(axis=0))
+        padded[top : top + height, left : left + width] = picture
+        picture = padded
+    shrinks = min(picture.shape[:2]) > size
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(picture, (size, size), interpolation=how), np.uint8)
+
+
+def read_face(path: str | Path, size: int, mode: str = "stretch") -> npt.NDArray[np.uint8]:
+    """An image file as (3, size, size) BGR uint8.  Raises InputError."""
+    return np.ascontiguousarray(fit(read_picture(path), size, mode).transpose(2, 0, 1))

@@ -1,0 +1,109 @@
+"""Pairs on disk, in two layouts BVLC Caffe reads.
+
+``stacked``: one Datum a pair, six channels of pixels (two BGR images), label 1 = same.
+``indexed``: one Datum a pair, two float indices and the label; the pixels once, mean subtracted,
+as the table of an Embed layer in a caffemodel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import lmdb
+import numpy as np
+import numpy.typing as npt
+
+from siamplex.durable import atomic_directory, require_room
+from siamplex.errors import StorageError
+from siamplex.pairs.pairing import Pairs
+from siamplex.progress import Progress
+from siamplex.schema import messages
+from siamplex.schema.datum import encode
+from siamplex.schema.weights import Written, write_caffemodel
+
+LAYOUTS = ("indexed", "stacked")
+TABLE_LAYER = "images"  # the Embed layer, and its twin with _p
+_PAGE = 4096
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An LMDB that was written: records, and bytes of its data file."""
+
+    records: int
+    bytes: int
+
+
+def stacked_bytes(count: int, size: int) -> int:
+    """Bytes of a stacked LMDB of ``count`` pairs of size x size images: whole pages for each."""
+    pages = -(-(6 * size * size + 64) // _PAGE)
+    return count * (pages * _PAGE + 48) + 64 * _PAGE
+
+
+def write_indexed(folder: Path, pairs: Pairs) -> Stored:
+    """Write the indexed LMDB.  Raises StorageError."""
+    require_room(folder, len(pairs) * 64 + (1 << 20), f"{len(pairs):,} indexed pairs")
+
+    def records() -> Iterator[bytes]:
+        for first, second, same in zip(
+            pairs.first.tolist(), pairs.second.tolist(), pairs.same.tolist(), strict=True
+        ):
+            datum = messages.Datum(channels=2, height=1, width=1, label=int(same))
+            datum.float_data.extend((first, second))
+            yield datum.SerializeToString()
+
+    return _write(folder, records, len(pairs), len(pairs) * 96 + (1 << 22), batch=8192)
+
+
+def write_stacked(folder: Path, pairs: Pairs, images: npt.NDArray[np.uint8]) -> Stored:
+    """Write the stacked LMDB of ``images`` (N, 3, H, W) BGR bytes.  Raises StorageError."""
+    needed = stacked_bytes(len(pairs), images.shape[-1])
+    require_room(folder, needed, f"{len(pairs):,} stacked pairs")
+
+    def records() -> Iterator[bytes]:
+        for first, second, same in zip(pairs.first, pairs.second, pairs.same, strict=True):
+            yield encode(np.concatenate([images[first], images[second]]), int(same))
+
+    return _write(folder, records, len(pairs), needed * 2 + (1 << 24), batch=256)
+
+
+def _write(
+    folder: Path, records: Callable[[], Iterator[bytes]], count: int, room: int, batch: int
+) -> Stored:
+    progress = Progress(f"write {folder.name}", count)
+    with atomic_directory(folder) as part:
+        try:
+            # not synced page by page: the folder is synced whole before it takes its name
+            with lmdb.open(str(part), map_size=room, sync=False, writemap=False) as env:
+                source = records()
+                done = 0
+                while done < count:
+                    wanted = min(batch, count - done)
+                    rows = [(b"%08d" % i, next(source)) for i in range(done, done + wanted)]
+                    with env.begin(write=True) as txn, txn.cursor() as cursor:
+                        cursor.putmulti(rows, append=True)
+                    done += wanted
+                    progress.step(wanted)
+        except lmdb.Error as error:
+            raise StorageError(f"{folder}: expected to write the LMDB, found: {error}") from None
+        (part / "lock.mdb").unlink(missing_ok=True)
+        size = (part / "data.mdb").stat().st_size
+    progress.close()
+    return Stored(count, size)
+
+
+def write_table(
+    path: Path, images: npt.NDArray[np.uint8], mean: tuple[float, float, float]
+) -> Written:
+    """Write the Embed table: row i is image i (3, H, W) BGR less the mean, float32, flattened."""
+    table = images.astype(np.float32)
+    table -= np.array(mean, np.float32)[:, None, None]
+    table = table.reshape(len(images), -1)
+    require_room(path, table.nbytes, f"a table of {len(images)} images")
+    layer = messages.LayerParameter(name=TABLE_LAYER, type="Embed")
+    layer.embed_param.input_dim = table.shape[0]
+    layer.embed_param.num_output = table.shape[1]
+    layer.embed_param.bias_term = False
+    return write_caffemodel(path, "images", [(layer, [table])])

@@ -1,0 +1,45 @@
+"""Table 1 of the paper: how many pairs there are of each two emotions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from siamplex.emotions import EMOTIONS
+from siamplex.pairs.pairing import Pairs
+
+_ORDER = tuple(sorted(EMOTIONS))
+
+
+def pair_counts(pairs: Pairs, emotions: list[str]) -> dict[tuple[str, str], int]:
+    """Pairs of each unordered couple of emotions, in alphabetical order of codes."""
+    codes = np.array([_ORDER.index(e) for e in emotions])
+    a, b = codes[pairs.first], codes[pairs.second]
+    low, high = np.minimum(a, b), np.maximum(a, b)
+    found = np.bincount(low * len(_ORDER) + high, minlength=len(_ORDER) ** 2)
+    return {
+        (_ORDER[i], _ORDER[j]): int(found[i * len(_ORDER) + j])
+        for i in range(len(_ORDER))
+        for j in range(i, len(_ORDER))
+    }
+
+
+def format_table(counts: Mapping[tuple[str, str], int], title: str) -> str:
+    """The counts as an upper triangle with their total, ready to print."""
+    width = max(7, *(len(f"{n:,}") + 1 for n in counts.values()))
+    lines = [title, "  " + "".join(f"{e:>{width}}" for e in _ORDER)]
+    for i, row in enumerate(_ORDER):
+        cells = ["" if j < i else f"{counts[(row, e)]:,}" for j, e in enumerate(_ORDER)]
+        lines.append(row + "".join(f"{cell:>{width}}" for cell in cells))
+    same = sum(n for (a, b), n in counts.items() if a == b)
+    total = sum(counts.values())
+    lines.append(f"total {total:,} pairs: {same:,} same, {total - same:,} different")
+    return "\n".join(lines)
+
+
+def table_csv(tables: Mapping[str, Mapping[tuple[str, str], int]]) -> str:
+    """All tables as CSV rows: split, first, second, pairs."""
+    lines = ["split,first,second,pairs"]
+    lines += [f"{s},{a},{b},{n}" for s, counts in tables.items() for (a, b), n in counts.items()]
+    return "\n".join(lines) + "\n"
