@@ -1,0 +1,1 @@
+"""The paper's nets and solvers, generated through the schema."""

@@ -1,0 +1,106 @@
+"""Writing all nets and solvers of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from siamplex.durable import write_text
+from siamplex.errors import PrototxtError, UsageError
+from siamplex.nets.architecture import Architecture
+from siamplex.nets.solver import SolverOptions, solver
+from siamplex.nets.train_val import STAGES, deploy, train_val
+from siamplex.pairs.build import MEAN_BGR
+from siamplex.pairs.store import LAYOUTS
+from siamplex.schema.prototxt import to_text
+
+_NOTE = "# Written by `siamplex prototxt`; change it there, or by hand knowing that it differs.\n"
+
+
+@dataclass(frozen=True)
+class RunLayout:
+    """Where the files of a run lie, as its prototxts name them (paths from the working folder)."""
+
+    run: str = "run"
+    prototxt: str = "prototxt"
+    solvers: str = "solvers"
+    has_val: bool = True
+
+    def lmdb(self, split: str, layout: str) -> str:
+        """The LMDB of a split."""
+        return f"{self.run}/pairs/{split}_{layout}_lmdb"
+
+    def net(self, stage: int, layout: str) -> str:
+        """The train_val net of a stage."""
+        return f"{self.prototxt}/train_val_stage{stage}_{layout}.prototxt"
+
+    @property
+    def deploy(self) -> str:
+        """The deploy net."""
+        return f"{self.prototxt}/deploy.prototxt"
+
+    def solver(self, stage: int, layout: str) -> str:
+        """The solver of a stage."""
+        return f"{self.solvers}/stage{stage}_{layout}.prototxt"
+
+    def prefix(self, stage: int) -> str:
+        """Snapshot prefix of a stage."""
+        return f"{self.run}/stage{stage}/snap"
+
+
+@dataclass(frozen=True)
+class NetOptions:
+    """Everything a run's prototxts depend on."""
+
+    arch: Architecture = field(default_factory=Architecture)
+    stage1: SolverOptions = field(default_factory=SolverOptions)
+    stage2: SolverOptions = field(default_factory=SolverOptions)
+    batch_size: int = 32
+    test_batch_size: int = 32
+    images: int = 504
+    mean: tuple[float, float, float] = MEAN_BGR
+
+    def __post_init__(self) -> None:
+        if min(self.batch_size, self.test_batch_size) < 1:
+            raise UsageError(f"--batch-size: expected at least 1, found {self.batch_size}")
+
+
+def generate(options: NetOptions, where: RunLayout) -> dict[str, str]:
+    """All prototxts of a run: path -> text."""
+    texts: dict[str, Any] = {where.deploy: deploy(options.arch)}
+    splits = ("train", "val") if where.has_val else ("train",)
+    for layout in LAYOUTS:
+        for stage in STAGES:
+            net = train_val(
+                options.arch,
+                stage,
+                layout,
+                {split: where.lmdb(split, layout) for split in splits},
+                batch_size=options.batch_size,
+                test_batch_size=options.test_batch_size,
+                images=options.images,
+                mean=options.mean,
+            )
+            texts[where.net(stage, layout)] = net
+            settings = options.stage1 if stage == 1 else options.stage2
+            texts[where.solver(stage, layout)] = solver(
+                settings, where.net(stage, layout), where.prefix(stage), where.has_val
+            )
+    return {path: _NOTE + to_text(message) for path, message in texts.items()}
+
+
+def write(texts: dict[str, str]) -> list[Path]:
+    """Write generated prototxts; a file that already says the same is left alone."""
+    written = []
+    for path, text in texts.items():
+        target = Path(path)
+        if target.exists():
+            try:
+                if target.read_text(encoding="utf-8") == text:
+                    continue
+            except (OSError, UnicodeDecodeError) as error:
+                raise PrototxtError(target, None, f"cannot be read: {error}") from None
+        write_text(target, text)
+        written.append(target)
+    return written
