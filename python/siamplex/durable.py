@@ -82,9 +82,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 @contextmanager
 def atomic_file(path: str | Path, mode: str = "wb", **options: Any) -> Iterator[IO[Any]]:
     """``open(path, mode)`` whose result appears at ``path`` only when the block ends well."""
-    with atomic_path(path) as part:
-        with part.open(mode, **options) as handle:
-            yield handle
+    with atomic_path(path) as part, part.open(mode, **options) as handle:
+        yield handle
 
 
 def write_text(path: str | Path, text: str) -> None:

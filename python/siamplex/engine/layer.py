@@ -170,8 +170,7 @@ def create(spec: LayerSpec) -> Layer:
     """Make the layer a prototxt asks for; raises PrototxtError for a type not known."""
     if spec.type not in known_types():
         raise spec.source.error(
-            f"layer '{spec.name}': type '{spec.type}' is not supported (known: "
-            f"{', '.join(known_types())})",
+            f"layer '{spec.name}': type '{spec.type}' is not supported (known: {', '.join(known_types())})",
             *spec.path,
             "type",
             0,

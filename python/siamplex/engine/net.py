@@ -188,9 +188,7 @@ class Net:
         self.parameters.append(parameter)
         return parameter
 
-    def _join(
-        self, spec: LayerSpec, index: int, blob: BlobSpec, owner: Parameter, rule: Any
-    ) -> Parameter:
+    def _join(self, spec: LayerSpec, index: int, blob: BlobSpec, owner: Parameter, rule: Any) -> Parameter:
         """Let a layer share ``owner``; the rates either states hold for both and must agree."""
         shape = tuple(owner.tensor.shape)
         permissive = enum_name(rule, "share_mode") == "PERMISSIVE"

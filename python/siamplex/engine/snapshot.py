@@ -68,9 +68,7 @@ class Manifest:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             if content.get("format") != _FORMAT:
-                raise InputError(
-                    path, f"a snapshot manifest of format {_FORMAT}", str(content.get("format"))
-                )
+                raise InputError(path, f"a snapshot manifest of format {_FORMAT}", str(content.get("format")))
             return cls(**content)
         except OSError as error:
             raise InputError(path, "a snapshot manifest", error.strerror or str(error)) from None

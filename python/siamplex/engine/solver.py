@@ -290,9 +290,7 @@ class Solver:
 
     def _restore_history(self, path: Path, history: Sequence[Array]) -> None:
         if len(history) != len(self.net.parameters):
-            raise InputError(
-                path, f"{len(self.net.parameters)} momentum arrays", f"{len(history)}"
-            )
+            raise InputError(path, f"{len(self.net.parameters)} momentum arrays", f"{len(history)}")
         for index, (parameter, array) in enumerate(zip(self.net.parameters, history, strict=True)):
             if array.size == 0 and parameter.lr_mult == 0:
                 continue  # a lean snapshot's frozen table
@@ -312,7 +310,9 @@ class Solver:
         p = self._p
         if self.iteration > p.max_iter:
             raise UsageError(f"iteration {self.iteration} is past max_iter {p.max_iter}")
-        log = LossLog(Path(f"{self.prefix or 'train'}_losses.csv"), ["iteration", "loss", "lr"], self.iteration)
+        log = LossLog(
+            Path(f"{self.prefix or 'train'}_losses.csv"), ["iteration", "loss", "lr"], self.iteration
+        )
         tests = (
             LossLog(
                 Path(f"{self.prefix or 'train'}_test.csv"),

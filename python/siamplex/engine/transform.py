@@ -49,16 +49,12 @@ class Transform:
         if crop > min(height, width):
             raise self._error(f"crop_size {crop} of {height}x{width} samples", "crop_size")
         if len(self._mean_values) not in (0, 1, channels):
-            raise self._error(
-                f"{len(self._mean_values)} mean values for {channels} channels", "mean_value"
-            )
+            raise self._error(f"{len(self._mean_values)} mean values for {channels} channels", "mean_value")
         if self._mean_image is not None and self._mean_image.shape != tuple(shape):
             raise self._error(f"mean of {self._mean_image.shape} for samples {shape}", "mean_file")
         return (channels, crop, crop) if crop else (channels, height, width)
 
-    def apply(
-        self, batch: npt.NDArray[Any], context: Context, layer: str
-    ) -> npt.NDArray[np.float32]:
+    def apply(self, batch: npt.NDArray[Any], context: Context, layer: str) -> npt.NDArray[np.float32]:
         """(N, C, H, W) of bytes or floats to float32, cropped."""
         out = batch.astype(np.float32)
         if self._mean_image is not None:
@@ -74,9 +70,7 @@ class Transform:
     ) -> npt.NDArray[np.float32]:
         crop = int(self._params.crop_size)
         count, _, height, width = batch.shape
-        stream = numpy_stream(
-            context.seed, "transform", layer, context.iteration, context.sub_pass
-        )
+        stream = numpy_stream(context.seed, "transform", layer, context.iteration, context.sub_pass)
         result = []
         for i in range(count):
             sample = batch[i]

@@ -43,9 +43,7 @@ def prototype(emotion: str, variant: str) -> Units:
     return {unit: strength for unit, strength in units.items() if strength > 0}
 
 
-def enact(
-    emotion: str, variant: str, habits: Mapping[int, float], stream: np.random.Generator
-) -> Units:
+def enact(emotion: str, variant: str, habits: Mapping[int, float], stream: np.random.Generator) -> Units:
     """The prototype as one actor shows it once: scaled by habit, with a little of the moment."""
     units = {}
     for unit, strength in sorted(prototype(emotion, variant).items()):

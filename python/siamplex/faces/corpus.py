@@ -15,8 +15,9 @@ from siamplex.durable import atomic_directory, require_room
 from siamplex.emotions import EMOTIONS, NAMES
 from siamplex.errors import InputError, UsageError
 from siamplex.faces.action_units import enact
+from siamplex.faces.canvas import HEIGHT, WIDTH, Image, Moment
 from siamplex.faces.contact_sheet import contact_sheet
-from siamplex.faces.drawing import HEIGHT, WIDTH, Image, Moment, draw
+from siamplex.faces.drawing import draw
 from siamplex.faces.identity import actor
 from siamplex.progress import track
 from siamplex.randomness import derive, numpy_stream

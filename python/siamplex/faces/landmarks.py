@@ -120,11 +120,23 @@ def _eye(who: Identity, units: Units, side: int) -> Eye:
 
     inner_lift = 1.6 * u(1) * min(1.0, u(4) * 2) if u(15) or u(20) else 0.0
     upper_line = at(
-        [inner, (-0.5 * half, -0.86 * upper - inner_lift), (0.08 * half, -upper), (0.62 * half, -0.72 * upper), outer]
+        [
+            inner,
+            (-0.5 * half, -0.86 * upper - inner_lift),
+            (0.08 * half, -upper),
+            (0.62 * half, -0.72 * upper),
+            outer,
+        ]
     )
-    lower_line = at([inner, (-0.4 * half, 0.8 * lower), (0.15 * half, lower), (0.65 * half, 0.66 * lower), outer])
+    lower_line = at(
+        [inner, (-0.4 * half, 0.8 * lower), (0.15 * half, lower), (0.65 * half, 0.66 * lower), outer]
+    )
     fold = at(
-        [(-0.86 * half, -0.5 * upper - 3.0), (0.1 * half, -upper - 3.4 + 0.9 * u(5)), (0.98 * half, -0.3 * upper - 2.4)]
+        [
+            (-0.86 * half, -0.5 * upper - 3.0),
+            (0.1 * half, -upper - 3.4 + 0.9 * u(5)),
+            (0.98 * half, -0.3 * upper - 2.4),
+        ]
     )
     return Eye(
         side=side,
@@ -147,7 +159,14 @@ def _brow(who: Identity, units: Units, side: int) -> Points:
     spread = who.eye_spacing
     x_in = max(5.0, spread - 18.5 - pinch)
     x_mid, x_out = spread + 3.0, spread + 21.0
-    line = curve([(x_in, inner_y), ((x_in + x_mid) / 2, (inner_y + middle_y) / 2 - 0.8), (x_mid, middle_y), (x_out, outer_y)])
+    line = curve(
+        [
+            (x_in, inner_y),
+            ((x_in + x_mid) / 2, (inner_y + middle_y) / 2 - 0.8),
+            (x_mid, middle_y),
+            (x_out, outer_y),
+        ]
+    )
     along = np.linspace(0, 1, len(line))
     half = 0.5 * who.brow_thickness * (1.15 - 0.95 * along**1.6) * np.minimum(1, 0.45 + 6 * along)
     area = np.vstack([line + np.c_[0 * half, -half], (line + np.c_[0 * half, half])[::-1]])
@@ -158,7 +177,14 @@ def _mouth(who: Identity, units: Units) -> Mouth:
     u = _reader(units)
     x0, y0 = 1.3 * who.yaw, who.mouth_height - 4.5 * u(17) * (1 - 0.5 * u(24)) - 1.5 * u(9)
     half = who.mouth_width * (
-        1 + 0.34 * u(12) + 0.30 * u(20) - 0.34 * u(27) - 0.12 * u(24) - 0.14 * u(22) + 0.05 * u(15) + 0.08 * u(16)
+        1
+        + 0.34 * u(12)
+        + 0.30 * u(20)
+        - 0.34 * u(27)
+        - 0.12 * u(24)
+        - 0.14 * u(22)
+        + 0.05 * u(15)
+        + 0.08 * u(16)
     )
     corner = -10.5 * u(12) + 8.5 * u(15) + 2.5 * u(20) + 1.5 * u(26) + 6.0 * u(27) + 3.5 * u(17) + 1.5 * u(10)
     parted = min(1.0, u(25))

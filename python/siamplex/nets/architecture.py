@@ -48,9 +48,7 @@ class Architecture:
         return full if self.width == 1 else max(2, 2 * round(full * self.width / 2))
 
 
-def layer(
-    name: str, kind: str, bottoms: str | list[str], tops: str | list[str], **settings: Any
-) -> Any:
+def layer(name: str, kind: str, bottoms: str | list[str], tops: str | list[str], **settings: Any) -> Any:
     """A LayerParameter; ``settings`` are its fields, messages given as dicts."""
     message = messages.LayerParameter(name=name, type=kind, **settings)
     message.bottom.extend([bottoms] if isinstance(bottoms, str) else bottoms)
@@ -72,7 +70,9 @@ def _filler(kind: str, value: float | None = None) -> dict[str, Any]:
     return {"type": kind} if value is None else {"type": kind, "value": value}
 
 
-def tower(arch: Architecture, bottom: str, *, twin: str = "", freeze_conv: bool = False, train: bool = True) -> list[Any]:
+def tower(
+    arch: Architecture, bottom: str, *, twin: str = "", freeze_conv: bool = False, train: bool = True
+) -> list[Any]:
     """Layers of one tower from the blob ``bottom`` to fc6, named with the suffix ``twin``.
 
     ``freeze_conv`` sets the rates of conv1-3 to 0 (stage 1).  ``train`` adds dropout and the

@@ -54,9 +54,7 @@ def train_val(
     return net
 
 
-def _pair_data(
-    source: str, phase: str, batch: int, layout: str, mean: tuple[float, float, float]
-) -> Any:
+def _pair_data(source: str, phase: str, batch: int, layout: str, mean: tuple[float, float, float]) -> Any:
     settings: dict[str, Any] = {
         "include": [{"phase": enum_value("Phase", phase)}],
         "data_param": {

@@ -69,9 +69,7 @@ def write_stacked(folder: Path, pairs: Pairs, images: npt.NDArray[np.uint8]) -> 
     return _write(folder, records, len(pairs), needed * 2 + (1 << 24), batch=256)
 
 
-def _write(
-    folder: Path, records: Callable[[], Iterator[bytes]], count: int, room: int, batch: int
-) -> Stored:
+def _write(folder: Path, records: Callable[[], Iterator[bytes]], count: int, room: int, batch: int) -> Stored:
     progress = Progress(f"write {folder.name}", count)
     with atomic_directory(folder) as part:
         try:
@@ -94,9 +92,7 @@ def _write(
     return Stored(count, size)
 
 
-def write_table(
-    path: Path, images: npt.NDArray[np.uint8], mean: tuple[float, float, float]
-) -> Written:
+def write_table(path: Path, images: npt.NDArray[np.uint8], mean: tuple[float, float, float]) -> Written:
     """Write the Embed table: row i is image i (3, H, W) BGR less the mean, float32, flattened."""
     table = images.astype(np.float32)
     table -= np.array(mean, np.float32)[:, None, None]

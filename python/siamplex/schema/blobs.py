@@ -85,7 +85,7 @@ def blob_parts(number: int, array: Array) -> Iterator[bytes | memoryview]:
     shape = prefix(_SHAPE, len(packed)) + packed
     head = prefix(_DATA, data.nbytes)
     yield prefix(number, len(head) + data.nbytes + len(shape)) + head
-    yield memoryview(data.reshape(-1)).cast("B") if data.size else b""
+    yield memoryview(data.reshape(-1).data).cast("B") if data.size else b""
     yield shape
 
 

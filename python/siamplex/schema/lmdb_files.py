@@ -46,9 +46,7 @@ def check_whole(folder: str | Path) -> None:
         raise InputError(file, f"a whole LMDB file of {(last_page + 1) * page_size} bytes", f"{size} bytes")
 
 
-_open: weakref.WeakValueDictionary[tuple[str, int, int], lmdb.Environment] = (
-    weakref.WeakValueDictionary()
-)
+_open: weakref.WeakValueDictionary[tuple[str, int, int], lmdb.Environment] = weakref.WeakValueDictionary()
 
 
 def open_for_reading(folder: str | Path) -> lmdb.Environment:

@@ -66,7 +66,8 @@ def locate(text: str) -> dict[Path, int]:
             name = token if kind == "word" else None
         else:
             path, counts = stack[-1]
-            lines[(*path, name, counts[name])] = line
+            here = (*path, name, counts[name])
+            lines[here] = line
             counts[name] += 1
             name = name if in_list else None
     return lines

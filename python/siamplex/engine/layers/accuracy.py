@@ -37,7 +37,7 @@ class Accuracy(Layer):
         if self.params.HasField("ignore_label"):
             valid = labels != self.params.ignore_label
             scores, labels = scores[valid], labels[valid]
-        if labels.numel() and not (0 <= int(labels.min()) and int(labels.max()) < scores.shape[1]):
+        if labels.numel() and not (int(labels.min()) >= 0 and int(labels.max()) < scores.shape[1]):
             raise self.spec.error(f"a label outside 0..{scores.shape[1] - 1}")
         # Caffe counts a sample when fewer than top_k others reach its label's score: ties count
         # against it

@@ -43,8 +43,6 @@ class Embed(Layer):
         """The bottom as int64 indices, checked against the table."""
         index = bottom.long()
         rows = int(self.params.input_dim)
-        if index.numel() and not (0 <= int(index.min()) and int(index.max()) < rows):
-            raise self.spec.error(
-                f"index {int(index.min())}..{int(index.max())} into a table of {rows} rows"
-            )
+        if index.numel() and not (int(index.min()) >= 0 and int(index.max()) < rows):
+            raise self.spec.error(f"index {int(index.min())}..{int(index.max())} into a table of {rows} rows")
         return index

@@ -33,9 +33,7 @@ class _AcrossChannels(torch.autograd.Function):
     """Forward and backward image by image, so that temporaries stay in the processor's cache."""
 
     @staticmethod
-    def forward(
-        ctx: Any, x: torch.Tensor, size: int, alpha: float, beta: float, k: float
-    ) -> torch.Tensor:
+    def forward(ctx: Any, x: torch.Tensor, size: int, alpha: float, beta: float, k: float) -> torch.Tensor:
         x = x.contiguous()
         scale, y = torch.empty_like(x), torch.empty_like(x)
         for image, s, out in zip(x.unbind(), scale.unbind(), y.unbind(), strict=True):
@@ -87,7 +85,5 @@ class LRN(Layer):
     ) -> list[torch.Tensor]:
         p = self.params
         return [
-            _AcrossChannels.apply(
-                bottoms[0], int(p.local_size), float(p.alpha), float(p.beta), float(p.k)
-            )
+            _AcrossChannels.apply(bottoms[0], int(p.local_size), float(p.alpha), float(p.beta), float(p.k))
         ]

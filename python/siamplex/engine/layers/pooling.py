@@ -116,9 +116,7 @@ class Pooling(Layer):
             )
         )
         if agrees:
-            return functional.max_pool2d(
-                x, self.kernel, self.stride, self.pad, ceil_mode=not self.floor
-            )
+            return functional.max_pool2d(x, self.kernel, self.stride, self.pad, ceil_mode=not self.floor)
         # torch neither pads by more than half a window nor keeps a window wholly past the edge
         padded = functional.pad(x, self._margins(x), value=_LOWEST)
         return functional.max_pool2d(padded, self.kernel, self.stride)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 
@@ -37,7 +38,7 @@ class Slice(Layer):
         if points:
             self.require(len(points) == count - 1, f"{len(points)} slice points for {count} tops")
             edges = [0, *points, shape[axis]]
-            self.sizes = [b - a for a, b in zip(edges, edges[1:], strict=False)]
+            self.sizes = [b - a for a, b in pairwise(edges)]
             self.require(min(self.sizes) > 0, f"slice points {points} of {shape[axis]}", "slice_point", 0)
         else:
             self.require(shape[axis] % count == 0, f"{shape[axis]} does not cut into {count} tops")

@@ -51,7 +51,7 @@ class SoftmaxWithLoss(Layer):
         if self._ignored is not None:
             valid = labels != self._ignored
         classes = scores.shape[1]
-        if valid.any() and not (0 <= int(labels[valid].min()) and int(labels[valid].max()) < classes):
+        if valid.any() and not (int(labels[valid].min()) >= 0 and int(labels[valid].max()) < classes):
             raise self.spec.error(f"a label outside 0..{classes - 1}")
         chosen = torch.log_softmax(scores, dim=1)[valid].gather(1, labels[valid, None])
         total = -chosen.clamp(min=math.log(_TINY)).sum()

@@ -1,0 +1,171 @@
+"""The embedding of every image of a corpus under one snapshot: fc6 activations, kept and read back."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from siamplex.durable import atomic_file, sha256, write_text
+from siamplex.emotions import NAMES
+from siamplex.errors import InputError
+from siamplex.pairs.build import OpenedStore
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """Points (N, D) float32 of N images, with each image's name, subject, emotion, split.
+
+    ``facts`` say where they come from: snapshot, its hash, iteration, notes for figures.
+    """
+
+    points: npt.NDArray[np.float32]
+    images: list[str]
+    subjects: list[str]
+    emotions: list[str]
+    splits: list[str]
+    facts: dict[str, Any]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def of_split(self, *names: str) -> Embedding:
+        """The images of some splits only."""
+        keep = [i for i, s in enumerate(self.splits) if s in names]
+
+        def pick(values: list[str]) -> list[str]:
+            return [values[i] for i in keep]
+
+        return Embedding(
+            self.points[keep],
+            pick(self.images),
+            pick(self.subjects),
+            pick(self.emotions),
+            pick(self.splits),
+            self.facts,
+        )
+
+
+def embed(
+    store: OpenedStore,
+    folder: Path,
+    deploy: Path,
+    weights: Path,
+    blob: str,
+    batch: int,
+    device: str,
+) -> Embedding:
+    """Run every image of a pair store through ``deploy`` with ``weights``; take the blob ``blob``.
+
+    Images come from the store's table (or are read again from their files when pairs are
+    stacked), so that they are the very ones trained on.  Raises InputError or PrototxtError.
+    """
+    import torch
+
+    from siamplex.engine.layer import Context
+    from siamplex.engine.net import Net
+    from siamplex.engine.solver import choose_device
+    from siamplex.pairs.images import stored_images
+    from siamplex.progress import Progress
+    from siamplex.schema import prototxt
+    from siamplex.schema.weights import read_caffemodel
+    from siamplex.weights.initial import iteration_of, note_of
+
+    net = Net(prototxt.read(deploy, "NetParameter"), "TEST", device=choose_device(device))
+    if len(net.inputs) != 1:
+        raise InputError(deploy, "one input", f"{len(net.inputs)}")
+    filled = net.load(read_caffemodel(weights), weights)
+    missing = [n.name for n in net.nodes if n.params and n.name not in filled]
+    if missing:
+        raise InputError(weights, f"weights of layer '{missing[0]}'", "none")
+    images = stored_images(store, folder)
+    expected = net.shapes[net.inputs[0]][1:]
+    if images.shape[1:] != expected:
+        raise InputError(deploy, f"an input of {images.shape[1:]} as in {folder}", f"{expected}")
+    rows = []
+    progress = Progress(f"embed {weights.name}", len(images))
+    with torch.no_grad():
+        for start in range(0, len(images), batch):
+            chunk = np.array(images[start : start + batch], np.float32)
+            given = {net.inputs[0]: torch.from_numpy(chunk)}
+            values = net.forward(Context(train=False), given, until=blob)[1][blob]
+            rows.append(values.reshape(len(chunk), -1).cpu().numpy())
+            progress.step(len(chunk))
+    progress.close()
+    entries = store.index.entries
+    notes = [note_of(weights)]
+    if store.index.synthetic:
+        notes.append("faces are synthetic (drawn by siamplex)")
+    return Embedding(
+        np.concatenate(rows),
+        [e.image for e in entries],
+        [e.subject for e in entries],
+        [e.emotion for e in entries],
+        [store.split[e.subject] for e in entries],
+        {
+            "weights": weights.name,
+            "iteration": iteration_of(weights),
+            "sha256": sha256(weights),
+            "blob": blob,
+            "notes": notes,
+        },
+    )
+
+
+def write_embedding(embedding: Embedding, stem: Path) -> None:
+    """Write ``stem.npz`` and ``stem.csv`` (image, subject, emotion, split, x, y, ...)."""
+    with atomic_file(stem.with_suffix(".npz")) as handle:
+        np.savez(
+            handle,
+            points=embedding.points,
+            images=np.array(embedding.images),
+            subjects=np.array(embedding.subjects),
+            emotions=np.array(embedding.emotions),
+            splits=np.array(embedding.splits),
+            facts=np.array(json.dumps(embedding.facts)),
+        )
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    width = embedding.points.shape[1]
+    axes = ["x", "y", "z"][:width] if width <= 3 else [f"x{i}" for i in range(width)]
+    writer.writerow(["image", "subject", "emotion", "split", *axes])
+    for i, point in enumerate(embedding.points):
+        row = [
+            embedding.images[i],
+            embedding.subjects[i],
+            embedding.emotions[i],
+            embedding.splits[i],
+        ]
+        writer.writerow([*row, *(f"{v:.9g}" for v in point)])
+    write_text(stem.with_suffix(".csv"), out.getvalue())
+
+
+def read_embedding(path: Path) -> Embedding:
+    """Read a ``.npz`` written by :func:`write_embedding`.  Raises InputError."""
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            embedding = Embedding(
+                np.asarray(content["points"], np.float32),
+                [str(x) for x in content["images"]],
+                [str(x) for x in content["subjects"]],
+                [str(x) for x in content["emotions"]],
+                [str(x) for x in content["splits"]],
+                json.loads(str(content["facts"])),
+            )
+    except OSError as error:
+        raise InputError(path, "an embedding (siamplex extract)", error.strerror or str(error)) from None
+    except Exception as error:  # a damaged archive raises whatever zip, numpy or json raise
+        raise InputError(path, "an embedding (siamplex extract)", str(error)) from None
+    lengths = {
+        len(embedding.points),
+        *map(len, (embedding.subjects, embedding.emotions, embedding.splits)),
+    }
+    if embedding.points.ndim != 2 or lengths != {len(embedding)} or not set(embedding.emotions) <= set(NAMES):
+        raise InputError(path, "points with subject, emotion and split each", "arrays that do not meet")
+    return embedding

@@ -1,0 +1,143 @@
+"""What the embedding looks like: centroids, their circular order, how well emotions come apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import permutations
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import linprog
+
+from siamplex.embedding import Embedding
+from siamplex.emotions import EMOTIONS
+
+# the paper's order round the circle; surprise and fear overlap, so their swap agrees too
+PAPER_ORDER = ("HA", "SP", "FE", "SA", "AN", "DI")
+SWAPPED_ORDER = ("HA", "FE", "SP", "SA", "AN", "DI")
+
+Points = npt.NDArray[np.floating]
+
+
+def centroids(points: Points, emotions: Sequence[str]) -> dict[str, npt.NDArray[np.float64]]:
+    """Mean point of each emotion present: emotion -> (D,) float64."""
+    labels = np.array(emotions)
+    return {
+        e: np.asarray(points[labels == e], np.float64).mean(axis=0) for e in EMOTIONS if (labels == e).any()
+    }
+
+
+def circular_order(centres: dict[str, npt.NDArray[np.float64]]) -> tuple[str, ...]:
+    """Emotions by the angle of their centroid round the centroids' mean, from HA, 2-D only."""
+    middle = np.mean(list(centres.values()), axis=0)
+    angles = {e: np.arctan2(c[1] - middle[1], c[0] - middle[0]) for e, c in centres.items()}
+    return canonical(sorted(angles, key=lambda e: (float(angles[e]), e)))
+
+
+def canonical(order: Sequence[str]) -> tuple[str, ...]:
+    """One spelling for all rotations and reflections of a circle: from HA (or the first in
+    alphabet), in the direction whose second member comes first in the alphabet."""
+    start = "HA" if "HA" in order else min(order)
+    at = list(order).index(start)
+    forward = (*order[at:], *order[:at])
+    backward = (forward[0], *forward[:0:-1])
+    return min(forward, backward)
+
+
+def circular_orders(members: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Every circular order of ``members``, up to rotation and reflection: 60 for six."""
+    first, *rest = members
+    for order in permutations(rest):
+        if len(order) < 2 or order[0] < order[-1]:
+            yield canonical((first, *order))
+
+
+@dataclass(frozen=True)
+class OrderAgreement:
+    """Whether an order is the paper's, and how likely chance would give it."""
+
+    order: tuple[str, ...]
+    agrees: bool
+    agrees_swapped: bool
+    chance_one: Fraction
+    chance_either: Fraction
+
+
+def order_agreement(order: Sequence[str]) -> OrderAgreement:
+    """Hold a circular order of the six emotions against the paper's, chance by enumeration."""
+    wanted, swapped = canonical(PAPER_ORDER), canonical(SWAPPED_ORDER)
+    all_orders = list(circular_orders(EMOTIONS))
+    found = canonical(order)
+    return OrderAgreement(
+        order=found,
+        agrees=found == wanted,
+        agrees_swapped=found == swapped,
+        chance_one=Fraction(sum(o == wanted for o in all_orders), len(all_orders)),
+        chance_either=Fraction(sum(o in (wanted, swapped) for o in all_orders), len(all_orders)),
+    )
+
+
+def separable(one: Points, other: Points) -> bool:
+    """Whether a hyperplane parts two sets of points exactly (a linear program decides)."""
+    points = np.vstack([one, other]).astype(np.float64)
+    scale = np.abs(points - points.mean(axis=0)).max() or 1.0
+    points = (points - points.mean(axis=0)) / scale
+    signs = np.r_[np.ones(len(one)), -np.ones(len(other))]
+    rows = -signs[:, None] * np.c_[points, np.ones(len(points))]
+    answer = linprog(
+        np.zeros(rows.shape[1]),
+        A_ub=rows,
+        b_ub=-np.ones(len(rows)),
+        bounds=(None, None),
+        method="highs",
+    )
+    return bool(answer.status == 0)
+
+
+def separability(points: Points, emotions: Sequence[str]) -> dict[str, bool]:
+    """For each emotion, whether a line parts it from all others."""
+    labels = np.array(emotions)
+    return {e: separable(points[labels == e], points[labels != e]) for e in EMOTIONS if (labels == e).any()}
+
+
+def linear_accuracy(train: Embedding, held_out: Embedding) -> float:
+    """Accuracy on ``held_out`` of a linear (least squares, one against all) rule fitted on ``train``."""
+    classes = sorted(set(train.emotions))
+    mean, spread = train.points.mean(axis=0), train.points.std(axis=0) + 1e-12
+
+    def design(points: Points) -> npt.NDArray[np.float64]:
+        return np.c_[(points - mean) / spread, np.ones(len(points))].astype(np.float64)
+
+    targets = np.array([[e == c for c in classes] for e in train.emotions], np.float64)
+    weights = np.linalg.lstsq(design(train.points), targets, rcond=None)[0]
+    guesses = np.array(classes)[(design(held_out.points) @ weights).argmax(axis=1)]
+    return float((guesses == np.array(held_out.emotions)).mean())
+
+
+@dataclass(frozen=True)
+class NearestCentroid:
+    """Nearest-centroid classification: overall accuracy, each emotion's, and (true, guessed) counts."""
+
+    accuracy: float
+    per_emotion: dict[str, float]
+    confusion: dict[str, dict[str, int]]
+
+
+def nearest_centroid(train: Embedding, held_out: Embedding) -> NearestCentroid:
+    """Give each held-out image the emotion of the nearest training centroid."""
+    centres = centroids(train.points, train.emotions)
+    names = list(centres)
+    stack = np.array([centres[n] for n in names])  # (E, D)
+    distance = np.linalg.norm(held_out.points[:, None, :] - stack[None], axis=2)  # (N, E)
+    guesses = [names[i] for i in distance.argmin(axis=1)]
+    truth = held_out.emotions
+    confusion = {
+        t: {g: sum(a == t and b == g for a, b in zip(truth, guesses, strict=True)) for g in names}
+        for t in EMOTIONS
+        if t in truth
+    }
+    per_emotion = {t: row.get(t, 0) / sum(row.values()) for t, row in confusion.items()}
+    accuracy = sum(a == b for a, b in zip(truth, guesses, strict=True)) / len(truth)
+    return NearestCentroid(accuracy, per_emotion, confusion)

@@ -1,0 +1,105 @@
+"""The geometry of an embedding as a JSON and as text to read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from siamplex.embedding import Embedding
+from siamplex.emotions import EMOTIONS, NAMES
+from siamplex.errors import UsageError
+from siamplex.geometry import (
+    PAPER_ORDER,
+    SWAPPED_ORDER,
+    centroids,
+    circular_order,
+    linear_accuracy,
+    nearest_centroid,
+    order_agreement,
+    separability,
+)
+
+
+def describe(embedding: Embedding) -> dict[str, Any]:
+    """Geometry of the training subjects and, where there are any, of the held-out ones.
+
+    Held-out subjects are the test split's; the classifiers are fitted on the training subjects
+    alone.  Raises UsageError for an embedding without training subjects.
+    """
+    train = embedding.of_split("train")
+    if not len(train):
+        raise UsageError("geometry needs training subjects, found none in this embedding")
+    result: dict[str, Any] = {"facts": embedding.facts, "train": _shape(train)}
+    for name in ("val", "test"):
+        part = embedding.of_split(name)
+        if len(part):
+            nearest = nearest_centroid(train, part)
+            result[name] = {
+                **_shape(part),
+                "nearest_centroid_accuracy": nearest.accuracy,
+                "nearest_centroid_per_emotion": nearest.per_emotion,
+                "confusion": nearest.confusion,
+                "linear_accuracy": linear_accuracy(train, part),
+            }
+    return result
+
+
+def _shape(part: Embedding) -> dict[str, Any]:
+    centres = centroids(part.points, part.emotions)
+    shape: dict[str, Any] = {
+        "images": len(part),
+        "subjects": len(set(part.subjects)),
+        "centroids": {e: [float(v) for v in c] for e, c in centres.items()},
+        "linearly_separable": separability(part.points, part.emotions),
+    }
+    if len(centres) == len(EMOTIONS) and part.points.shape[1] == 2:
+        found = order_agreement(circular_order(centres))
+        shape["order"] = {
+            "found": list(found.order),
+            "agrees": found.agrees,
+            "agrees_with_swap": found.agrees_swapped,
+            "chance_one": str(found.chance_one),
+            "chance_either": str(found.chance_either),
+        }
+    return shape
+
+
+def as_text(geometry: dict[str, Any]) -> str:
+    """The geometry in words."""
+    facts = geometry["facts"]
+    lines = [f"Embedding of {facts.get('weights', '?')}"]
+    lines += [f"note: {note}" for note in facts.get("notes", [])]
+    lines.append(f"paper's order: {_names(PAPER_ORDER)} (or {_names(SWAPPED_ORDER)})")
+    for split in ("train", "val", "test"):
+        if split in geometry:
+            lines += ["", *_part_lines(split, geometry[split])]
+    return "\n".join(lines)
+
+
+def _names(order: Any) -> str:
+    return "-".join(NAMES[e] for e in order)
+
+
+def _part_lines(split: str, part: dict[str, Any]) -> list[str]:
+    lines = [f"{split}: {part['images']} images of {part['subjects']} subjects"]
+    for emotion, centre in part["centroids"].items():
+        apart = "a line parts it" if part["linearly_separable"][emotion] else "no line parts it"
+        where = ", ".join(f"{v:+.4f}" for v in centre)
+        lines.append(f"  {NAMES[emotion]:<10} centroid ({where}), {apart}")
+    if "order" in part:
+        order = part["order"]
+        lines.append(f"  circular order: {_names(order['found'])}")
+        if order["agrees"]:
+            verdict = f"the paper's order (chance {order['chance_one']})"
+        elif order["agrees_with_swap"]:
+            verdict = f"the paper's with surprise and fear swapped (chance of either {order['chance_either']})"
+        else:
+            verdict = f"not the paper's (chance of agreeing: {order['chance_one']}, with the swap {order['chance_either']})"
+        lines.append(f"  {verdict}")
+    if "nearest_centroid_accuracy" in part:
+        lines.append(
+            f"  nearest training centroid: {part['nearest_centroid_accuracy']:.1%} right, "
+            f"linear rule {part['linear_accuracy']:.1%}"
+        )
+        shares = part["nearest_centroid_per_emotion"]
+        lines.append("  " + ", ".join(f"{NAMES[e]} {share:.0%}" for e, share in shares.items()))
+    return lines

@@ -1,0 +1,92 @@
+"""init.caffemodel: the weights of iteration 0, for either engine."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from siamplex.durable import write_text
+from siamplex.engine.net import Net, assign
+from siamplex.errors import InputError
+from siamplex.schema import prototxt
+from siamplex.schema.blobs import Array
+from siamplex.schema.weights import write_caffemodel
+from siamplex.weights import alexnet, substitute
+
+CONVOLUTIONS = ("conv1", "conv2", "conv3")
+
+
+@dataclass(frozen=True)
+class Initial:
+    """What was written: the file, its SHA-256, and what to say of it."""
+
+    path: Path
+    sha256: str
+    note: str
+
+
+def write_initial(deploy: Path, path: Path, alexnet_file: Path | None, seed: int) -> Initial:
+    """Write the starting weights of the tower in ``deploy``.
+
+    conv1-3 are AlexNet's (verified), or the substitute; conv2 given ungrouped takes AlexNet's
+    grouped kernels as a block-diagonal, which computes the same.  The other layers are filled as
+    the prototxt says.  A JSON of the same stem holds the note.  Raises InputError.
+    """
+    net = Net(prototxt.read(deploy, "NetParameter"), "TEST", seed=seed)
+    given = alexnet.convolutions(alexnet_file) if alexnet_file else None
+    note = f"conv1-3 start from bvlc_alexnet.caffemodel (SHA-1 {alexnet.SHA1})" if given else substitute.NOTE
+    for node in net.nodes:
+        if node.name not in CONVOLUTIONS:
+            continue
+        shape = tuple(node.params[0].tensor.shape)
+        weights = given[node.name][0] if given else substitute.convolution(node.name, shape, seed)
+        if given and weights.shape != shape:
+            weights = ungroup(weights, shape)
+        if weights.shape != shape:
+            raise InputError(deploy, f"{node.name} of AlexNet's shape {weights.shape}", f"{shape}")
+        assign(node.params[0].tensor, weights)
+        if given:
+            assign(node.params[1].tensor, given[node.name][1])
+    written = write_caffemodel(path, "siamplex_init", net.owned())
+    facts = {"note": note, "seed": seed, "sha256": written.sha256}
+    write_text(path.with_suffix(".json"), json.dumps(facts, indent=1) + "\n")
+    return Initial(path, written.sha256, note)
+
+
+def ungroup(weights: Array, shape: tuple[int, ...]) -> Array:
+    """Kernels of a grouped convolution as those of an ungrouped one: zero between groups."""
+    outputs, per_group = weights.shape[:2]
+    groups, rest = divmod(shape[1], per_group)
+    if rest or groups < 1 or outputs % groups or shape[0] != outputs or shape[2:] != weights.shape[2:]:
+        return weights
+    full = np.zeros(shape, np.float32)
+    step = outputs // groups
+    for g in range(groups):
+        rows, columns = slice(g * step, (g + 1) * step), slice(g * per_group, (g + 1) * per_group)
+        full[rows, columns] = weights[rows]
+    return full
+
+
+def note_of(weights: Path) -> str:
+    """What is known of where a caffemodel's convolutions came from."""
+    facts = _facts(weights.with_suffix(".json"))
+    return str(facts.get("note") or f"the origin of {weights.name}'s weights is not recorded")
+
+
+def iteration_of(weights: Path) -> int:
+    """Iteration of a snapshot, by Caffe's way of naming it; 0 for starting weights."""
+    named = re.search(r"_iter_(\d+)$", weights.stem)
+    return int(named.group(1)) if named else 0
+
+
+def _facts(path: Path) -> Mapping[str, object]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
