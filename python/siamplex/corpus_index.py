@@ -177,9 +177,7 @@ def _read_csv(path: Path, columns: Iterable[str]) -> Iterator[dict[str, str]]:
                 raise InputError(path, f"columns {', '.join(columns)}", f"no column {missing[0]}")
             for row in reader:
                 if any(row[c] is None for c in columns):
-                    raise InputError(
-                        f"{path} line {reader.line_num}", f"{len(list(columns))} values", "fewer"
-                    )
+                    raise InputError(f"{path} line {reader.line_num}", f"{len(list(columns))} values", "fewer")
                 yield row
     except OSError as error:
         raise InputError(path, "a readable CSV", error.strerror or str(error)) from None

@@ -39,9 +39,7 @@ def require_room(path: Path, needed: int, what: str) -> None:
     """Raise StorageError unless ``needed`` bytes (and 1 % more) are free where ``path`` goes."""
     free = free_bytes(path)
     if needed * 1.01 > free:
-        raise StorageError(
-            f"{path}: expected {needed / 1e9:.2f} GB free for {what}, found {free / 1e9:.2f} GB"
-        )
+        raise StorageError(f"{path}: expected {needed / 1e9:.2f} GB free for {what}, found {free / 1e9:.2f} GB")
 
 
 def _fsync_dir(path: Path) -> None:
@@ -139,6 +137,11 @@ def sha256(path: str | Path) -> str:
     except OSError as error:
         raise InputError(path, "a readable file", error.strerror or str(error)) from None
     return digest.hexdigest()
+
+
+def hash_bytes(data: bytes) -> str:
+    """Hex SHA-256 of bytes."""
+    return hashlib.sha256(data).hexdigest()
 
 
 class HashingWriter:

@@ -70,12 +70,12 @@ def embed(
 
     from siamplex.engine.layer import Context
     from siamplex.engine.net import Net
+    from siamplex.engine.snapshot import iteration_of, note_of
     from siamplex.engine.solver import choose_device
     from siamplex.pairs.images import stored_images
     from siamplex.progress import Progress
     from siamplex.schema import prototxt
     from siamplex.schema.weights import read_caffemodel
-    from siamplex.weights.initial import iteration_of, note_of
 
     net = Net(prototxt.read(deploy, "NetParameter"), "TEST", device=choose_device(device))
     if len(net.inputs) != 1:
@@ -99,7 +99,7 @@ def embed(
             progress.step(len(chunk))
     progress.close()
     entries = store.index.entries
-    notes = [note_of(weights)]
+    notes = [note_of(weights) or f"the origin of {weights.name} is not recorded"]
     if store.index.synthetic:
         notes.append("faces are synthetic (drawn by siamplex)")
     return Embedding(

@@ -16,7 +16,7 @@ from siamplex.emotions import EMOTIONS, NAMES
 from siamplex.errors import UsageError
 
 matplotlib.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402  (the backend comes first)
+from matplotlib import pyplot as plt
 
 # colours that red-green blind readers tell apart (Okabe and Ito), and a marker for each as well
 STYLE = {
@@ -104,9 +104,8 @@ def draw_panels(panels: Sequence[tuple[str, Embedding]], stem: Path) -> list[Pat
     with plt.rc_context(_SHEET):
         rows = -(-len(panels) // 2)
         figure, grid = plt.subplots(rows, 2, figsize=(9.6, 3.9 * rows + 0.3), squeeze=False)
-        figure.subplots_adjust(
-            left=0.07, right=0.85, top=1 - 0.3 / (3.9 * rows), bottom=0.75 / (3.9 * rows), hspace=0.28, wspace=0.2
-        )
+        edge = 1 / (3.9 * rows)
+        figure.subplots_adjust(left=0.07, right=0.85, top=1 - 0.3 * edge, bottom=0.75 * edge, hspace=0.28, wspace=0.2)
         for axes in grid.flat[len(panels) :]:
             axes.set_axis_off()
         for axes, (title, embedding) in zip(grid.flat, panels, strict=False):
@@ -174,9 +173,7 @@ def draw_paper_figures(
         title = f"Figure 4) {last.facts.get('iteration', '?')} iterations, conv1-3 frozen"
         files += draw_embedding(last.of_split("train"), title, folder / "fig4")
     if stage2:
-        files += draw_embedding(
-            stage2.of_split("train"), "Figure 5) fine-tuned, training subjects", folder / "fig5"
-        )
+        files += draw_embedding(stage2.of_split("train"), "Figure 5) fine-tuned, training subjects", folder / "fig5")
         held_out = stage2.of_split("test")
         if len(held_out):
             files += draw_embedding(held_out, "Figure 6) fine-tuned, held-out test subjects", folder / "fig6")

@@ -24,9 +24,7 @@ Points = npt.NDArray[np.floating]
 def centroids(points: Points, emotions: Sequence[str]) -> dict[str, npt.NDArray[np.float64]]:
     """Mean point of each emotion present: emotion -> (D,) float64."""
     labels = np.array(emotions)
-    return {
-        e: np.asarray(points[labels == e], np.float64).mean(axis=0) for e in EMOTIONS if (labels == e).any()
-    }
+    return {e: np.asarray(points[labels == e], np.float64).mean(axis=0) for e in EMOTIONS if (labels == e).any()}
 
 
 def circular_order(centres: dict[str, npt.NDArray[np.float64]]) -> tuple[str, ...]:

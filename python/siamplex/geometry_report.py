@@ -88,12 +88,13 @@ def _part_lines(split: str, part: dict[str, Any]) -> list[str]:
     if "order" in part:
         order = part["order"]
         lines.append(f"  circular order: {_names(order['found'])}")
+        one, either = order["chance_one"], order["chance_either"]
         if order["agrees"]:
-            verdict = f"the paper's order (chance {order['chance_one']})"
+            verdict = f"the paper's order (chance {one})"
         elif order["agrees_with_swap"]:
-            verdict = f"the paper's with surprise and fear swapped (chance of either {order['chance_either']})"
+            verdict = f"the paper's with surprise and fear swapped (chance of either {either})"
         else:
-            verdict = f"not the paper's (chance of agreeing: {order['chance_one']}, with the swap {order['chance_either']})"
+            verdict = f"not the paper's (chance of agreeing {one}, of either order {either})"
         lines.append(f"  {verdict}")
     if "nearest_centroid_accuracy" in part:
         lines.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,17 @@ class DataSource:
         self.dtype = values.dtype
         self.seek(0)
 
+    def fingerprint(self) -> str:
+        """A hash of the number of records and of up to 64 of them, spread over the whole."""
+        digest = hashlib.sha256(f"{self.entries} {self.shape} {self.dtype}".encode())
+        step = max(1, self.entries // 64)
+        # as buffers: only the records looked at are read from disk
+        with self._env.begin(buffers=True) as txn, txn.cursor() as cursor:
+            for number, record in enumerate(cursor.iternext(keys=False, values=True)):
+                if number % step == 0:
+                    digest.update(record)
+        return digest.hexdigest()
+
     def seek(self, position: int) -> None:
         """Let the next batch start at record ``position`` (counted round and round)."""
         self.position = position % self.entries
@@ -38,11 +50,11 @@ class DataSource:
 
     def _from(self, start: int) -> Iterator[bytes]:
         while True:
-            with self._env.begin(buffers=False) as txn, txn.cursor() as cursor:
+            with self._env.begin(buffers=True) as txn, txn.cursor() as cursor:
                 try:
                     for number, record in enumerate(cursor.iternext(keys=False, values=True)):
                         if number >= start:
-                            yield record
+                            yield bytes(record)
                 except lmdb.Error as error:
                     raise InputError(self.folder, "a whole LMDB", str(error)) from None
             start = 0
@@ -60,9 +72,7 @@ class DataSource:
         for i in range(size):
             sample, labels[i] = self._decode(self.position, next(self._records))
             if sample.shape != self.shape or sample.dtype != self.dtype:
-                raise InputError(
-                    f"{self.folder} record {self.position}", f"shape {self.shape}", f"{sample.shape}"
-                )
+                raise InputError(f"{self.folder} record {self.position}", f"shape {self.shape}", f"{sample.shape}")
             values[i] = sample
             self.position = (self.position + 1) % self.entries
         return values, labels

@@ -14,9 +14,7 @@ from siamplex.schema.prototxt import Prototxt
 
 Shape = tuple[int, ...]
 
-_GENERIC = frozenset(
-    "name type bottom top phase loss_weight param blobs propagate_down include exclude".split()
-)
+_GENERIC = frozenset("name type bottom top phase loss_weight param blobs propagate_down include exclude".split())
 
 
 @dataclass(frozen=True)

@@ -107,9 +107,7 @@ class Net:
             dims = [int(d) for d in message.input_dim]
             shapes = [tuple(dims[i : i + 4]) for i in range(0, len(dims), 4)]
         if len(shapes) != len(message.input):
-            raise self.source.error(
-                f"{len(message.input)} inputs with {len(shapes)} shapes", *self._path, "input", 0
-            )
+            raise self.source.error(f"{len(message.input)} inputs with {len(shapes)} shapes", *self._path, "input", 0)
         for name, shape in zip(message.input, shapes, strict=True):
             self.inputs.append(name)
             self.shapes[name] = shape
@@ -135,9 +133,7 @@ class Net:
         phase = enum_name(spec.message, "phase") if spec.message.HasField("phase") else self.phase
         if spec.type == "Input":
             self.inputs.extend(tops)
-        self.nodes.append(
-            Node(layer, bottoms, tops, params, self._weights(layer, tops), propagate, phase == "TRAIN")
-        )
+        self.nodes.append(Node(layer, bottoms, tops, params, self._weights(layer, tops), propagate, phase == "TRAIN"))
 
     def _take_bottoms(self, spec: LayerSpec) -> list[str]:
         names = [str(name) for name in spec.message.bottom]

@@ -33,9 +33,7 @@ class RatePolicy:
         self._p = p = solver.message
         policy = str(p.lr_policy)
         if policy not in _NEEDED:
-            raise solver.error(
-                f"lr_policy '{policy}' is not supported (known: {', '.join(_NEEDED)})", "lr_policy", 0
-            )
+            raise solver.error(f"lr_policy '{policy}' is not supported (known: {', '.join(_NEEDED)})", "lr_policy", 0)
         for field in _NEEDED[policy]:
             if not p.HasField(field):
                 raise solver.error(f"lr_policy {policy} needs {field}", "lr_policy", 0)

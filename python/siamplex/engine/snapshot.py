@@ -46,7 +46,9 @@ class Manifest:
     """What a snapshot consists of and where the run stood.
 
     ``weights`` are the files the run started from: a lean snapshot leaves out frozen tables that
-    are in one of them.  ``cursors`` holds the next record of each data layer, by ``phase:layer``.
+    are in one of them.  ``cursors`` holds the next record of each data layer, by ``net:layer``.
+    ``origin`` has the hashes of all that shapes the run (solver, net, weights, data): a run
+    continues only its own snapshots.  ``note`` says what the weights once came from.
     """
 
     iteration: int
@@ -55,6 +57,8 @@ class Manifest:
     solverstate: dict[str, Any]
     cursors: dict[str, int] = field(default_factory=dict)
     weights: list[dict[str, str]] = field(default_factory=list)
+    origin: dict[str, str] = field(default_factory=dict)
+    note: str = ""
     lean: bool = False
     format: int = _FORMAT
 
@@ -105,13 +109,31 @@ def iterations(prefix: str | Path) -> list[int]:
     return sorted(int(match.group(1)) for match in found if match)
 
 
-def latest_whole(prefix: str | Path) -> SnapshotPaths | None:
-    """The newest snapshot of ``prefix`` whose files are whole, or None."""
+def latest_whole(prefix: str | Path, origin: dict[str, str] | None = None) -> SnapshotPaths | None:
+    """The newest snapshot of ``prefix`` whose files are whole (and of this ``origin``), or None."""
     for iteration in reversed(iterations(prefix)):
         paths = SnapshotPaths.of(prefix, iteration)
         try:
+            manifest = Manifest.read(paths.manifest)
+            if origin is not None and manifest.origin != origin:
+                continue
             verify(paths)
         except InputError:
             continue
         return paths
     return None
+
+
+def note_of(weights: Path) -> str:
+    """What the JSON beside a caffemodel (a manifest, or that of starting weights) says of its origin."""
+    try:
+        content = json.loads(weights.with_suffix(".json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    return str(content.get("note") or "") if isinstance(content, dict) else ""
+
+
+def iteration_of(weights: Path) -> int:
+    """Iteration of a snapshot, by Caffe's way of naming it; 0 for starting weights."""
+    named = re.search(r"_iter_(\d+)$", weights.stem)
+    return int(named.group(1)) if named else 0

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from siamplex.durable import sha256
+from siamplex.durable import hash_bytes, sha256
 from siamplex.engine import snapshot as snapshots
 from siamplex.engine.layer import Context
 from siamplex.engine.layers.data import Data
@@ -23,7 +23,7 @@ from siamplex.engine.sgd import SGD
 from siamplex.engine.snapshot import Manifest, SnapshotPaths
 from siamplex.errors import InputError, TrainingError, UsageError
 from siamplex.progress import Progress, say
-from siamplex.schema import prototxt
+from siamplex.schema import messages, prototxt
 from siamplex.schema.blobs import Array
 from siamplex.schema.messages import enum_name
 from siamplex.schema.prototxt import Prototxt
@@ -41,6 +41,12 @@ _SUPPORTED = frozenset(
     "stepvalue clip_gradients snapshot snapshot_prefix snapshot_format solver_mode device_id "
     "random_seed type solver_type snapshot_after_train layer_wise_reduce weights debug_info".split()
 )
+
+# settings that say how long a run goes on and what it shows, not what it computes
+_NOT_SHAPING = (
+    "max_iter display average_loss snapshot snapshot_prefix snapshot_after_train solver_mode device_id "
+    "test_interval test_iter test_initialization test_compute_loss debug_info"
+).split()
 
 
 @dataclass(frozen=True)
@@ -96,6 +102,8 @@ class Solver:
         self._smoothed = 0.0
         self._start_iteration = 0
         self._loaded: list[dict[str, str]] = []
+        self._note = ""
+        self._start: dict[str, str] = {}
         self._begin()
 
     # --- setting up
@@ -108,9 +116,7 @@ class Solver:
         if p.type.upper() != "SGD":
             raise source.error(f"solver type '{p.type}' is not supported (known: SGD)", "type", 0)
         if enum_name(p, "solver_type") != "SGD":
-            raise source.error(
-                f"solver type {enum_name(p, 'solver_type')} is not supported", "solver_type", 0
-            )
+            raise source.error(f"solver type {enum_name(p, 'solver_type')} is not supported", "solver_type", 0)
         if enum_name(p, "snapshot_format") == "HDF5":
             raise source.error("snapshot_format HDF5 is not supported", "snapshot_format", 0)
         for field in ("base_lr", "max_iter", "lr_policy"):
@@ -140,8 +146,7 @@ class Solver:
         own = [name for name in ("train_net", "train_net_param") if p.HasField(name)]
         if len(shared) + len(own) != 1:
             raise source.error(
-                "expected exactly one of net, net_param, train_net, train_net_param, "
-                f"found {len(shared) + len(own)}"
+                f"expected exactly one of net, net_param, train_net, train_net_param, found {len(shared) + len(own)}"
             )
         main = self._net(own[0] if own else shared[0], 0)
         yield (*main, p.train_state if p.HasField("train_state") else None)
@@ -173,22 +178,42 @@ class Solver:
 
     def _begin(self) -> None:
         options = self.options
+        self._start = self._origin()
         if options.snapshot and options.weights:
             raise UsageError("give --snapshot to resume or --weights to fine-tune, not both")
         state = options.snapshot
         if options.resume and not state and self.prefix:
-            whole = snapshots.latest_whole(self.prefix)
+            whole = snapshots.latest_whole(self.prefix, self._start)
             state = whole.solverstate if whole else None
         if state:
             self._restore(state)
         else:
-            files = options.weights or tuple(find(w, self.source.path) for w in self._p.weights)
-            for path in files:
+            for path in self._weight_files():
                 self._load_weights(path)
+
+    def _weight_files(self) -> tuple[Path, ...]:
+        return self.options.weights or tuple(find(w, self.source.path) for w in self._p.weights)
+
+    def _origin(self) -> dict[str, str]:
+        """Hashes of all that shapes this run; how long it goes on and what it displays does not."""
+        settings = messages.SolverParameter()
+        settings.CopyFrom(self._p)
+        for field in _NOT_SHAPING:
+            settings.ClearField(field)
+        origin = {"seed": str(self.seed)}
+        origin["solver"] = hash_bytes(settings.SerializeToString(deterministic=True))
+        for number, (_, message, _, _) in enumerate(self._net_sources):
+            origin[f"net{number}"] = hash_bytes(message.SerializeToString(deterministic=True))
+        for number, path in enumerate(self._weight_files()):
+            origin[f"weights{number}"] = sha256(path)
+        for key, layer in self._data_layers():
+            origin[key] = layer.source.fingerprint()
+        return origin
 
     def _load_weights(self, path: Path) -> None:
         filled = self.net.load(read_caffemodel(path), path)
         self._loaded.append({"path": str(path), "sha256": sha256(path)})
+        self._note = self._note or snapshots.note_of(path)
         if not filled:
             raise InputError(path, f"layers of net '{self.net.name}'", "none of them")
         self._say(f"weights from {path}: {', '.join(filled)}")
@@ -221,6 +246,8 @@ class Solver:
             solverstate=snapshots.entry(paths.solverstate, state),
             cursors={key: layer.source.position for key, layer in self._data_layers()},
             weights=self._loaded,
+            origin=self._start,
+            note=self._note,
             lean=bool(left_out),
         ).write(paths.manifest)
         self._drop_old_states()
@@ -261,10 +288,12 @@ class Solver:
         state = read_solverstate(path)
         if paths.manifest.exists():
             manifest = snapshots.verify(paths)
-            for given in manifest.weights:
-                if sha256(given["path"]) != given["sha256"]:
-                    raise InputError(given["path"], "the weights this run started from", "other bytes")
-                self._load_weights(Path(given["path"]))
+            self._note = manifest.note
+            for started in manifest.weights:
+                if sha256(started["path"]) != started["sha256"]:
+                    raise InputError(started["path"], "the weights this run started from", "other bytes")
+                self._load_weights(Path(started["path"]))
+            self._start = manifest.origin
             model = paths.caffemodel
             self._check_seed(paths.manifest, manifest.seed)
             for key, layer in self._data_layers():
@@ -272,10 +301,8 @@ class Solver:
         else:  # real Caffe's: data are read from the beginning, as Caffe would
             self._say(f"{path} has no manifest: resuming as Caffe does, from the first record")
             model = find(state.learned_net, path) if state.learned_net else paths.caffemodel
-            for given_path in self.options.weights or tuple(
-                find(w, self.source.path) for w in self._p.weights
-            ):
-                self._load_weights(given_path)
+            for given in self._weight_files():
+                self._load_weights(given)
         self.net.load(read_caffemodel(model), model)
         self._restore_history(path, state.history)
         self.iteration = state.iteration
@@ -305,14 +332,17 @@ class Solver:
 
     # --- training
 
+    @property
+    def finished(self) -> bool:
+        """Whether the run stands at max_iter."""
+        return bool(self.iteration >= self._p.max_iter)
+
     def solve(self) -> None:
         """Train to max_iter; writes PREFIX_losses.csv (and PREFIX_test.csv when there are tests)."""
         p = self._p
         if self.iteration > p.max_iter:
             raise UsageError(f"iteration {self.iteration} is past max_iter {p.max_iter}")
-        log = LossLog(
-            Path(f"{self.prefix or 'train'}_losses.csv"), ["iteration", "loss", "lr"], self.iteration
-        )
+        log = LossLog(Path(f"{self.prefix or 'train'}_losses.csv"), ["iteration", "loss", "lr"], self.iteration)
         tests = (
             LossLog(
                 Path(f"{self.prefix or 'train'}_test.csv"),

@@ -65,9 +65,7 @@ class Transform:
             out *= self._scale
         return self._crop_and_mirror(out, context, layer) if self.is_random else out
 
-    def _crop_and_mirror(
-        self, batch: npt.NDArray[np.float32], context: Context, layer: str
-    ) -> npt.NDArray[np.float32]:
+    def _crop_and_mirror(self, batch: npt.NDArray[np.float32], context: Context, layer: str) -> npt.NDArray[np.float32]:
         crop = int(self._params.crop_size)
         count, _, height, width = batch.shape
         stream = numpy_stream(context.seed, "transform", layer, context.iteration, context.sub_pass)

@@ -34,9 +34,7 @@ def contact_sheet(portraits: Sequence[tuple[int, str, str, str, str]], folder: P
             mine = sorted(p[4] for p in portraits if p[0] == number and p[2] == emotion)
             if mine:
                 image = cv2.imread(str(folder / f"{mine[row % len(mine)]}.BMP"))
-                small = cv2.resize(
-                    image, (width, round(width * HEIGHT / WIDTH)), interpolation=cv2.INTER_AREA
-                )
+                small = cv2.resize(image, (width, round(width * HEIGHT / WIDTH)), interpolation=cv2.INTER_AREA)
                 y, x = top + row * height, 40 + column * width
                 sheet[y : y + small.shape[0], x : x + width] = small
         _text(sheet, f"{number:02d}", (8, top + row * height + height // 2), 0.45)

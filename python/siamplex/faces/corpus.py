@@ -61,9 +61,7 @@ def allot(counts: Mapping[str, int], actors: int, seed: int) -> list[Portrait]:
         count = counts.get(emotion, 0)
         slots = [(v, n) for v in _VARIANTS[emotion] for n in _order(actors, seed, emotion, v)]
         if not 0 <= count <= len(slots):
-            raise UsageError(
-                f"{count} images of {NAMES[emotion]}: expected at most {len(slots)} from {actors} actors"
-            )
+            raise UsageError(f"{count} images of {NAMES[emotion]}: expected at most {len(slots)} from {actors} actors")
         for variant, number in slots[:count]:
             portraits.append(Portrait(number, "F" if number <= women else "M", emotion, variant))
     return sorted(portraits, key=lambda p: p.name)
@@ -102,9 +100,7 @@ def _draw_to(job: tuple[Portrait, int, str]) -> str:
     return portrait.name
 
 
-def draw_corpus(
-    folder: Path, counts: Mapping[str, int], actors: int, seed: int, workers: int
-) -> list[Portrait]:
+def draw_corpus(folder: Path, counts: Mapping[str, int], actors: int, seed: int, workers: int) -> list[Portrait]:
     """Draw the corpus into ``folder`` (whole or not at all) with a contact sheet and a marker.
 
     Raises UsageError or StorageError, and InputError where ``folder`` holds something else.

@@ -72,8 +72,10 @@ def head(canvas: Canvas, who: Identity, face: Face) -> None:
     if who.beard:
         w, chin = who.face_width, face.chin
         x, y = 1.3 * who.yaw, who.mouth_height
-        beard = curve([(-w, 26), (-0.9 * w, 58), (-0.6 * w, 0.86 * chin), (0, chin + 1), (0.6 * w, 0.86 * chin),
-                       (0.9 * w, 58), (w, 26), (0.74 * w, 46), (0.5 * w, 46), (x, y - 14), (-0.5 * w, 46), (-0.74 * w, 46)], True, 140)  # fmt: skip
+        jaw_line = [(-w, 26), (-0.9 * w, 58), (-0.6 * w, 0.86 * chin), (0, chin + 1)]
+        jaw_line += [(0.6 * w, 0.86 * chin), (0.9 * w, 58), (w, 26)]
+        cheeks = [(0.74 * w, 46), (0.5 * w, 46), (x, y - 14), (-0.5 * w, 46), (-0.74 * w, 46)]
+        beard = curve([*jaw_line, *cheeks], True, 140)
         top = canvas.paint.copy()
         colour = tuple(
             s * (1 - 0.62 * who.beard) + h * 0.62 * who.beard for s, h in zip(who.skin, who.hair, strict=True)

@@ -128,9 +128,7 @@ def _eye(who: Identity, units: Units, side: int) -> Eye:
             outer,
         ]
     )
-    lower_line = at(
-        [inner, (-0.4 * half, 0.8 * lower), (0.15 * half, lower), (0.65 * half, 0.66 * lower), outer]
-    )
+    lower_line = at([inner, (-0.4 * half, 0.8 * lower), (0.15 * half, lower), (0.65 * half, 0.66 * lower), outer])
     fold = at(
         [
             (-0.86 * half, -0.5 * upper - 3.0),
@@ -177,14 +175,7 @@ def _mouth(who: Identity, units: Units) -> Mouth:
     u = _reader(units)
     x0, y0 = 1.3 * who.yaw, who.mouth_height - 4.5 * u(17) * (1 - 0.5 * u(24)) - 1.5 * u(9)
     half = who.mouth_width * (
-        1
-        + 0.34 * u(12)
-        + 0.30 * u(20)
-        - 0.34 * u(27)
-        - 0.12 * u(24)
-        - 0.14 * u(22)
-        + 0.05 * u(15)
-        + 0.08 * u(16)
+        1 + 0.34 * u(12) + 0.30 * u(20) - 0.34 * u(27) - 0.12 * u(24) - 0.14 * u(22) + 0.05 * u(15) + 0.08 * u(16)
     )
     corner = -10.5 * u(12) + 8.5 * u(15) + 2.5 * u(20) + 1.5 * u(26) + 6.0 * u(27) + 3.5 * u(17) + 1.5 * u(10)
     parted = min(1.0, u(25))

@@ -39,9 +39,7 @@ def creases(canvas: Canvas, who: Identity, face: Face, units: Units) -> None:
             canvas.crease(below, 0.5 * u(6), 1.2, 1.2)
             for dy in (-5, 0, 5):
                 start = s * (who.eye_spacing + who.eye_width + 5) + x
-                canvas.crease(
-                    np.array([(start, 0.4 * dy + 1), (start + s * 8, 1.4 * dy + 1)]), 0.5 * u(6), 1, 0.9
-                )
+                canvas.crease(np.array([(start, 0.4 * dy + 1), (start + s * 8, 1.4 * dy + 1)]), 0.5 * u(6), 1, 0.9)
         if u(4):
             canvas.crease(
                 curve([(x + s * 4.5, -11), (x + s * 3.6, -19), (x + s * 5, -27)], count=12),
@@ -52,9 +50,7 @@ def creases(canvas: Canvas, who: Identity, face: Face, units: Units) -> None:
         if u(9):
             for dy in (0, 5, 10):
                 canvas.crease(np.array([(x + s * 2, -3 + dy), (x + s * 8.5, -7 + dy)]), 0.75 * u(9), 1.1, 0.9)
-            canvas.crease(
-                curve([(x + s * 9, 2), (x + s * 11, 12), (x + s * 12, 20)], count=12), 0.5 * u(9), 1.3, 1.3
-            )
+            canvas.crease(curve([(x + s * 9, 2), (x + s * 11, 12), (x + s * 12, 20)], count=12), 0.5 * u(9), 1.3, 1.3)
         if u(15):
             canvas.crease(
                 curve([(cx, cy), (cx + s * 3, cy + 7), (cx + s * 2, cy + 13)], count=12),
@@ -113,9 +109,7 @@ def creases(canvas: Canvas, who: Identity, face: Face, units: Units) -> None:
         )
     if u(17):
         y = float(face.mouth.outer_lower[:, 1].max()) + 7
-        canvas.crease(
-            curve([(x - 12, y + 3), (x, y - 1.5), (x + 12, y + 3)], count=20), 0.8 * u(17), 1.6, 1.4
-        )
+        canvas.crease(curve([(x - 12, y + 3), (x, y - 1.5), (x + 12, y + 3)], count=20), 0.8 * u(17), 1.6, 1.4)
         for i, dx in enumerate((-7, -2, 4, 8)):
             canvas.patch(ellipse((x + dx, y + 9 + 3 * (i % 2)), 1.4, 1.2), 0.5 * u(17), 1.0)
     low = float(face.mouth.outer_lower[:, 1].max())

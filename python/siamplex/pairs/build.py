@@ -51,9 +51,7 @@ class PairStore:
     format: int = field(default=_FORMAT)
 
 
-def build_pairs(
-    index: CorpusIndex, folder: Path, options: PairOptions, split_file: Path | None = None
-) -> PairStore:
+def build_pairs(index: CorpusIndex, folder: Path, options: PairOptions, split_file: Path | None = None) -> PairStore:
     """Write a pair store into ``folder``.  Raises InputError, UsageError or StorageError."""
     if split_file:
         split = read_split(split_file, index)
@@ -73,9 +71,7 @@ def build_pairs(
     }
     for name, found in pairs.items():
         if not len(found):
-            raise InputError(
-                split_file or folder, f"at least two images in the {name} split", "fewer: no pair"
-            )
+            raise InputError(split_file or folder, f"at least two images in the {name} split", "fewer: no pair")
     tables = {
         "all": pair_counts(all_pairs(range(len(index)), emotions, options.seed, "all"), emotions),
         **{name: pair_counts(found, emotions) for name, found in pairs.items()},

@@ -26,9 +26,7 @@ class Pairs:
         return len(self.first)
 
 
-def all_pairs(
-    members: Sequence[int], emotions: Sequence[str], seed: int, purpose: str, balance: bool = False
-) -> Pairs:
+def all_pairs(members: Sequence[int], emotions: Sequence[str], seed: int, purpose: str, balance: bool = False) -> Pairs:
     """Every unordered pair of ``members`` (positions in the corpus), shuffled by the seed.
 
     ``emotions`` holds the emotion of every position.  ``balance`` keeps as many different as same

@@ -15,9 +15,7 @@ from siamplex.randomness import numpy_stream
 SPLITS = ("train", "val", "test")
 
 
-def draw_split(
-    subjects: Sequence[str], fractions: Sequence[float] = (0.8, 0.1, 0.1), seed: int = 0
-) -> dict[str, str]:
+def draw_split(subjects: Sequence[str], fractions: Sequence[float] = (0.8, 0.1, 0.1), seed: int = 0) -> dict[str, str]:
     """Assign each subject to a split, at random but the same for the same seed and subjects.
 
     A split whose fraction is above zero gets at least one subject.  Raises UsageError where that

@@ -47,9 +47,7 @@ def write_indexed(folder: Path, pairs: Pairs) -> Stored:
     require_room(folder, len(pairs) * 64 + (1 << 20), f"{len(pairs):,} indexed pairs")
 
     def records() -> Iterator[bytes]:
-        for first, second, same in zip(
-            pairs.first.tolist(), pairs.second.tolist(), pairs.same.tolist(), strict=True
-        ):
+        for first, second, same in zip(pairs.first.tolist(), pairs.second.tolist(), pairs.same.tolist(), strict=True):
             datum = messages.Datum(channels=2, height=1, width=1, label=int(same))
             datum.float_data.extend((first, second))
             yield datum.SerializeToString()

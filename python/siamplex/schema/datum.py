@@ -29,9 +29,7 @@ def decode(record: bytes, color: bool = True) -> tuple[npt.NDArray[Any], int]:
     except DecodeError:
         raise DatumError("not a Datum") from None
     if datum.encoded:
-        image = cv2.imdecode(
-            np.frombuffer(datum.data, np.uint8), cv2.IMREAD_COLOR if color else cv2.IMREAD_UNCHANGED
-        )
+        image = cv2.imdecode(np.frombuffer(datum.data, np.uint8), cv2.IMREAD_COLOR if color else cv2.IMREAD_UNCHANGED)
         if image is None:
             raise DatumError("an encoded image that cannot be read")
         if image.ndim == 2:

@@ -301,9 +301,7 @@ def _add_field(message: Any, declaration: str) -> None:
 
 
 def _build() -> dict[str, Any]:
-    file = descriptor_pb2.FileDescriptorProto(
-        name="siamplex/messages.proto", package=_PACKAGE, syntax="proto2"
-    )
+    file = descriptor_pb2.FileDescriptorProto(name="siamplex/messages.proto", package=_PACKAGE, syntax="proto2")
     for name, values in ENUMS.items():
         # Values live in the enum's scope in Caffe, at file scope here would clash (MAX, CAFFE ...):
         # each enum sits in a holder message of its own, which text and wire formats never see.
@@ -322,8 +320,7 @@ def _build() -> dict[str, Any]:
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return {
-        name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.{name}"))
-        for name in MESSAGES
+        name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.{name}")) for name in MESSAGES
     }
 
 

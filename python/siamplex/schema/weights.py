@@ -107,9 +107,7 @@ def _read_layer(
     return name, arrays
 
 
-def write_caffemodel(
-    path: str | Path, net_name: str, layers: Iterable[tuple[Any, Sequence[Array]]]
-) -> Written:
+def write_caffemodel(path: str | Path, net_name: str, layers: Iterable[tuple[Any, Sequence[Array]]]) -> Written:
     """Write a caffemodel of (LayerParameter without blobs, its float32 arrays) in order."""
     with atomic_file(path) as handle:
         out = HashingWriter(handle)

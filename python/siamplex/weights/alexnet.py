@@ -67,7 +67,4 @@ def convolutions(path: Path) -> dict[str, list[Array]]:
     """Weights and biases of conv1, conv2 (grouped: 256x48x5x5) and conv3.  Raises InputError."""
     verify(path)
     layers = read_caffemodel(path)
-    return {
-        name: [layers[name][0].reshape(shape), layers[name][1].reshape(shape[0])]
-        for name, shape in SHAPES.items()
-    }
+    return {name: [layers[name][0].reshape(shape), layers[name][1].reshape(shape[0])] for name, shape in SHAPES.items()}

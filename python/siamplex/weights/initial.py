@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,23 +68,3 @@ def ungroup(weights: Array, shape: tuple[int, ...]) -> Array:
         rows, columns = slice(g * step, (g + 1) * step), slice(g * per_group, (g + 1) * per_group)
         full[rows, columns] = weights[rows]
     return full
-
-
-def note_of(weights: Path) -> str:
-    """What is known of where a caffemodel's convolutions came from."""
-    facts = _facts(weights.with_suffix(".json"))
-    return str(facts.get("note") or f"the origin of {weights.name}'s weights is not recorded")
-
-
-def iteration_of(weights: Path) -> int:
-    """Iteration of a snapshot, by Caffe's way of naming it; 0 for starting weights."""
-    named = re.search(r"_iter_(\d+)$", weights.stem)
-    return int(named.group(1)) if named else 0
-
-
-def _facts(path: Path) -> Mapping[str, object]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}

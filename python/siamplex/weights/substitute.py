@@ -12,10 +12,7 @@ import numpy as np
 from siamplex.randomness import numpy_stream
 from siamplex.schema.blobs import Array
 
-NOTE = (
-    "conv1-3 start from a substitute (Gabor and colour-opponent conv1, random conv2-3), "
-    "not from AlexNet's weights"
-)
+NOTE = "conv1-3 start from a substitute (Gabor and colour-opponent conv1, random conv2-3), not from AlexNet's weights"
 
 # axes of colour in B, G, R: brightness, red-green, blue-yellow
 _BRIGHTNESS = np.array([1, 1, 1]) / np.sqrt(3)

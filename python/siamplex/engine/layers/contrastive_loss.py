@@ -77,8 +77,4 @@ class ContrastiveLoss(Layer):
     ) -> list[torch.Tensor]:
         first, second = (x.reshape(x.shape[0], -1) for x in bottoms[:2])
         similar = bottoms[2].reshape(-1).long() != 0
-        return [
-            _Contrastive.apply(
-                first, second, similar, float(self.params.margin), bool(self.params.legacy_version)
-            )
-        ]
+        return [_Contrastive.apply(first, second, similar, float(self.params.margin), bool(self.params.legacy_version))]

@@ -84,6 +84,4 @@ class LRN(Layer):
         self, bottoms: Sequence[torch.Tensor], params: Sequence[torch.Tensor], context: Context
     ) -> list[torch.Tensor]:
         p = self.params
-        return [
-            _AcrossChannels.apply(bottoms[0], int(p.local_size), float(p.alpha), float(p.beta), float(p.k))
-        ]
+        return [_AcrossChannels.apply(bottoms[0], int(p.local_size), float(p.alpha), float(p.beta), float(p.k))]

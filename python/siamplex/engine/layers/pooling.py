@@ -53,9 +53,7 @@ class Pooling(Layer):
             self.require(sized, "kernel_size, or kernel_h and kernel_w, is missing")
         for stem, whole in (("kernel", "kernel_size"), ("stride", "stride"), ("pad", "pad")):
             halves = p.HasField(f"{stem}_h") or p.HasField(f"{stem}_w")
-            self.require(
-                not (halves and p.HasField(whole)), f"give {whole} or {stem}_h and {stem}_w, not both"
-            )
+            self.require(not (halves and p.HasField(whole)), f"give {whole} or {stem}_h and {stem}_w, not both")
         self.kernel = self._pair("kernel_size", "kernel")
         self.stride = self._pair("stride", "stride")
         self.pad = self._pair("pad", "pad")
@@ -88,9 +86,7 @@ class Pooling(Layer):
     def _windows(self, height: int, width: int) -> tuple[int, int]:
         rows, columns = (
             pooled_extent(size, kernel, stride, pad, self.floor)
-            for size, kernel, stride, pad in zip(
-                (height, width), self.kernel, self.stride, self.pad, strict=True
-            )
+            for size, kernel, stride, pad in zip((height, width), self.kernel, self.stride, self.pad, strict=True)
         )
         return rows, columns
 
@@ -122,9 +118,7 @@ class Pooling(Layer):
         return functional.max_pool2d(padded, self.kernel, self.stride)
 
     def _average(self, x: torch.Tensor) -> torch.Tensor:
-        sums = functional.avg_pool2d(
-            functional.pad(x, self._margins(x)), self.kernel, self.stride, divisor_override=1
-        )
+        sums = functional.avg_pool2d(functional.pad(x, self._margins(x)), self.kernel, self.stride, divisor_override=1)
         rows = self._lengths(0, x.shape[2]).to(x)
         columns = self._lengths(1, x.shape[3]).to(x)
         return sums[:, :, : len(rows), : len(columns)] / (rows[:, None] * columns)

@@ -1,0 +1,45 @@
+"""``siamplex figures``: Figures 3 to 6 and the loss curve."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+NAME = "figures"
+HELP = "draw Figures 3(a-d), 4, 5, 6 and the loss curve as PNG and SVG"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the subcommand."""
+    parser.add_argument("--stage1", type=Path, nargs="*", default=[], metavar="NPZ",
+                        help="embeddings of stage 1, iterations rising: Figure 3's panels, then Figure 4")  # fmt: skip
+    parser.add_argument("--stage2", type=Path, metavar="NPZ", help="fine-tuned embedding: Figures 5 and 6")
+    parser.add_argument("--losses", type=Path, nargs="*", default=[], metavar="CSV",
+                        help="losses.csv of each stage")  # fmt: skip
+    parser.add_argument("--out", type=Path, default=Path("run/figures"), help="folder (run/figures)")
+
+
+def files(args: argparse.Namespace) -> tuple[list[Path], list[Path]]:
+    """Inputs and outputs."""
+    inputs = [*args.stage1, *([args.stage2] if args.stage2 else []), *args.losses]
+    return inputs, [args.out]
+
+
+def run(args: argparse.Namespace) -> None:
+    """Draw what there is."""
+    from siamplex.embedding import read_embedding
+    from siamplex.engine.loss_log import read_losses
+    from siamplex.errors import UsageError
+    from siamplex.figures import draw_paper_figures
+
+    if not (args.stage1 or args.stage2 or args.losses):
+        raise UsageError("give embeddings (--stage1, --stage2) or --losses to draw")
+    labels = ("stage 1: conv1-3 frozen", "stage 2: everything learns", "further")
+    drawn = draw_paper_figures(
+        [read_embedding(path) for path in args.stage1],
+        read_embedding(args.stage2) if args.stage2 else None,
+        [(label, read_losses(path)) for label, path in zip(labels, args.losses, strict=False)],
+        args.out,
+    )
+    for path in drawn:
+        print(path)

@@ -1,0 +1,63 @@
+"""``siamplex train``: run a solver."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+NAME = "train"
+HELP = "train as a Caffe solver says, on the embedded engine or a caffe binary"
+
+
+def _paths(text: str) -> tuple[Path, ...]:
+    return tuple(Path(part) for part in text.split(",") if part)
+
+
+def _iterations(text: str) -> frozenset[int]:
+    return frozenset(int(part) for part in text.split(",") if part)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the subcommand."""
+    parser.add_argument("--solver", type=Path, required=True, help="solver prototxt")
+    parser.add_argument("--weights", type=_paths, default=(), help="caffemodels to start from, comma-separated")
+    parser.add_argument("--snapshot", type=Path, help="solverstate to resume from")
+    parser.add_argument("--resume", action="store_true", help="resume this run's newest whole snapshot, if any")
+    parser.add_argument("--engine", choices=("torch", "caffe"), default="torch", help="(torch)")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (cpu)")
+    parser.add_argument("--seed", type=int, help="instead of the solver's random_seed")
+    parser.add_argument("--snapshot-at", type=_iterations, default=frozenset(), metavar="N,N,...",
+                        help="further iterations to snapshot at, 0 included")  # fmt: skip
+    parser.add_argument("--lean-snapshots", action="store_true",
+                        help="leave frozen image tables out of snapshots (Caffe cannot resume from these)")  # fmt: skip
+    parser.add_argument("--keep-states", type=int, default=0, metavar="N",
+                        help="keep only the newest N solverstates (0: all)")  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> None:
+    """Train to max_iter."""
+    if args.engine == "caffe":
+        from siamplex.caffe_engine import train
+
+        train(args.solver, args.weights, args.snapshot, args.device)
+        return
+    from siamplex.engine.solver import Solver, TrainOptions
+    from siamplex.progress import say
+
+    solver = Solver(
+        args.solver,
+        TrainOptions(
+            weights=args.weights,
+            snapshot=args.snapshot,
+            resume=args.resume,
+            device=args.device,
+            seed=args.seed,
+            snapshot_at=args.snapshot_at,
+            lean=args.lean_snapshots,
+            keep_states=args.keep_states,
+        ),
+    )
+    if args.resume and solver.finished:
+        say(f"train: {args.solver} already stands at its last iteration, {solver.iteration}")
+        return
+    solver.solve()
