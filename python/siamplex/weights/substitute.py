@@ -20,8 +20,13 @@ _RED_GREEN = np.array([0, -1, 1]) / np.sqrt(2)
 _BLUE_YELLOW = np.array([2, -1, -1]) / np.sqrt(6)
 
 
+# norm of a conv1 filter: faces' pixels, about 50 levels apart, come out about 1 apart, and with
+# He's variance stay there up to fc4 (larger ones make the paper's learning rate diverge)
+_NORM = 0.02
+
+
 def gabor_bank(count: int, size: int) -> Array:
-    """(count, 3, size, size) filters of unit norm and no mean: half Gabors, half colour-opponent."""
+    """(count, 3, size, size) filters of equal norm and no mean: half Gabors, half colour-opponent."""
     filters = []
     for i in range(count):
         opponent = i % 2 == 1
@@ -36,7 +41,7 @@ def gabor_bank(count: int, size: int) -> Array:
             cycles = (2.6, 1.7, 1.1)[n // 16 % 3]
         filters.append(_gabor(size, angle, cycles, phase if cycles else 0.0)[None] * colour[:, None, None])
     bank = np.array(filters)
-    bank /= np.sqrt((bank**2).sum(axis=(1, 2, 3), keepdims=True))
+    bank *= _NORM / np.sqrt((bank**2).sum(axis=(1, 2, 3), keepdims=True))
     return bank.astype(np.float32)
 
 
@@ -59,5 +64,7 @@ def convolution(name: str, shape: tuple[int, ...], seed: int) -> Array:
     stream = numpy_stream(seed, "substitute", name)
     fan_in = int(np.prod(shape[1:]))
     weights = stream.standard_normal(shape, dtype=np.float32)
+    # no mean: inputs are all positive behind a ReLU, and what they have in common says nothing
+    weights -= weights.mean(axis=(1, 2, 3), keepdims=True)
     weights *= np.float32(np.sqrt(2.0 / fan_in))
     return weights

@@ -1,0 +1,137 @@
+# siamplex: `make help` explains the targets and variables.
+
+PYTHON  ?= python3
+VENV    ?= .venv
+TORCH   ?= torch==2.13.0
+OUT     ?= run
+FACES   ?=
+ENGINE  ?= torch
+DEVICE  ?= cpu
+LAYOUT  ?= indexed
+ALEXNET ?= weights/bvlc_alexnet.caffemodel
+SEED    ?= 1
+
+# what a run computes: the paper's settings
+ACTORS      ?= 43
+SIZE        ?= 227
+WIDTH       ?= 1
+BATCH       ?= 32
+BASE_LR     ?= 0.0001
+ITERATIONS  ?= 5000
+STAGE2_ITERATIONS ?= $(ITERATIONS)
+STAGE2_BASE_LR    ?= $(BASE_LR)
+SNAPSHOT    ?= 1000
+SHOWN       ?= 2000 3000 4000 5000
+TEST_INTERVAL ?= 1000
+PAIRS_FLAGS ?=
+NETS_FLAGS  ?=
+
+S      := $(VENV)/bin/siamplex
+STAMPS := $(OUT)/.steps
+IMAGES  = $(if $(FACES),$(FACES),$(OUT)/faces)
+INIT   := $(OUT)/weights/init.caffemodel
+TABLE   = $(if $(filter indexed,$(LAYOUT)),$(comma)$(OUT)/pairs/images.caffemodel)
+LAST1   = $(OUT)/stage1/snap_iter_$(ITERATIONS).caffemodel
+LAST2   = $(OUT)/stage2/snap_iter_$(STAGE2_ITERATIONS).caffemodel
+EXTRACT = $(S) extract --pairs $(OUT)/pairs --deploy $(OUT)/prototxt/deploy.prototxt --device $(DEVICE)
+TRAIN   = $(S) train --engine $(ENGINE) --device $(DEVICE) \
+          $(if $(filter torch,$(ENGINE)),--resume --lean-snapshots --keep-states 1)
+comma  := ,
+empty  :=
+space  := $(empty) $(empty)
+
+.DEFAULT_GOAL := help
+.PHONY: help venv test check demo faces index pairs prototxt init weights train finetune features geometry figures clean
+
+help: ## this text
+	@echo "Targets:"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{printf "%-14s%s\n", $$1, $$2}'
+	@echo "Variables (make pairs FACES=/data/NimStim OUT=nimstim):"
+	@echo "  FACES=dir     folder of NimStim faces, or a CSV path,subject,emotion (drawn stand-in faces)"
+	@echo "  OUT=dir       folder of the run ($(OUT))"
+	@echo "  ENGINE=name   torch (embedded) or caffe (the real binary: PATH or CAFFE_BIN) ($(ENGINE))"
+	@echo "  DEVICE=name   cpu, cuda or cuda:N ($(DEVICE))"
+	@echo "  LAYOUT=name   indexed or stacked pairs; stacked is 39 GB for 504 images ($(LAYOUT))"
+	@echo "  ALEXNET=file  bvlc_alexnet.caffemodel; a stated substitute where it is absent"
+	@echo "  SEED=n  BATCH=n  BASE_LR=x  ITERATIONS=n  STAGE2_ITERATIONS=n  STAGE2_BASE_LR=x"
+	@echo "  SIZE=n  WIDTH=x  (reduced sizes; the paper's are 227 and 1)"
+	@echo "  SNAPSHOT=n    iterations between snapshots; SHOWN='n n ...' those of Figures 3 and 4"
+	@echo "  PAIRS_FLAGS, NETS_FLAGS   further options of siamplex pairs and siamplex prototxt"
+	@echo "  PYTHON, VENV, TORCH       how the environment is made ($(PYTHON), $(VENV), $(TORCH))"
+
+venv: $(VENV)/.ready ## make the environment (other targets do so by themselves)
+
+$(VENV)/.ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "siamplex needs Python 3.10 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Give one: make PYTHON=..." >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check "$(TORCH)" -e ".[test]"
+	@touch $@
+
+test: venv check ## set up, check the code and run all tests
+	$(VENV)/bin/python -m pytest -n auto
+
+check: venv
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+demo: venv ## the whole reproduction at a reduced size, under 10 minutes on 2 cores
+	@start=$$(date +%s); \
+	$(MAKE) --no-print-directory figures geometry OUT=$(if $(filter run,$(OUT)),demo,$(OUT)) $(DEMO) && \
+	echo "demo: done in $$(( $$(date +%s) - start )) s; look at $(if $(filter run,$(OUT)),demo,$(OUT))/figures"
+
+DEMO := SIZE=131 WIDTH=0.25 BASE_LR=0.001 ITERATIONS=1500 STAGE2_ITERATIONS=600 STAGE2_BASE_LR=0.00002 \
+        SNAPSHOT=300 SHOWN="600 900 1200 1500" TEST_INTERVAL=300
+
+faces: venv
+ifeq ($(FACES),)
+	@$(S) faces $(IMAGES) --actors $(ACTORS) --seed $(SEED) --stamp $(STAMPS)/faces.json
+endif
+
+index: faces
+	@$(S) index "$(IMAGES)" --out $(OUT)/index.csv --stamp $(STAMPS)/index.json
+
+pairs: index ## index the faces (or draw some), split the subjects, write the pairs
+	@$(S) pairs --index $(OUT)/index.csv --out $(OUT)/pairs --layout $(LAYOUT) --size $(SIZE) --seed $(SEED) \
+		$(PAIRS_FLAGS) --stamp $(STAMPS)/pairs.json
+
+prototxt: pairs ## write nets and solvers for the run
+	@$(S) prototxt --pairs $(OUT)/pairs --run $(OUT) --nets $(OUT)/prototxt --solvers $(OUT)/solvers \
+		--width $(WIDTH) --batch-size $(BATCH) --base-lr $(BASE_LR) --iterations $(ITERATIONS) \
+		--stage2-iterations $(STAGE2_ITERATIONS) --stage2-base-lr $(STAGE2_BASE_LR) --snapshot $(SNAPSHOT) \
+		--test-interval $(TEST_INTERVAL) --seed $(SEED) --device $(DEVICE) $(NETS_FLAGS)
+
+weights: venv ## fetch bvlc_alexnet.caffemodel into ALEXNET and verify it
+	$(VENV)/bin/python tools/fetch_alexnet.py --out $(ALEXNET)
+
+init: prototxt
+	@$(S) weights --deploy $(OUT)/prototxt/deploy.prototxt --out $(INIT) --alexnet $(ALEXNET) --or-substitute \
+		--seed $(SEED) --stamp $(STAMPS)/init.json
+
+train: init ## stage 1: conv1-3 frozen
+	$(TRAIN) --solver $(OUT)/solvers/stage1_$(LAYOUT).prototxt --weights $(INIT)$(TABLE) \
+		$(if $(filter torch,$(ENGINE)),--snapshot-at $(subst $(space),$(comma),$(strip $(SHOWN))))
+
+finetune: train ## stage 2: everything learns
+	$(TRAIN) --solver $(OUT)/solvers/stage2_$(LAYOUT).prototxt --weights $(LAST1)$(TABLE)
+
+features: finetune ## embeddings of all images at the snapshots shown
+	@$(EXTRACT) --weights $(INIT) --out $(OUT)/features/stage1_iter_0.npz --stamp $(STAMPS)/features1_0.json
+	@for n in $(SHOWN); do \
+		$(EXTRACT) --weights $(OUT)/stage1/snap_iter_$$n.caffemodel --out $(OUT)/features/stage1_iter_$$n.npz \
+			--stamp $(STAMPS)/features1_$$n.json || exit $$?; \
+	done
+	@$(EXTRACT) --weights $(LAST2) --out $(OUT)/features/stage2.npz --stamp $(STAMPS)/features2.json
+
+geometry: features ## circular order, separability, held-out accuracy
+	@$(S) geometry $(OUT)/features/stage1_iter_$(lastword $(SHOWN)).npz --out $(OUT)/geometry/stage1.json
+	@$(S) geometry $(OUT)/features/stage2.npz --out $(OUT)/geometry/stage2.json
+
+figures: features ## Figures 3(a-d), 4, 5, 6 and the loss curve
+	@$(S) figures --stage1 $(OUT)/features/stage1_iter_0.npz $(SHOWN:%=$(OUT)/features/stage1_iter_%.npz) \
+		--stage2 $(OUT)/features/stage2.npz --losses $(OUT)/stage1/snap_losses.csv $(OUT)/stage2/snap_losses.csv \
+		--out $(OUT)/figures --stamp $(STAMPS)/figures.json
+
+clean: ## remove the environment (runs are kept)
+	rm -rf $(VENV)
