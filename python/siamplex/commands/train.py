@@ -32,6 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="leave frozen image tables out of snapshots (Caffe cannot resume from these)")  # fmt: skip
     parser.add_argument("--keep-states", type=int, default=0, metavar="N",
                         help="keep only the newest N solverstates (0: all)")  # fmt: skip
+    parser.add_argument("--no-shortcut", action="store_true",
+                        help="run every layer at every iteration, frozen ones too")  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> None:
@@ -55,6 +57,7 @@ def run(args: argparse.Namespace) -> None:
             snapshot_at=args.snapshot_at,
             lean=args.lean_snapshots,
             keep_states=args.keep_states,
+            shortcut=not args.no_shortcut,
         ),
     )
     if args.resume and solver.finished:

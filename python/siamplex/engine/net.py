@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,6 +91,9 @@ class Net:
         self.shapes: dict[str, Shape] = {}
         self.inputs: list[str] = []
         self._unread: dict[str, None] = {}
+        # what stands in for a node, or for what it reads, while a shortcut is taken
+        self.overrides: dict[str, Callable[[Context], list[torch.Tensor]]] = {}
+        self.bottoms_of: dict[str, dict[int, Callable[[], torch.Tensor]]] = {}
         full_state = net_state(phase, self._message.state, *([state] if state is not None else []))
         self._add_legacy_inputs()
         for index, layer in enumerate(self._message.layer):
@@ -309,21 +312,27 @@ class Net:
         return writers[-1]
 
     def _run(self, node: Node, blobs: dict[str, torch.Tensor], context: Context) -> torch.Tensor:
-        missing = [name for name in node.bottoms if name not in blobs]
-        if missing:
-            raise self.source.error(f"input '{missing[0]}' was not given")
-        bottoms = [
-            blobs[name] if passes else blobs[name].detach()
-            for name, passes in zip(node.bottoms, node.propagate, strict=True)
-        ]
         own = Context(node.train, context.seed, context.iteration, context.sub_pass)
-        tops = node.layer.forward(bottoms, [p.tensor for p in node.params], own)
+        if node.name in self.overrides:
+            tops = self.overrides[node.name](own)
+        else:
+            tops = node.layer.forward(self._bottoms(node, blobs), [p.tensor for p in node.params], own)
         loss = torch.zeros((), device=self.device)
         for name, top, weight in zip(node.tops, tops, node.loss_weights, strict=True):
             blobs[name] = top.to(self.device)
             if weight:
                 loss = loss + weight * blobs[name].sum()
         return loss
+
+    def _bottoms(self, node: Node, blobs: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+        instead = self.bottoms_of.get(node.name, {})
+        bottoms = []
+        for index, (name, passes) in enumerate(zip(node.bottoms, node.propagate, strict=True)):
+            if name not in blobs:
+                raise self.source.error(f"input '{name}' was not given")
+            blob = instead[index]() if index in instead else blobs[name]
+            bottoms.append(blob if passes else blob.detach())
+        return bottoms
 
 
 def _core(shape: Sequence[int]) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from siamplex.engine.gram import GramWeight
 from siamplex.engine.net import Parameter
 from siamplex.schema.prototxt import Prototxt
 
@@ -29,17 +30,38 @@ class SGD:
         if p.iter_size < 1:
             raise solver.error("iter_size must be positive", "iter_size", 0)
         self._history: dict[int, torch.Tensor] = {}
+        self._grams: dict[int, GramWeight] = {}
 
     # --- history
 
     def history(self, index: int) -> torch.Tensor:
         """V of parameter ``index``; zeros where it never moved."""
-        found = self._history.get(index)
+        found = self.velocity(index)
         return torch.zeros_like(self.parameters[index].tensor) if found is None else found
 
-    def moves(self, index: int) -> bool:
-        """Whether parameter ``index`` has ever had a velocity."""
-        return index in self._history
+    def velocity(self, index: int) -> torch.Tensor | None:
+        """V of parameter ``index``, None where it never moved; of a Gram form, as last settled."""
+        if index in self._grams:
+            return self._grams[index].velocity
+        return self._history.get(index)
+
+    @property
+    def keeps_span(self) -> bool:
+        """Whether an update only adds multiples of gradient and weight (no clipping, no L1)."""
+        return bool(self._p.clip_gradients < 0 and self._p.regularization_type == "L2")
+
+    def delegate(self, grams: dict[int, GramWeight]) -> None:
+        """Let Gram forms keep the velocity of some parameters and update them."""
+        for index, gram in grams.items():
+            self._history.pop(index, None)
+            self._grams[index] = gram
+
+    def take_back(self) -> None:
+        """Keep all velocities here again; Gram forms must be settled."""
+        for index, gram in self._grams.items():
+            if gram.velocity is not None:
+                self._history[index] = gram.velocity
+        self._grams.clear()
 
     def set_history(self, index: int, values: torch.Tensor) -> None:
         """Put a saved V back; one that is all zero is as good as none."""
@@ -59,6 +81,10 @@ class SGD:
             parameter.tensor.grad = None
 
     def _move(self, index: int, parameter: Parameter, rate: float) -> None:
+        if index in self._grams:
+            decay = self._p.weight_decay * parameter.decay_mult
+            self._grams[index].update(rate, self._p.momentum, decay, 1.0 / self._p.iter_size)
+            return
         weight, velocity = parameter.tensor, self._history.get(index)
         if rate == 0 and velocity is None:
             return  # a frozen parameter without momentum stays where it is

@@ -14,12 +14,14 @@ import torch
 
 from siamplex.durable import hash_bytes, sha256
 from siamplex.engine import snapshot as snapshots
+from siamplex.engine.feature_table import TableFull
 from siamplex.engine.layer import Context
 from siamplex.engine.layers.data import Data
 from siamplex.engine.loss_log import LossLog
 from siamplex.engine.net import Net, values
 from siamplex.engine.rates import RatePolicy
 from siamplex.engine.sgd import SGD
+from siamplex.engine.shortcut import Shortcut, take_shortcut
 from siamplex.engine.snapshot import Manifest, SnapshotPaths
 from siamplex.errors import InputError, TrainingError, UsageError
 from siamplex.progress import Progress, say
@@ -55,7 +57,8 @@ class TrainOptions:
 
     ``snapshot_prefix`` and ``seed`` replace the solver's when given; ``snapshot_at`` adds
     iterations to its ``snapshot`` interval; ``lean`` leaves frozen tables that came from a weights
-    file out of snapshots; ``keep_states`` keeps only the newest so many solverstates (0: all).
+    file out of snapshots; ``keep_states`` keeps only the newest so many solverstates (0: all);
+    ``shortcut`` lets a frozen prefix be computed once an image, where that is exact.
     """
 
     weights: tuple[Path, ...] = ()
@@ -67,6 +70,7 @@ class TrainOptions:
     snapshot_at: frozenset[int] = frozenset()
     lean: bool = False
     keep_states: int = 0
+    shortcut: bool = True
     quiet: bool = False
 
 
@@ -104,6 +108,7 @@ class Solver:
         self._loaded: list[dict[str, str]] = []
         self._note = ""
         self._start: dict[str, str] = {}
+        self._shortcut: Shortcut | None = None
         self._begin()
 
     # --- setting up
@@ -224,6 +229,8 @@ class Solver:
         """Write caffemodel, solverstate and manifest for the current iteration."""
         if not self.prefix:
             raise self.source.error("snapshot_prefix is missing")
+        if self._shortcut:
+            self._shortcut.settle()
         paths = SnapshotPaths.of(self.prefix, self.iteration)
         paths.manifest.unlink(missing_ok=True)  # it may vouch for an earlier run's files
         left_out = self._left_out()
@@ -352,6 +359,7 @@ class Solver:
             if self.test_nets
             else None
         )
+        self._take_shortcut()
         self._start_iteration = self.iteration
         self._losses.clear()
         self._smoothed = 0.0
@@ -377,6 +385,8 @@ class Solver:
             self._test_when_due(tests)
         if tests:
             tests.close()
+        if self._shortcut:
+            self._shortcut.settle()
         if not self.options.quiet:
             progress.close(f"loss {self._smoothed:.6g}")
 
@@ -384,9 +394,34 @@ class Solver:
         by_interval = bool(self._p.snapshot) and self.iteration % self._p.snapshot == 0
         return bool(self.prefix) and (by_interval or self.iteration in self.options.snapshot_at)
 
+    def _take_shortcut(self) -> None:
+        if self._shortcut or not self.options.shortcut:
+            return
+        self._say("looking for layers whose work can be done once for each image")
+        self._shortcut = take_shortcut(self.net, self.test_nets, self.sgd.velocity, self.sgd.keeps_span)
+        if self._shortcut:
+            self.sgd.delegate(self._shortcut.grams)
+            self._say(f"shortcut: {self._shortcut.describe()} (--no-shortcut turns this off)")
+        else:
+            self._say("none: every layer runs at every iteration")
+
+    def _leave_shortcut(self) -> None:
+        assert self._shortcut
+        self._shortcut.retire()
+        self.sgd.take_back()
+        self._shortcut = None
+        self._say("shortcut left: more distinct images than its table holds")
+
     def _forward(self, sub_pass: int) -> torch.Tensor:
         context = Context(True, self.seed, self.iteration, sub_pass)
-        return self.net.forward(context)[0]
+        positions = [(layer, layer.source.position) for _, layer in self._data_layers()]
+        try:
+            return self.net.forward(context)[0]
+        except TableFull:
+            self._leave_shortcut()
+            for layer, position in positions:
+                layer.source.seek(position)
+            return self.net.forward(context)[0]
 
     def _step(self) -> tuple[float, float] | None:
         """One iteration; returns (loss, rate) when it is one to display."""
@@ -440,6 +475,8 @@ class Solver:
     @torch.no_grad()
     def test(self, net: Net, passes: int) -> dict[str, float]:
         """Mean of each output of a test net over ``passes`` batches."""
+        if self._shortcut and net not in self._shortcut.nets:
+            self._shortcut.settle()
         sums: dict[str, float] = {}
         for sub_pass in range(passes):
             loss, blobs = net.forward(Context(False, self.seed, self.iteration, sub_pass))

@@ -56,14 +56,35 @@ class Transform:
 
     def apply(self, batch: npt.NDArray[Any], context: Context, layer: str) -> npt.NDArray[np.float32]:
         """(N, C, H, W) of bytes or floats to float32, cropped."""
+        out = self.apply_part(batch, (0, batch.shape[1]))
+        return self._crop_and_mirror(out, context, layer) if self.is_random else out
+
+    def apply_part(self, batch: npt.NDArray[Any], part: tuple[int, int]) -> npt.NDArray[np.float32]:
+        """(N, C', H, W), channels ``part`` of the samples, less the mean and scaled; never cropped."""
         out = batch.astype(np.float32)
-        if self._mean_image is not None:
-            out -= self._mean_image
-        elif len(self._mean_values):
-            out -= self._mean_values[:, None, None]
+        mean = self._mean(part)
+        if mean is not None:
+            out -= mean
         if self._scale != 1:
             out *= self._scale
-        return self._crop_and_mirror(out, context, layer) if self.is_random else out
+        return out
+
+    def _mean(self, part: tuple[int, int]) -> npt.NDArray[np.float32] | None:
+        """What is subtracted from channels ``part``: (C', H, W), (C', 1, 1), (1, 1, 1) or None."""
+        if self._mean_image is not None:
+            return self._mean_image[part[0] : part[1]]
+        if len(self._mean_values) > 1:
+            return self._mean_values[part[0] : part[1], None, None]
+        return self._mean_values[:, None, None] if len(self._mean_values) else None
+
+    def part_signature(self, part: tuple[int, int]) -> tuple[object, ...]:
+        """Equal for channels that are treated alike."""
+        mean = self._mean(part)
+        return (part[1] - part[0], float(self._scale), b"" if mean is None else mean.tobytes())
+
+    def is_identity(self, part: tuple[int, int]) -> bool:
+        """Whether channels ``part`` stay as they are."""
+        return self._mean(part) is None and self._scale == 1
 
     def _crop_and_mirror(self, batch: npt.NDArray[np.float32], context: Context, layer: str) -> npt.NDArray[np.float32]:
         crop = int(self._params.crop_size)

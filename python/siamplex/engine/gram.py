@@ -1,0 +1,148 @@
+"""InnerProduct over a finite table of inputs, without touching its wide weight.
+
+With inputs from N fixed rows F (N, D), momentum and L2 decay only ever add multiples of those rows
+to the weight W and its velocity V, so both stay
+
+    W = c W0 + e V0 + A^T F        V = c' W0 + e' V0 + A'^T F
+
+with scalars c, e and small A (N, num_output).  Outputs need F only through Z0 = F W0^T,
+Y0 = F V0^T and the Gram matrix K = F F^T, all small.  The same numbers as the direct form, up to
+rounding; K and the sums behind a snapshot are accumulated in float64 blocks.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from siamplex.engine.feature_table import FeatureTable
+from siamplex.engine.net import Parameter
+
+_COLUMNS = 8192  # width of the float64 blocks
+
+
+class _Outputs(torch.autograd.Function):
+    """z (B, O) for rows (B,) of the table; its backward adds dL/dz to the rows' gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, anchor: torch.Tensor, gram: GramWeight, rows: torch.Tensor) -> torch.Tensor:
+        ctx.gram, ctx.rows = gram, rows
+        return gram.outputs(rows)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        ctx.gram.add_gradient(ctx.rows, grads[0])
+        return None, None, None
+
+
+class GramWeight:
+    """The weight (O, D) of InnerProduct layers over a FeatureTable, in the form above.
+
+    ``parameter.tensor`` holds W0 and is brought up to date by :meth:`settle` alone.
+    """
+
+    def __init__(self, parameter: Parameter, table: FeatureTable, velocity: torch.Tensor | None) -> None:
+        self.parameter, self._table = parameter, table
+        self._velocity = velocity  # V0, None for zero
+        self._c, self._e, self._cv, self._ev = 1.0, 0.0, 0.0, 1.0
+        out = parameter.tensor.shape[0]
+        empty = torch.empty((0, out), device=parameter.tensor.device)
+        self._z0, self._y0 = empty, empty.clone()  # (N, O)
+        self._a, self._av, self._gradient = empty.clone(), empty.clone(), empty.clone()  # (N, O)
+        self._gram = torch.empty((0, 0), device=empty.device)  # (N, N)
+        # gives autograd a reason to come by
+        self.anchor = torch.zeros((), device=empty.device, requires_grad=True)
+        table.on_growth(self._grow)
+
+    # --- the table grows
+
+    @torch.no_grad()
+    def _grow(self, first: int, last: int) -> None:
+        features = self._table.features
+        new = features[first:last]
+        count = last - first
+        old, self._gram = self._gram, self._gram.new_empty((last, last))
+        self._gram[:first, :first] = old
+        cross = _products(new, features)
+        self._gram[first:last] = cross
+        self._gram[:first, first:last] = cross[:, :first].t()
+        zeros = new.new_zeros((count, self._a.shape[1]))
+        self._a = torch.cat([self._a, zeros])
+        self._av = torch.cat([self._av, zeros])
+        self._gradient = torch.cat([self._gradient, zeros])
+        weight = self.parameter.tensor.detach()
+        self._z0 = torch.cat([self._z0, new @ weight.t()])
+        if self._velocity is not None:
+            self._y0 = torch.cat([self._y0, new @ self._velocity.t()])
+
+    # --- one iteration
+
+    def apply(self, rows: torch.Tensor) -> torch.Tensor:
+        """F[rows] W^T (B, O), differentiable."""
+        result: torch.Tensor = _Outputs.apply(self.anchor, self, rows)
+        return result
+
+    @torch.no_grad()
+    def outputs(self, rows: torch.Tensor) -> torch.Tensor:
+        """F[rows] W^T (B, O)."""
+        z = torch.addmm(self._z0[rows], self._gram[rows], self._a, beta=self._c)
+        if self._velocity is not None and self._e:
+            z.add_(self._y0[rows], alpha=self._e)
+        return z
+
+    def add_gradient(self, rows: torch.Tensor, gradient: torch.Tensor) -> None:
+        """Add dL/dz (B, O) of some rows to the gradient kept until the update."""
+        self._gradient.index_add_(0, rows, gradient)
+
+    @torch.no_grad()
+    def update(self, rate: float, momentum: float, decay: float, share: float) -> None:
+        """Caffe's SGD step on (c, e, A): rate with lr_mult, decay with decay_mult, share 1 / iter_size."""
+        self._av.mul_(momentum).add_(self._gradient, alpha=rate * share)
+        if decay:
+            self._av.add_(self._a, alpha=rate * decay)
+        self._a.sub_(self._av)
+        self._gradient.zero_()
+        self._cv = momentum * self._cv + rate * decay * self._c
+        self._ev = momentum * self._ev + rate * decay * self._e
+        self._c -= self._cv
+        self._e -= self._ev
+
+    # --- back to the wide form
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Write W into the parameter and start anew from there: W0 = W, V0 = V, A = 0."""
+        weight = self.parameter.tensor.detach()
+        untouched = self._c == 1 and not self._e and not self._cv and self._ev == 1 and not bool(self._av.any())
+        if untouched and not bool(self._a.any()):
+            return
+        velocity = self._velocity if self._velocity is not None else torch.zeros_like(weight)
+        features = self._table.features
+        for start in range(0, weight.shape[1], _COLUMNS):
+            block = slice(start, start + _COLUMNS)
+            rows = features[:, block].double()
+            w, v = weight[:, block].double(), velocity[:, block].double()
+            weight[:, block] = (self._c * w + self._e * v + self._a.t().double() @ rows).float()
+            velocity[:, block] = (self._cv * w + self._ev * v + self._av.t().double() @ rows).float()
+        self._velocity = velocity
+        self._c, self._e, self._cv, self._ev = 1.0, 0.0, 0.0, 1.0
+        self._a.zero_()
+        self._av.zero_()
+        self._z0 = features @ weight.t()
+        self._y0 = features @ velocity.t()
+
+    @property
+    def velocity(self) -> torch.Tensor | None:
+        """V as of the last :meth:`settle`; None for zero."""
+        return self._velocity
+
+
+@torch.no_grad()
+def _products(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """a b^T (n, m) for wide a (n, D) and b (m, D), summed in float64."""
+    total = torch.zeros((len(a), len(b)), dtype=torch.float64, device=a.device)
+    for start in range(0, a.shape[1], _COLUMNS):
+        block = slice(start, start + _COLUMNS)
+        total += a[:, block].double() @ b[:, block].double().t()
+    return total.float()

@@ -1,0 +1,211 @@
+"""Putting a net's frozen prefix aside: features once an image, wide weights in their Gram form.
+
+Applied where it is exact; the solver says so in its log and can be told not to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from siamplex.engine.feature_table import FeatureTable
+from siamplex.engine.gram import GramWeight
+from siamplex.engine.layer import Context
+from siamplex.engine.layers.data import Data
+from siamplex.engine.layers.embed import Embed
+from siamplex.engine.layers.inner_product import InnerProduct
+from siamplex.engine.net import Net, Node, Parameter
+from siamplex.engine.prefix import Feature, Prefix, find_prefix, signature
+
+_MAX_ROWS = 8192
+_MAX_BYTES = 2 << 30  # of features
+
+Tops = list[torch.Tensor]
+
+
+class Shortcut:
+    """What stands in for the frozen prefix of a train net and its test nets."""
+
+    def __init__(self) -> None:
+        self.grams: dict[int, GramWeight] = {}  # by index of the parameter
+        self.tables: dict[Any, FeatureTable] = {}  # by signature
+        self.nets: list[Net] = []
+        self.rows: Rows = {}
+
+    def describe(self) -> str:
+        """One line for the log."""
+        rows = sum(len(table) for table in self.tables.values())
+        names = ", ".join(gram.parameter.label for gram in self.grams.values())
+        what = f"the features of each image are computed once ({rows} so far)"
+        return what + (f" and {names} is kept in its Gram form" if names else "")
+
+    def settle(self) -> None:
+        """Bring all weights up to date."""
+        for gram in self.grams.values():
+            gram.settle()
+
+    def retire(self) -> None:
+        """Let the nets run in full again."""
+        self.settle()
+        for net in self.nets:
+            net.overrides.clear()
+            net.bottoms_of.clear()
+
+
+def take_shortcut(
+    net: Net, test_nets: Sequence[Net], velocity: Callable[[int], torch.Tensor | None], gram_fits: bool
+) -> Shortcut | None:
+    """Set aside the frozen prefix of ``net`` (and where it is the same, of ``test_nets``).
+
+    ``velocity`` gives a parameter's momentum, None for zero.  ``gram_fits`` says that the solver's
+    update keeps weights in the span of their inputs.  Returns None where nothing can be gained.
+    """
+    prefix = find_prefix(net)
+    if not prefix.entries or _moves(prefix, velocity, net):
+        return None
+    shortcut = Shortcut()
+    _attach(net, prefix, shortcut)
+    if gram_fits:
+        for index, parameter in enumerate(net.parameters):
+            table = _only_over_table(net, prefix, parameter, shortcut)
+            if table is not None:
+                shortcut.grams[index] = GramWeight(parameter, table, velocity(index))
+        _use_grams(net, prefix, shortcut)
+    for test in test_nets:
+        other = find_prefix(test)
+        known = other.entries and all(signature(f, other) in shortcut.tables for f in other.entries.values())
+        if known and all(_only_over_table(test, other, gram.parameter, shortcut) for gram in shortcut.grams.values()):
+            _attach(test, other, shortcut)
+            _use_grams(test, other, shortcut)
+    return shortcut
+
+
+def _moves(prefix: Prefix, velocity: Callable[[int], torch.Tensor | None], net: Net) -> bool:
+    """Whether a frozen parameter still has momentum (from a snapshot of another stage)."""
+    chains = [node for feature in prefix.entries.values() for node in feature.chain]
+    frozen = {id(p) for node in chains for p in node.params}
+    return any(velocity(i) is not None for i, p in enumerate(net.parameters) if id(p) in frozen)
+
+
+def _width(feature: Feature, net: Net) -> int:
+    name = feature.chain[-1].tops[0] if feature.chain else ""
+    return int(np.prod(net.shapes[name][1:])) if name else 1
+
+
+def _table(net: Net, prefix: Prefix, feature: Feature, shortcut: Shortcut) -> FeatureTable:
+    key = signature(feature, prefix)
+    if key not in shortcut.tables:
+        layer = prefix.data[feature.data].layer
+        assert isinstance(layer, Data)
+        transform, part = layer.transform, feature.part
+
+        def prepare(samples: npt.NDArray[Any]) -> torch.Tensor:
+            return torch.from_numpy(transform.apply_part(samples, part)).to(net.device)
+
+        limit = min(_MAX_ROWS, _MAX_BYTES // (4 * _width(feature, net)))
+        table = FeatureTable(feature.chain, prepare, limit)
+        first = feature.chain[0].layer if feature.chain else None
+        whole = layer.source.shape[1:] == (1, 1) and part[1] - part[0] == 1
+        if isinstance(first, Embed) and whole and transform.is_identity(part) and first.params.input_dim <= limit:
+            # all images of an indexed store, in their own order, so that a resumed run has the same rows
+            indices = np.arange(first.params.input_dim, dtype=layer.source.dtype)
+            table.lookup(indices.reshape(-1, 1, 1, 1))
+        shortcut.tables[key] = table
+    return shortcut.tables[key]
+
+
+def _attach(net: Net, prefix: Prefix, shortcut: Shortcut) -> None:
+    """Replace the prefix of a net: data layers look samples up, the layers behind do nothing."""
+    shortcut.nets.append(net)
+    tables = {where: _table(net, prefix, feature, shortcut) for where, feature in prefix.entries.items()}
+    nothing = torch.empty(0, device=net.device)
+    for name, node in prefix.data.items():
+        wanted = {f.part: tables[w] for w, f in prefix.entries.items() if f.data == name}
+        if wanted:
+            net.overrides[name] = _reader(net, node, wanted, shortcut.rows)
+    for node in net.nodes:
+        if node.name in prefix.nodes:
+            net.overrides[node.name] = _skip([nothing] * len(node.tops))
+    for (name, index), feature in prefix.entries.items():
+        shape = net.shapes[next(n for n in net.nodes if n.name == name).bottoms[index]][1:]
+        net.bottoms_of.setdefault(name, {})[index] = _bottom(
+            tables[(name, index)], shortcut.rows, (net.phase, feature.data, feature.part), shape
+        )
+
+
+def _skip(tops: Tops) -> Callable[[Context], Tops]:
+    return lambda context: tops
+
+
+Rows = dict[tuple[str, str, tuple[int, int]], torch.Tensor]  # (phase, data layer, channels) -> (N,)
+
+
+def _reader(net: Net, node: Node, wanted: dict[tuple[int, int], FeatureTable], rows: Rows) -> Callable[[Context], Tops]:
+    """Stands in for a Data layer: reads the batch, but only looks its images up."""
+    layer = node.layer
+    assert isinstance(layer, Data)
+    nothing = torch.empty(0, device=net.device)
+
+    def run(context: Context) -> Tops:
+        values, labels = layer.source.batch(int(layer.params.batch_size))
+        for part, table in wanted.items():
+            rows[(net.phase, node.name, part)] = table.lookup(values[:, part[0] : part[1]]).to(net.device)
+        return [nothing, torch.from_numpy(labels)][: len(node.tops)]
+
+    return run
+
+
+def _bottom(
+    table: FeatureTable, rows: Rows, key: tuple[str, str, tuple[int, int]], shape: tuple[int, ...]
+) -> Callable[[], torch.Tensor]:
+    """Stands in for what a layer behind the prefix reads."""
+
+    def run() -> torch.Tensor:
+        found = rows[key]
+        return table.features[found].reshape(len(found), *shape)
+
+    return run
+
+
+def _only_over_table(net: Net, prefix: Prefix, parameter: Parameter, shortcut: Shortcut) -> FeatureTable | None:
+    """The one table whose rows are all that ``parameter`` is ever multiplied with, if so."""
+    tables = set()
+    for node in net.nodes:
+        if not any(p.tensor is parameter.tensor for p in node.params):
+            continue
+        layer = node.layer
+        fits = isinstance(layer, InnerProduct) and not layer.params.transpose and layer.params.axis == 1
+        feature = prefix.entries.get((node.name, 0))
+        if not fits or feature is None or node.params[0].tensor is not parameter.tensor:
+            return None
+        tables.add(shortcut.tables.get(signature(feature, prefix)))
+    if len(tables) != 1 or parameter.lr_mult == 0:
+        return None
+    table = tables.pop()
+    known = len(table) if table is not None else 0
+    return table if table is not None and known < parameter.tensor.shape[1] else None
+
+
+def _use_grams(net: Net, prefix: Prefix, shortcut: Shortcut) -> None:
+    """Let InnerProduct layers over the tables compute by their weight's Gram form."""
+    for gram in shortcut.grams.values():
+        for node in net.nodes:
+            if node.params and node.params[0].tensor is gram.parameter.tensor:
+                feature = prefix.entries[(node.name, 0)]
+                key = (net.phase, feature.data, feature.part)
+                net.overrides[node.name] = _inner_product(node, gram, shortcut.rows, key)
+
+
+def _inner_product(
+    node: Node, gram: GramWeight, rows: Rows, key: tuple[str, str, tuple[int, int]]
+) -> Callable[[Context], Tops]:
+    def run(context: Context) -> Tops:
+        found = rows[key]
+        z = gram.apply(found) if torch.is_grad_enabled() else gram.outputs(found)
+        return [z + node.params[1].tensor if len(node.params) > 1 else z]
+
+    return run
