@@ -20,6 +20,7 @@ BASE_LR     ?= 0.0001
 ITERATIONS  ?= 5000
 STAGE2_ITERATIONS ?= $(ITERATIONS)
 STAGE2_BASE_LR    ?= $(BASE_LR)
+DISPLAY     ?= 20
 SNAPSHOT    ?= 1000
 SHOWN       ?= 2000 3000 4000 5000
 TEST_INTERVAL ?= 1000
@@ -76,13 +77,12 @@ check: venv
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-demo: venv ## the whole reproduction at a reduced size, under 10 minutes on 2 cores
+demo: venv ## the whole reproduction with drawn faces and a short stage 2, under 10 minutes on 2 cores
 	@start=$$(date +%s); \
 	$(MAKE) --no-print-directory figures geometry OUT=$(if $(filter run,$(OUT)),demo,$(OUT)) $(DEMO) && \
 	echo "demo: done in $$(( $$(date +%s) - start )) s; look at $(if $(filter run,$(OUT)),demo,$(OUT))/figures"
 
-DEMO := SIZE=131 WIDTH=0.25 BASE_LR=0.001 ITERATIONS=1500 STAGE2_ITERATIONS=600 STAGE2_BASE_LR=0.00002 \
-        SNAPSHOT=300 SHOWN="600 900 1200 1500" TEST_INTERVAL=300
+DEMO := ITERATIONS=5000 STAGE2_ITERATIONS=80 DISPLAY=5
 
 faces: venv
 ifeq ($(FACES),)
@@ -99,7 +99,7 @@ pairs: index ## index the faces (or draw some), split the subjects, write the pa
 prototxt: pairs ## write nets and solvers for the run
 	@$(S) prototxt --pairs $(OUT)/pairs --run $(OUT) --nets $(OUT)/prototxt --solvers $(OUT)/solvers \
 		--width $(WIDTH) --batch-size $(BATCH) --base-lr $(BASE_LR) --iterations $(ITERATIONS) \
-		--stage2-iterations $(STAGE2_ITERATIONS) --stage2-base-lr $(STAGE2_BASE_LR) --snapshot $(SNAPSHOT) \
+		--stage2-iterations $(STAGE2_ITERATIONS) --stage2-base-lr $(STAGE2_BASE_LR) --snapshot $(SNAPSHOT) --display $(DISPLAY) \
 		--test-interval $(TEST_INTERVAL) --seed $(SEED) --device $(DEVICE) $(NETS_FLAGS)
 
 weights: venv ## fetch bvlc_alexnet.caffemodel into ALEXNET and verify it
