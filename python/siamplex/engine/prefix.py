@@ -97,9 +97,21 @@ def signature(feature: Feature, prefix: Prefix) -> tuple[Any, ...]:
     steps = tuple(
         (
             node.layer.spec.type,
-            node.layer.params.SerializeToString(deterministic=True) if node.layer.params else b"",
+            _settings(node),
             tuple(id(p.tensor) for p in node.params),
         )
         for node in feature.chain
     )
     return (layer.transform.part_signature(feature.part), layer.source.shape[1:], steps)
+
+
+def _settings(node: Node) -> bytes:
+    """What a layer's settings say of its function: all but its fillers."""
+    if node.layer.params is None:
+        return b""
+    settings = type(node.layer.params)()
+    settings.CopyFrom(node.layer.params)
+    for field in ("weight_filler", "bias_filler"):
+        if field in settings.DESCRIPTOR.fields_by_name:
+            settings.ClearField(field)
+    return bytes(settings.SerializeToString(deterministic=True))

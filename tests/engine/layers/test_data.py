@@ -1,0 +1,134 @@
+"""Data, its source and its transform."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from siamplex.engine.data_source import DataSource
+from siamplex.engine.layer import Context
+from siamplex.errors import InputError, PrototxtError
+from tests.engine.conftest import make_layer, write_lmdb
+
+
+def layer_of(folder, settings="backend: LMDB", more=""):
+    return make_layer(
+        f"type: 'Data' top: 'x' top: 'y' data_param {{ source: '{folder}' batch_size: 3 {settings} }} {more}"
+    )
+
+
+@pytest.fixture
+def rgb(tmp_path):
+    stream = np.random.default_rng(0)
+    samples = [(stream.integers(0, 256, (3, 5, 4), dtype=np.uint8), i) for i in range(5)]
+    return write_lmdb(tmp_path / "rgb", samples), np.stack([s for s, _ in samples]).astype(np.float32)
+
+
+def test_reads_in_order_and_wraps_round(rgb):
+    folder, images = rgb
+    layer = layer_of(folder)
+    assert layer.setup([]) == [(3, 3, 5, 4), (3,)]
+    first = layer.forward([], [], Context(train=True))
+    second = layer.forward([], [], Context(train=True))
+    np.testing.assert_array_equal(first[0].numpy(), images[:3])
+    assert second[1].tolist() == [3, 4, 0]
+    np.testing.assert_array_equal(second[0].numpy(), images[[3, 4, 0]])
+    assert layer.source.position == 1
+
+
+def test_seek_goes_on_from_there(rgb):
+    folder, _ = rgb
+    source = DataSource(folder)
+    source.seek(4)
+    assert source.batch(3)[1].tolist() == [4, 0, 1]
+    source.seek(12)
+    assert source.batch(1)[1].tolist() == [2]
+
+
+def test_two_readers_of_one_lmdb(rgb):
+    folder, _ = rgb
+    a, b = DataSource(folder), DataSource(folder)
+    assert a.batch(2)[1].tolist() == b.batch(2)[1].tolist()
+
+
+def test_mean_and_scale(rgb):
+    folder, images = rgb
+    layer = layer_of(folder, more="transform_param { scale: 0.5 mean_value: 1 mean_value: 2 mean_value: 3 }")
+    layer.setup([])
+    (x, _) = layer.forward([], [], Context(train=True))
+    np.testing.assert_allclose(x.numpy(), (images[:3] - np.array([1, 2, 3])[:, None, None]) * 0.5)
+    part = layer.transform.apply_part(images[:3, 1:].astype(np.uint8), (1, 3))
+    np.testing.assert_array_equal(part, x.numpy()[:, 1:])
+    assert layer.transform.part_signature((0, 1)) != layer.transform.part_signature((1, 2))
+
+
+def test_crops_at_random_in_training_and_centrally_in_test(rgb):
+    folder, images = rgb
+    layer = layer_of(folder, more="transform_param { crop_size: 3 mirror: true }")
+    assert layer.setup([])[0] == (3, 3, 3, 3)
+    assert layer.transform.is_random
+    windows = {
+        images[0, :, r : r + 3, c : c + 3][:, :, ::step].tobytes() for r in range(3) for c in range(2) for step in (1, -1)
+    }
+    seen = set()
+    for iteration in range(30):
+        layer.source.seek(0)
+        (x, _) = layer.forward([], [], Context(train=True, iteration=iteration))
+        seen.add(x.numpy()[0].tobytes())
+    assert seen <= windows and len(seen) > 6
+    layer.source.seek(0)
+    (x, _) = layer.forward([], [], Context(train=False))
+    centre = images[0, :, 1:4, 0:3]
+    assert np.array_equal(x.numpy()[0], centre) or np.array_equal(x.numpy()[0], centre[:, :, ::-1])
+
+
+def test_float_records(tmp_path):
+    folder = write_lmdb(tmp_path / "floats", [(np.array([[[1.5]], [[7.0]]], np.float32), 1)])
+    (x, y) = (layer := layer_of(folder)).setup([]) and layer.forward([], [], Context(train=True))
+    assert x.dtype == torch.float32
+    assert x.numpy()[0].ravel().tolist() == [1.5, 7.0] and y.tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("settings", "more", "message"),
+    [
+        ("backend: LEVELDB", "", "backend LEVELDB is not supported"),
+        ("backend: LMDB crop_size: 3", "", "'crop_size' is not supported"),
+        ("backend: LMDB", "transform_param { force_color: true }", "'force_color' is not supported"),
+        ("backend: LMDB", "transform_param { crop_size: 9 }", "crop_size 9 of 5x4 samples"),
+        ("backend: LMDB", "transform_param { mean_value: 1 mean_value: 2 }", "2 mean values for 3 channels"),
+    ],
+)
+def test_refuses(rgb, settings, more, message):
+    with pytest.raises(PrototxtError, match=message):
+        layer_of(rgb[0], settings, more).setup([])
+
+
+def test_missing_and_truncated_lmdbs(rgb, tmp_path):
+    with pytest.raises(InputError, match="an LMDB folder, found nothing there"):
+        DataSource(tmp_path / "nowhere")
+    data = (rgb[0] / "data.mdb").read_bytes()
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    for size in (0, 100, 5000, len(data) // 2):
+        (broken / "data.mdb").write_bytes(data[:size])
+        with pytest.raises(InputError, match="LMDB"):
+            DataSource(broken)
+
+
+def test_a_record_of_another_shape(tmp_path):
+    folder = write_lmdb(
+        tmp_path / "odd", [(np.zeros((1, 2, 2), np.uint8), 0), (np.zeros((1, 3, 2), np.uint8), 0)]
+    )
+    with pytest.raises(InputError, match=r"record 1: expected shape"):
+        DataSource(folder).batch(2)
+
+
+def test_a_record_that_is_no_datum(tmp_path):
+    import lmdb
+
+    with lmdb.open(str(tmp_path / "junk")) as env, env.begin(write=True) as txn:
+        txn.put(b"0", b"\xff\xff\xff\xff")
+    with pytest.raises(InputError, match="expected a Datum"):
+        DataSource(tmp_path / "junk")
