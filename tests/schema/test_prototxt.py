@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from siamplex.errors import InputError, PrototxtError
+from siamplex.schema import messages, prototxt
+from siamplex.schema.messages import enum_name
+
+NET = """# a comment
+name: "n"
+layer {
+  name: "conv" type: "Convolution"
+  convolution_param < num_output: 4
+    kernel_size: [3, 5]
+    weight_filler { type: "xavier" } >
+}
+layer { name: "pool"
+  pooling_param { pool: AVE
+    kernel_size: 2 } }
+"""
+
+
+def test_reads_text_and_remembers_lines():
+    parsed = prototxt.parse(NET, "NetParameter", "net.prototxt")
+    assert list(parsed.message.layer[0].convolution_param.kernel_size) == [3, 5]
+    assert enum_name(parsed.message.layer[1].pooling_param, "pool") == "AVE"
+    assert parsed.line("layer", 0, "convolution_param", 0, "num_output", 0) == 5
+    assert parsed.line("layer", 0, "convolution_param", 0, "kernel_size", 1) == 6
+    assert parsed.line("layer", 1, "pooling_param", 0, "kernel_size", 0) == 11
+    # a field that is not there: the line of the message around it
+    assert parsed.line("layer", 1, "pooling_param", 0, "stride", 0) == 10
+    assert str(parsed.error("wrong", "name", 0)) == "net.prototxt:2: wrong"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: 'x'\nlayers { }", r"x.prototxt:2: field 'layers' of NetParameter is not supported"),
+        ("layer {\n lrn_param { alfa: 1 }\n}", r":2: field 'alfa' of LRNParameter is not supported"),
+        ("layer {\n pooling_param { pool: MIN }\n}", r":2: .*no value MIN"),
+        ("layer {\n name: }", r":2:"),
+        ("layer { name: 'a'", r"x.prototxt:"),
+    ],
+)
+def test_refuses_with_the_line(text, message):
+    with pytest.raises(PrototxtError, match=message):
+        prototxt.parse(text, "NetParameter", "x.prototxt")
+
+
+def test_files_that_are_no_text(tmp_path):
+    with pytest.raises(InputError, match="a readable prototxt, found No such file"):
+        prototxt.read(tmp_path / "none", "NetParameter")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="found a binary file"):
+        prototxt.read(tmp_path / "binary", "NetParameter")
+
+
+def test_nesting_without_end_is_refused():
+    with pytest.raises(PrototxtError):
+        prototxt.parse("layer { " * 3000, "NetParameter")
+
+
+def test_writes_what_it_reads(tmp_path):
+    parsed = prototxt.parse(NET, "NetParameter").message
+    prototxt.write(tmp_path / "out.prototxt", parsed, "two\nlines")
+    assert (tmp_path / "out.prototxt").read_text().startswith("# two\n# lines\n")
+    assert prototxt.read(tmp_path / "out.prototxt", "NetParameter").message == parsed
+
+
+def test_reads_all_golden_files(goldens: Path):
+    for file in sorted(goldens.glob("*/*.prototxt")):
+        kind = "SolverParameter" if file.name == "solver.prototxt" else "NetParameter"
+        parsed = prototxt.read(file, kind)
+        again = prototxt.parse(prototxt.to_text(parsed.message), kind)
+        assert again.message == parsed.message
+
+
+def test_caffes_defaults():
+    """Defaults that ports get wrong."""
+    layer = messages.LayerParameter()
+    assert layer.lrn_param.local_size == 5 and layer.lrn_param.alpha == 1 and layer.lrn_param.k == 1
+    assert layer.contrastive_loss_param.margin == 1 and not layer.contrastive_loss_param.legacy_version
+    assert layer.slice_param.axis == 1 and layer.dropout_param.dropout_ratio == 0.5
+    assert enum_name(layer.data_param, "backend") == "LEVELDB"
+    solver = messages.SolverParameter()
+    assert solver.clip_gradients == -1 and solver.iter_size == 1 and solver.test_initialization
+    assert solver.regularization_type == "L2" and solver.type == "SGD" and solver.snapshot_after_train
