@@ -74,7 +74,8 @@ layer {{ name: "conv" type: "Convolution" bottom: "a" top: "conv"
   param {{ name: "cw" lr_mult: {conv} }} param {{ name: "cb" lr_mult: {conv} }}
   convolution_param {{ num_output: 3 kernel_size: 3 weight_filler {{ type: "xavier" }} }} }}
 layer {{ name: "relu" type: "ReLU" bottom: "conv" top: "conv" }}
-layer {{ name: "fc" type: "InnerProduct" bottom: "conv" top: "fc" param {{ name: "fw" }} param {{ name: "fb" lr_mult: 2 decay_mult: 0 }}
+layer {{ name: "fc" type: "InnerProduct" bottom: "conv" top: "fc"
+  param {{ name: "fw" }} param {{ name: "fb" lr_mult: 2 decay_mult: 0 }}
   inner_product_param {{ num_output: 5 weight_filler {{ type: "xavier" }} }} }}
 {dropout}
 layer {{ name: "out" type: "InnerProduct" bottom: "fc" top: "out" param {{ name: "ow" }} param {{ name: "ob" }}
@@ -83,7 +84,8 @@ layer {{ name: "conv_p" type: "Convolution" bottom: "b" top: "conv_p"
   param {{ name: "cw" lr_mult: {conv} }} param {{ name: "cb" lr_mult: {conv} }}
   convolution_param {{ num_output: 3 kernel_size: 3 }} }}
 layer {{ name: "relu_p" type: "ReLU" bottom: "conv_p" top: "conv_p" }}
-layer {{ name: "fc_p" type: "InnerProduct" bottom: "conv_p" top: "fc_p" param {{ name: "fw" }} param {{ name: "fb" lr_mult: 2 decay_mult: 0 }}
+layer {{ name: "fc_p" type: "InnerProduct" bottom: "conv_p" top: "fc_p"
+  param {{ name: "fw" }} param {{ name: "fb" lr_mult: 2 decay_mult: 0 }}
   inner_product_param {{ num_output: 5 }} }}
 layer {{ name: "out_p" type: "InnerProduct" bottom: "fc_p" top: "out_p" param {{ name: "ow" }} param {{ name: "ob" }}
   inner_product_param {{ num_output: 2 }} }}

@@ -10,9 +10,11 @@ from siamplex.schema import messages, prototxt
 
 
 def filler(text):
-    return prototxt.parse(
-        f"layer {{ inner_product_param {{ weight_filler {{ {text} }} }} }}", "NetParameter"
-    ).message.layer[0].inner_product_param.weight_filler
+    return (
+        prototxt.parse(f"layer {{ inner_product_param {{ weight_filler {{ {text} }} }} }}", "NetParameter")
+        .message.layer[0]
+        .inner_product_param.weight_filler
+    )
 
 
 def test_same_seed_layer_and_index_same_values():

@@ -96,6 +96,4 @@ def test_resumes_caffes_own_snapshot(goldens: Path, tmp_path: Path, name: str) -
     assert entries_read
     solver.solve()
     assert_losses_agree(tmp_path / "snap_losses.csv", case / "losses.csv", start=at)
-    assert_weights_agree(
-        tmp_path / f"snap_iter_{solver.iteration}.caffemodel", case / "expected.caffemodel"
-    )
+    assert_weights_agree(tmp_path / f"snap_iter_{solver.iteration}.caffemodel", case / "expected.caffemodel")

@@ -85,7 +85,10 @@ def test_shared_shapes_must_agree_unless_permissive():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (INPUT + 'layer {\n name: "d"\n type: "Deconvolution" bottom: "x" top: "y" }', r"net.prototxt:4: .*'Deconvolution' is not"),
+        (
+            INPUT + 'layer {\n name: "d"\n type: "Deconvolution" bottom: "x" top: "y" }',
+            r"net.prototxt:4: .*'Deconvolution' is not",
+        ),
         (INPUT + fc("a", bottom="nowhere"), r"net.prototxt:2: .*bottom 'nowhere' is no top"),
         (INPUT + fc("a") + fc("b", top="a"), r"net.prototxt:3: .*top 'a' is already the top"),
         (INPUT + fc("a") + fc("a", top="b"), "a layer of this name is already there"),

@@ -53,9 +53,7 @@ def test_clipping_scales_the_summed_gradient_before_decay():
     w = weight.detach().numpy().copy()
     weight.grad = torch.tensor([6.0, 0.0, 8.0])
     sgd.update(0.1)
-    np.testing.assert_allclose(
-        weight.detach().numpy(), w - 0.1 * (np.array([1.8, 0, 2.4]) + 0.1 * w), rtol=1e-6
-    )
+    np.testing.assert_allclose(weight.detach().numpy(), w - 0.1 * (np.array([1.8, 0, 2.4]) + 0.1 * w), rtol=1e-6)
     weight.grad = torch.tensor([0.0, 1.0, 0.0])  # under the limit: as it is
     before = weight.detach().clone()
     velocity = sgd.history(0).clone()

@@ -83,7 +83,7 @@ def test_resume_passes_over_a_broken_snapshot(twin_solver, tmp_path):
     model = tmp_path / "snap_iter_12.caffemodel"
     model.write_bytes(model.read_bytes()[:-1] + b"\x00")
     assert Solver(path, TrainOptions(resume=True, quiet=True)).iteration == 6
-    with pytest.raises(InputError, match="expected the content snap_iter_12.json says"):
+    with pytest.raises(InputError, match=r"expected the content snap_iter_12\.json says"):
         Solver(path, TrainOptions(snapshot=tmp_path / "snap_iter_12.solverstate", quiet=True))
     (tmp_path / "snap_iter_6.solverstate").unlink()
     assert Solver(path, TrainOptions(resume=True, quiet=True)).iteration == 0

@@ -99,7 +99,7 @@ def test_a_cut_file_is_refused_at_every_length(tmp_path):
     cut = tmp_path / "cut.caffemodel"
     for size in range(len(data)):
         cut.write_bytes(data[:size])
-        with pytest.raises(InputError, match="cut.caffemodel: expected"):
+        with pytest.raises(InputError, match=r"cut\.caffemodel: expected"):
             read_caffemodel(cut)
 
 

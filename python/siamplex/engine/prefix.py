@@ -111,7 +111,7 @@ def _settings(node: Node) -> bytes:
         return b""
     settings = type(node.layer.params)()
     settings.CopyFrom(node.layer.params)
-    for field in ("weight_filler", "bias_filler"):
-        if field in settings.DESCRIPTOR.fields_by_name:
-            settings.ClearField(field)
+    for name in ("weight_filler", "bias_filler"):
+        if name in settings.DESCRIPTOR.fields_by_name:
+            settings.ClearField(name)
     return bytes(settings.SerializeToString(deterministic=True))

@@ -11,7 +11,7 @@ from tests.engine.conftest import make_layer, run_layer
 
 def direct(x, w, b, stride, pad, dilation, group):
     """Convolution by its definition, one output at a time."""
-    n, channels, height, width = x.shape
+    n, _, height, width = x.shape
     out, per_group, kh, kw = w.shape
     x = np.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad)))
     rows = (height + 2 * pad - (dilation * (kh - 1) + 1)) // stride + 1

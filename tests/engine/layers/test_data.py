@@ -69,7 +69,10 @@ def test_crops_at_random_in_training_and_centrally_in_test(rgb):
     assert layer.setup([])[0] == (3, 3, 3, 3)
     assert layer.transform.is_random
     windows = {
-        images[0, :, r : r + 3, c : c + 3][:, :, ::step].tobytes() for r in range(3) for c in range(2) for step in (1, -1)
+        images[0, :, r : r + 3, c : c + 3][:, :, ::step].tobytes()
+        for r in range(3)
+        for c in range(2)
+        for step in (1, -1)
     }
     seen = set()
     for iteration in range(30):
@@ -118,9 +121,7 @@ def test_missing_and_truncated_lmdbs(rgb, tmp_path):
 
 
 def test_a_record_of_another_shape(tmp_path):
-    folder = write_lmdb(
-        tmp_path / "odd", [(np.zeros((1, 2, 2), np.uint8), 0), (np.zeros((1, 3, 2), np.uint8), 0)]
-    )
+    folder = write_lmdb(tmp_path / "odd", [(np.zeros((1, 2, 2), np.uint8), 0), (np.zeros((1, 3, 2), np.uint8), 0)])
     with pytest.raises(InputError, match=r"record 1: expected shape"):
         DataSource(folder).batch(2)
 

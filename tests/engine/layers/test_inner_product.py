@@ -28,7 +28,9 @@ def test_axis_keeps_leading_axes():
 
 
 def test_without_bias():
-    layer = make_layer("type: 'InnerProduct' bottom: 'x' top: 'y' inner_product_param { num_output: 5 bias_term: false }")
+    layer = make_layer(
+        "type: 'InnerProduct' bottom: 'x' top: 'y' inner_product_param { num_output: 5 bias_term: false }"
+    )
     layer.setup([(3, 4)])
     assert len(layer.blobs) == 1
 

@@ -64,8 +64,7 @@ def test_sizes_round_up(size, pooled):
 
 def test_round_mode_floor():
     layer = make_layer(
-        "type: 'Pooling' bottom: 'x' top: 'y' "
-        "pooling_param { pool: MAX kernel_size: 3 stride: 2 round_mode: FLOOR }"
+        "type: 'Pooling' bottom: 'x' top: 'y' pooling_param { pool: MAX kernel_size: 3 stride: 2 round_mode: FLOOR }"
     )
     assert layer.setup([(1, 1, 14, 14)]) == [(1, 1, 6, 6)]
 

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from siamplex.embedding import Embedding
+from siamplex.emotions import EMOTIONS, PAPER_COUNTS
+from siamplex.errors import InputError, UsageError
+from siamplex.faces.action_units import enact, prototype
+from siamplex.faces.canvas import HEIGHT, WIDTH
+from siamplex.faces.corpus import Portrait, allot, draw_corpus, portray
+from siamplex.faces.identity import actor
+from siamplex.geometry import nearest_centroid
+from siamplex.images import read_picture
+
+
+def test_the_papers_counts_over_43_actors():
+    portraits = allot(PAPER_COUNTS, 43, seed=1)
+    assert len(portraits) == len({p.name for p in portraits}) == 504
+    counts = {e: sum(p.emotion == e for p in portraits) for e in EMOTIONS}
+    assert counts == dict(PAPER_COUNTS)
+    subjects = {(p.number, p.sex) for p in portraits}
+    assert len(subjects) == 43
+    assert sum(sex == "F" for _, sex in subjects) == 18
+    for emotion in EMOTIONS:  # nobody is left out, nobody does it all
+        per_actor = [sum(p.number == n and p.emotion == emotion for p in portraits) for n in range(1, 44)]
+        assert max(per_actor) - min(per_actor) <= 1 and min(per_actor) >= 1
+
+
+def test_too_many_images_are_refused():
+    with pytest.raises(UsageError, match="expected at most 6 from 2 actors"):
+        allot({"HA": 7}, 2, seed=1)
+    with pytest.raises(UsageError, match="expected 1 to 99"):
+        allot({"HA": 7}, 0, seed=1)
+
+
+def test_names_sizes_and_marker(faces):
+    names = sorted(p.name for p in faces.glob("*.BMP"))
+    assert len(names) == 48 and names[0] == "01F_AN_O.BMP"
+    assert read_picture(faces / names[0]).shape == (HEIGHT, WIDTH, 3)
+    marker = json.loads((faces / "SYNTHETIC.json").read_text())
+    assert marker["synthetic"] is True and marker["images"] == 48
+    assert read_picture(faces / "contact_sheet.png").shape[0] > 5 * 150
+
+
+def test_same_seed_same_face():
+    portrait = Portrait(3, "M", "FE", "O")
+    assert np.array_equal(portray(portrait, 1), portray(portrait, 1))
+    assert not np.array_equal(portray(portrait, 1), portray(portrait, 2))
+
+
+def test_other_folders_are_not_overwritten(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("x")
+    with pytest.raises(InputError, match="expected an empty folder or an earlier synthetic corpus"):
+        draw_corpus(tmp_path / "mine", {"HA": 1}, 1, 1, 1)
+    assert (tmp_path / "mine" / "thesis.txt").exists()
+
+
+def test_expressions_are_their_action_units():
+    """FACS prototypes: what makes each emotion itself."""
+    wanted = {"HA": {6, 12}, "SA": {1, 4, 15}, "AN": {4, 7, 23}, "FE": {1, 2, 4, 5, 20}, "DI": {9}, "SP": {1, 2, 5, 26}}
+    for emotion, units in wanted.items():
+        assert units <= set(prototype(emotion, "C"))
+        assert 25 in prototype(emotion, "O") and 25 not in prototype(emotion, "C")
+
+
+def test_intensity_differs_between_actors_and_moments():
+    stream = np.random.default_rng(0)
+    strengths = [enact("HA", "C", actor(n, "F", 1).habits, stream)[12] for n in range(1, 30)]
+    assert np.std(strengths) > 0.05 and min(strengths) > 0.4
+    habits = actor(1, "F", 1).habits
+    twice = [enact("HA", "C", habits, stream)[12] for _ in range(2)]
+    assert twice[0] != twice[1]
+
+
+def test_actors_differ():
+    actors = [actor(n, "F" if n <= 18 else "M", 1) for n in range(1, 44)]
+    assert len({a.skin for a in actors}) == 43 and len({a.face_width for a in actors}) == 43
+    assert {a.style for a in actors if a.sex == "M"} == {"short", "parted", "cropped", "curly", "bald"}
+
+
+# Emotion must not be told by background, light, colour or hair: below, only the face tells it.
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    portraits = allot(PAPER_COUNTS, 43, seed=1)
+    return portraits, [portray(p, 1).astype(np.float64) for p in portraits]
+
+
+def accuracy(pictures, describe):
+    """Nearest centroid over actors not trained on, ten-fold, and what always saying HA gives."""
+    portraits, images = pictures
+    x = np.array([describe(i) for i in images])
+    x = (x - x.mean(axis=0)) / (x.std(axis=0) + 1e-9)
+    right = 0.0
+    for fold in range(10):
+        parts = []
+        for held in (False, True):
+            keep = [i for i, p in enumerate(portraits) if (p.number % 10 == fold) == held]
+            e = [portraits[i].emotion for i in keep]
+            parts.append(Embedding(x[keep].astype(np.float32), e, e, e, e, {}))
+        right += nearest_centroid(*parts).accuracy * len(parts[1])
+    return right / len(portraits)
+
+
+# six emotions; chance is 1/6, three standard errors of 504 images reach 0.217
+LIMIT = 0.217
+
+
+def test_not_the_background(pictures):
+    assert (
+        accuracy(pictures, lambda i: np.r_[i[:40].mean((0, 1)), i[:90, :20].mean((0, 1)), i[:90, -20:].mean((0, 1))])
+        < LIMIT
+    )
+
+
+def test_not_the_overall_colour_and_light(pictures):
+    assert accuracy(pictures, lambda i: np.r_[i[:80].mean((0, 1)), i[:80].std((0, 1)), i[-40:].mean((0, 1))]) < LIMIT
+
+
+def test_not_the_hair(pictures):
+    assert accuracy(pictures, lambda i: i[20:80:4, 40:200:8].mean(axis=2).ravel()) < LIMIT
+
+
+def test_but_the_face_tells(pictures):
+    """The same classifier on brows, eyes and mouth: far above chance."""
+
+    def features(i):
+        grey = i.mean(axis=2)
+        return np.r_[grey[95:155:4, 60:180:6].ravel(), grey[175:235:4, 70:170:6].ravel()]
+
+    assert accuracy(pictures, features) > 0.45

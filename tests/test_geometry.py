@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from fractions import Fraction
+from itertools import permutations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from siamplex.embedding import Embedding
+from siamplex.emotions import EMOTIONS
+from siamplex.errors import UsageError
+from siamplex.geometry import (
+    PAPER_ORDER,
+    canonical,
+    centroids,
+    circular_order,
+    circular_orders,
+    linear_accuracy,
+    nearest_centroid,
+    order_agreement,
+    separability,
+)
+from siamplex.geometry_report import as_text, describe
+
+
+def ring(order, spread=0.0, count=12, seed=0, split="train", turn=0.0):
+    """Images of each emotion about a point of a circle, in the given order."""
+    stream = np.random.default_rng(seed)
+    points, emotions = [], []
+    for i, emotion in enumerate(order):
+        angle = turn + 2 * np.pi * i / len(order)
+        centre = 3 * np.array([np.cos(angle), np.sin(angle)]) + 10
+        points.append(centre + stream.normal(0, spread, (count, 2)))
+        emotions += [emotion] * count
+    n = len(emotions)
+    subjects = [f"{split}{i % 3}" for i in range(n)]
+    return Embedding(
+        np.concatenate(points).astype(np.float32), [f"i{k}" for k in range(n)], subjects, emotions, [split] * n, {}
+    )
+
+
+@given(st.permutations(EMOTIONS), st.floats(0, 6.28), st.booleans())
+def test_the_order_is_found_whatever_turn_and_direction(order, turn, mirrored):
+    embedding = ring(order, spread=0.2, turn=turn)
+    points = embedding.points * np.array([-1, 1]) if mirrored else embedding.points
+    assert circular_order(centroids(points, embedding.emotions)) == canonical(order)
+
+
+def test_sixty_orders_and_their_chances():
+    orders = set(circular_orders(EMOTIONS))
+    assert len(orders) == len(list(circular_orders(EMOTIONS))) == 60
+    assert orders == {canonical(p) for p in permutations(EMOTIONS)}
+    agreement = order_agreement(PAPER_ORDER)
+    assert agreement.chance_one == Fraction(1, 60) and agreement.chance_either == Fraction(1, 30)
+
+
+@pytest.mark.parametrize(
+    ("order", "agrees", "swapped"),
+    [
+        ("HA SP FE SA AN DI", True, False),
+        ("DI AN SA FE SP HA", True, False),
+        ("SA AN DI HA FE SP", False, True),
+        ("HA SA FE SP AN DI", False, False),
+    ],
+)
+def test_agreement_with_the_paper(order, agrees, swapped):
+    found = order_agreement(order.split())
+    assert (found.agrees, found.agrees_swapped) == (agrees, swapped)
+
+
+def test_separability():
+    apart = ring(EMOTIONS, spread=0.1)
+    assert all(separability(apart.points, apart.emotions).values())
+    mixed = ring(EMOTIONS, spread=8.0)
+    assert not any(separability(mixed.points, mixed.emotions).values())
+    inside = np.array([[0, 0], [1, 0], [-1, 0], [0, 1], [0, -1]], np.float32)
+    assert separability(inside, ["HA", "SA", "SA", "SA", "SA"]) == {"HA": False, "SA": False}
+
+
+def test_classifiers_use_training_subjects_only():
+    train, held = ring(EMOTIONS, 0.2), ring(EMOTIONS, 0.2, seed=1, split="test")
+    assert nearest_centroid(train, held).accuracy == 1.0
+    assert linear_accuracy(train, held) > 0.6
+    turned = ring(EMOTIONS, 0.2, seed=1, split="test", turn=np.pi)
+    result = nearest_centroid(train, turned)
+    assert result.accuracy == 0.0
+    assert result.confusion["AN"]["HA"] == 12  # opposite on the ring
+
+
+def test_report():
+    both = ring(PAPER_ORDER, 0.1), ring(PAPER_ORDER, 0.1, seed=1, split="test")
+    joined = Embedding(
+        np.concatenate([b.points for b in both]),
+        *([*getattr(both[0], f), *getattr(both[1], f)] for f in ("images", "subjects", "emotions", "splits")),
+        {"weights": "w", "notes": ["faces are synthetic"]},
+    )
+    geometry = describe(joined)
+    assert geometry["train"]["order"]["agrees"] and geometry["test"]["order"]["agrees"]
+    assert geometry["test"]["nearest_centroid_accuracy"] == 1.0 and "val" not in geometry
+    text = as_text(geometry)
+    assert "note: faces are synthetic" in text and "the paper's order (chance 1/60)" in text
+    with pytest.raises(UsageError, match="needs training subjects"):
+        describe(both[1])
