@@ -15,7 +15,8 @@ SEED    ?= 1
 ACTORS      ?= 43
 SIZE        ?= 227
 WIDTH       ?= 1
-BATCH       ?= 32
+BATCH       ?= 128
+STAGE2_BATCH ?= 32
 BASE_LR     ?= 0.0001
 ITERATIONS  ?= 5000
 STAGE2_ITERATIONS ?= $(ITERATIONS)
@@ -54,7 +55,7 @@ help: ## this text
 	@echo "  DEVICE=name   cpu, cuda or cuda:N ($(DEVICE))"
 	@echo "  LAYOUT=name   indexed or stacked pairs; stacked is 39 GB for 504 images ($(LAYOUT))"
 	@echo "  ALEXNET=file  bvlc_alexnet.caffemodel; a stated substitute where it is absent"
-	@echo "  SEED=n  BATCH=n  BASE_LR=x  ITERATIONS=n  STAGE2_ITERATIONS=n  STAGE2_BASE_LR=x"
+	@echo "  SEED=n  BATCH=n  STAGE2_BATCH=n  BASE_LR=x  ITERATIONS=n  STAGE2_ITERATIONS=n  STAGE2_BASE_LR=x"
 	@echo "  SIZE=n  WIDTH=x  (reduced sizes; the paper's are 227 and 1)"
 	@echo "  SNAPSHOT=n    iterations between snapshots; SHOWN='n n ...' those of Figures 3 and 4"
 	@echo "  PAIRS_FLAGS, NETS_FLAGS   further options of siamplex pairs and siamplex prototxt"
@@ -98,7 +99,7 @@ pairs: index ## index the faces (or draw some), split the subjects, write the pa
 
 prototxt: pairs ## write nets and solvers for the run
 	@$(S) prototxt --pairs $(OUT)/pairs --run $(OUT) --nets $(OUT)/prototxt --solvers $(OUT)/solvers \
-		--width $(WIDTH) --batch-size $(BATCH) --base-lr $(BASE_LR) --iterations $(ITERATIONS) \
+		--width $(WIDTH) --batch-size $(BATCH) --stage2-batch-size $(STAGE2_BATCH) --base-lr $(BASE_LR) --iterations $(ITERATIONS) \
 		--stage2-iterations $(STAGE2_ITERATIONS) --stage2-base-lr $(STAGE2_BASE_LR) --snapshot $(SNAPSHOT) --display $(DISPLAY) \
 		--test-interval $(TEST_INTERVAL) --seed $(SEED) --device $(DEVICE) $(NETS_FLAGS)
 

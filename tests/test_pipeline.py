@@ -15,6 +15,7 @@ from siamplex.engine.loss_log import read_losses
 from siamplex.images import read_picture
 
 NETS = ["--width", "0.125", "--iterations", "6", "--base-lr", "0.001", "--display", "1", "--snapshot", "3"]
+NETS += ["--batch-size", "16"]
 
 
 def run(*arguments: object) -> None:

@@ -20,7 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     open_ = parser.add_argument_group("what the paper leaves open")
     open_.add_argument("--stage2-iterations", type=int, help="iterations of stage 2 (as stage 1)")
     open_.add_argument("--stage2-base-lr", type=float, help="learning rate of stage 2 (as stage 1)")
-    open_.add_argument("--batch-size", type=int, default=32, help="pairs a batch (32)")
+    open_.add_argument("--batch-size", type=int, default=128, help="pairs a batch in stage 1 (128)")
+    open_.add_argument("--stage2-batch-size", type=int, default=32, help="pairs a batch in stage 2 (32)")
     open_.add_argument("--gamma", type=float, default=0.1, help="factor of a step of the rate (0.1)")
     open_.add_argument("--momentum", type=float, default=0.9, help="momentum (0.9)")
     open_.add_argument("--weight-decay", type=float, default=5e-4, help="weight decay (0.0005)")
@@ -89,7 +90,7 @@ def run(args: argparse.Namespace) -> None:
         stage1=solver(args.base_lr, args.iterations),
         stage2=solver(args.stage2_base_lr or args.base_lr, args.stage2_iterations or args.iterations),
         batch_size=args.batch_size,
-        test_batch_size=args.batch_size,
+        stage2_batch_size=args.stage2_batch_size,
         images=images,
         mean=mean,
     )

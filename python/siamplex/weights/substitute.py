@@ -1,7 +1,7 @@
 """Convolutions to start from where AlexNet's are not at hand.
 
 conv1: Gabor filters and colour-opponent filters, what AlexNet's conv1 is known to look like.
-conv2, conv3: random with He's variance.  Not trained on anything, and said to be so wherever a
+conv2, conv3: random, without a mean.  Not trained on anything, and said to be so wherever a
 result of theirs appears.
 """
 
@@ -20,9 +20,11 @@ _RED_GREEN = np.array([0, -1, 1]) / np.sqrt(2)
 _BLUE_YELLOW = np.array([2, -1, -1]) / np.sqrt(6)
 
 
-# norm of a conv1 filter: faces' pixels, about 50 levels apart, come out about 1 apart, and with
-# He's variance stay there up to fc4 (larger ones make the paper's learning rate diverge)
-_NORM = 0.02
+# Norm of a conv1 filter, and the factor on He's deviation of conv2 and conv3.  Their product keeps
+# features about as large as pixels are apart over 50, for which the paper's learning rate suits fc4;
+# their ratio lets that rate move all three by like shares of themselves in stage 2, as AlexNet's do.
+_CONV1_NORM = 0.4
+_GAIN = 0.22
 
 
 def gabor_bank(count: int, size: int) -> Array:
@@ -41,7 +43,7 @@ def gabor_bank(count: int, size: int) -> Array:
             cycles = (2.6, 1.7, 1.1)[n // 16 % 3]
         filters.append(_gabor(size, angle, cycles, phase if cycles else 0.0)[None] * colour[:, None, None])
     bank = np.array(filters)
-    bank *= _NORM / np.sqrt((bank**2).sum(axis=(1, 2, 3), keepdims=True))
+    bank *= _CONV1_NORM / np.sqrt((bank**2).sum(axis=(1, 2, 3), keepdims=True))
     return bank.astype(np.float32)
 
 
@@ -66,5 +68,5 @@ def convolution(name: str, shape: tuple[int, ...], seed: int) -> Array:
     weights = stream.standard_normal(shape, dtype=np.float32)
     # no mean: inputs are all positive behind a ReLU, and what they have in common says nothing
     weights -= weights.mean(axis=(1, 2, 3), keepdims=True)
-    weights *= np.float32(np.sqrt(2.0 / fan_in))
+    weights *= np.float32(_GAIN * np.sqrt(2.0 / fan_in))
     return weights
