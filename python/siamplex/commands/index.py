@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 from pathlib import Path
 
 NAME = "index"
@@ -16,8 +17,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def files(args: argparse.Namespace) -> tuple[list[Path], list[Path]]:
-    """Inputs and outputs."""
-    return [args.source], [args.out]
+    """Inputs and outputs; the images a CSV names count too."""
+    listed: list[Path] = []
+    if args.source.is_file():
+        try:
+            with args.source.open(encoding="utf-8-sig", newline="") as handle:
+                listed = [args.source.parent / row["path"] for row in csv.DictReader(handle)]
+        except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError):
+            listed = []  # run() says what is wrong with it
+    return [args.source, *listed], [args.out]
 
 
 def run(args: argparse.Namespace) -> None:
