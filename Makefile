@@ -83,7 +83,7 @@ demo: venv ## the whole reproduction with drawn faces and a short stage 2, under
 	$(MAKE) --no-print-directory figures geometry OUT=$(if $(filter run,$(OUT)),demo,$(OUT)) $(DEMO) && \
 	echo "demo: done in $$(( $$(date +%s) - start )) s; look at $(if $(filter run,$(OUT)),demo,$(OUT))/figures"
 
-DEMO := ITERATIONS=5000 STAGE2_ITERATIONS=80 DISPLAY=5
+DEMO := STAGE2_ITERATIONS=120 STAGE2_BASE_LR=0.00001 DISPLAY=5
 
 faces: venv
 ifeq ($(FACES),)

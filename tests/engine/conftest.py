@@ -87,6 +87,7 @@ layer {{ name: "relu_p" type: "ReLU" bottom: "conv_p" top: "conv_p" }}
 layer {{ name: "fc_p" type: "InnerProduct" bottom: "conv_p" top: "fc_p"
   param {{ name: "fw" }} param {{ name: "fb" lr_mult: 2 decay_mult: 0 }}
   inner_product_param {{ num_output: 5 }} }}
+{dropout_p}
 layer {{ name: "out_p" type: "InnerProduct" bottom: "fc_p" top: "out_p" param {{ name: "ow" }} param {{ name: "ob" }}
   inner_product_param {{ num_output: 2 }} }}
 layer {{ name: "loss" type: "ContrastiveLoss" bottom: "out" bottom: "out_p" bottom: "sim" top: "loss" }}
@@ -103,9 +104,12 @@ def twin_solver(tmp_path: Path, pair_lmdb: Path) -> Callable[..., Path]:
     """Writes a twin net and its solver; options: conv (lr_mult), dropout, more, prefix."""
 
     def write(conv: float = 1, dropout: bool = False, more: str = "", prefix: str = "snap", net_more: str = "") -> Path:
-        drop = 'layer { name: "drop" type: "Dropout" bottom: "fc" top: "fc" }' if dropout else ""
+        drops = {"dropout": "", "dropout_p": ""}
+        if dropout:
+            text = 'layer {{ name: "drop{0}" type: "Dropout" bottom: "fc{0}" top: "fc{0}" }}'
+            drops = {"dropout": text.format(""), "dropout_p": text.format("_p")}
         net = tmp_path / "net.prototxt"
-        net.write_text(TWIN_NET.format(source=pair_lmdb, conv=conv, dropout=drop) + net_more)
+        net.write_text(TWIN_NET.format(source=pair_lmdb, conv=conv, **drops) + net_more)
         solver = tmp_path / "solver.prototxt"
         solver.write_text(SOLVER.format(net=net, prefix=tmp_path / prefix, more=more))
         return solver

@@ -70,7 +70,8 @@ def test_follows_caffe(goldens: Path, tmp_path: Path, name: str, shortcut: bool)
     assert (ours.iteration, ours.current_step) == (theirs.iteration, theirs.current_step)
     assert [h.shape for h in ours.history] == [h.shape for h in theirs.history]
     for a, b in zip(ours.history, theirs.history, strict=True):
-        assert np.abs(a - b).max() <= 2e-4 * np.abs(b).max()
+        # the bias of fc6 gets what cancels between the twins: nothing but rounding
+        assert np.abs(a - b).max() <= 2e-4 * max(np.abs(b).max(), 1e-4)
 
 
 @pytest.mark.parametrize("name", CASES)

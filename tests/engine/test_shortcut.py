@@ -9,7 +9,9 @@ from siamplex.engine import shortcut as shortcuts
 from siamplex.engine.loss_log import read_losses
 from siamplex.engine.prefix import find_prefix
 from siamplex.engine.solver import Solver, TrainOptions
+from siamplex.engine.twins import merge_twins
 from siamplex.schema.weights import read_caffemodel, read_solverstate
+from tests.engine.conftest import write_lmdb
 
 
 def both(path, tmp_path):
@@ -83,6 +85,47 @@ def test_no_shortcut_where_convolutions_learn(twin_solver):
     assert not find_prefix(solver.net).entries
     solver._take_shortcut()
     assert solver._shortcut is None
+
+
+@pytest.mark.parametrize("dropout", [False, True])
+def test_twins_run_as_one(twin_solver, tmp_path, dropout, pair_lmdb):
+    """Up to the first dropout, with the losses, weights and tests of two towers."""
+    path = twin_solver(conv=1, dropout=dropout, more="test_interval: 4 test_iter: 2 iter_size: 2")
+    results = []
+    for on in (True, False):
+        prefix = str(tmp_path / f"twins_{on}")
+        solver = Solver(path, TrainOptions(snapshot_prefix=prefix, shortcut=on, quiet=True))
+        solver.solve()
+        assert bool(solver.net.overrides) == on
+        tests = [float(r.split(",")[3]) for r in (tmp_path / f"twins_{on}_test.csv").read_text().splitlines()[1:]]
+        losses = [r[1] for r in read_losses(tmp_path / f"twins_{on}_losses.csv")]
+        results.append((losses, tests, read_caffemodel(f"{prefix}_iter_12.caffemodel")))
+    on, off = results
+    np.testing.assert_allclose(on[0], off[0], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(on[1], off[1], rtol=1e-5, atol=1e-6)
+    for name, arrays in off[2].items():
+        for a, b in zip(on[2][name], arrays, strict=True):
+            np.testing.assert_allclose(a, b, atol=2e-5 * np.abs(b).max() + 1e-7)
+    merged = Solver(path, TrainOptions(quiet=True))
+    assert merge_twins(merged.net) == ("conv to fc" if dropout else "conv to out")
+
+
+def test_each_distinct_image_runs_once(twin_solver, tmp_path):
+    image = np.random.default_rng(1).integers(0, 256, (3, 6, 6), dtype=np.uint8)
+    folder = tmp_path / "repeats"
+    write_lmdb(folder, [(np.stack([image[i % 3], image[(i + 1) % 3]]), 1) for i in range(4)])
+    path = twin_solver(conv=1)
+    net = tmp_path / "net.prototxt"
+    net.write_text(net.read_text().replace("pairs_lmdb", "repeats"))
+    solver = Solver(path, TrainOptions(quiet=True))
+    merge_twins(solver.net)
+    seen = []
+    conv = next(n for n in solver.net.nodes if n.name == "conv").layer
+    run = type(conv).forward
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(conv, "forward", lambda b, p, c: seen.append(len(b[0])) or run(conv, b, p, c))
+        solver._step()
+    assert seen == [3]  # four pairs hold eight images, three of them distinct
 
 
 def test_no_shortcut_past_random_crops(twin_solver, tmp_path):

@@ -43,9 +43,11 @@ def run(args: argparse.Namespace) -> None:
 
         train(args.solver, args.weights, args.snapshot, args.device)
         return
+    from siamplex.engine.memory import keep_freed_memory
     from siamplex.engine.solver import Solver, TrainOptions
     from siamplex.progress import say
 
+    keep_freed_memory()
     solver = Solver(
         args.solver,
         TrainOptions(

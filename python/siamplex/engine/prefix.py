@@ -36,11 +36,11 @@ class Prefix:
     data: dict[str, Node] = field(default_factory=dict)
 
 
-def find_prefix(net: Net) -> Prefix:
+def find_prefix(net: Net, learning: bool = False) -> Prefix:
     """The frozen prefix of a net; empty where there is none worth keeping.
 
     A node belongs to it when each sample's result depends on that sample alone, nothing about it
-    is random and none of its parameters learns.
+    is random and none of its parameters learns.  With ``learning`` parameters may learn.
     """
     prefix = Prefix()
     held: dict[str, Feature] = {}
@@ -51,7 +51,7 @@ def find_prefix(net: Net) -> Prefix:
             prefix.data[node.name] = node
             continue
         features = [held.get(name) for name in node.bottoms]
-        tops = _extend(node, features)
+        tops = _extend(node, features, learning)
         if tops is None:
             for index, feature in enumerate(features):
                 if feature is not None:
@@ -72,7 +72,7 @@ def _worth_keeping(feature: Feature) -> bool:
     return any(node.params and node.layer.spec.type != "Embed" for node in feature.chain)
 
 
-def _extend(node: Node, features: list[Feature | None]) -> list[Feature] | None:
+def _extend(node: Node, features: list[Feature | None], learning: bool) -> list[Feature] | None:
     """The features of a node's tops when it belongs to the prefix, else None."""
     if len(features) != 1 or features[0] is None or any(node.loss_weights):
         return None
@@ -84,8 +84,8 @@ def _extend(node: Node, features: list[Feature | None]) -> list[Feature] | None:
             tops.append(Feature(feature.data, (low, low + size)))
             low += size
         return tops if low == high else None
-    frozen = all(p.lr_mult == 0 for p in node.params)
-    if layer.per_sample and frozen and len(node.tops) == 1:
+    fits = all(node.propagate) if learning else all(p.lr_mult == 0 for p in node.params)
+    if layer.per_sample and fits and len(node.tops) == 1:
         return [Feature(feature.data, feature.part, (*feature.chain, node))]
     return None
 

@@ -23,6 +23,7 @@ from siamplex.engine.rates import RatePolicy
 from siamplex.engine.sgd import SGD
 from siamplex.engine.shortcut import Shortcut, take_shortcut
 from siamplex.engine.snapshot import Manifest, SnapshotPaths
+from siamplex.engine.twins import merge_twins
 from siamplex.errors import InputError, TrainingError, UsageError
 from siamplex.progress import Progress, say
 from siamplex.schema import messages, prototxt
@@ -402,6 +403,10 @@ class Solver:
         if self._shortcut:
             self.sgd.delegate(self._shortcut.grams)
             self._say(f"shortcut: {self._shortcut.describe()} (--no-shortcut turns this off)")
+            return
+        merged = [merge_twins(net) for net in (self.net, *self.test_nets)]
+        if merged[0]:
+            self._say(f"none; twins run as one from {merged[0]} (--no-shortcut turns this off)")
         else:
             self._say("none: every layer runs at every iteration")
 
