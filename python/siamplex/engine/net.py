@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -190,8 +189,7 @@ class Net:
     def _join(self, spec: LayerSpec, index: int, blob: BlobSpec, owner: Parameter, rule: Any) -> Parameter:
         """Let a layer share ``owner``; the rates either states hold for both and must agree."""
         shape = tuple(owner.tensor.shape)
-        permissive = enum_name(rule, "share_mode") == "PERMISSIVE"
-        if math.prod(shape) != math.prod(blob.shape) or (shape != blob.shape and not permissive):
+        if shape != blob.shape:  # PERMISSIVE sharing of another shape is not supported either
             raise spec.error(
                 f"param '{owner.name}' has shape {shape} in layer '{owner.layer}', {blob.shape} here",
                 "param",
