@@ -23,17 +23,17 @@ _COLUMNS = 8192  # width of the float64 blocks
 
 
 class _Outputs(torch.autograd.Function):
-    """z (B, O) for rows (B,) of the table; its backward adds dL/dz to the rows' gradient."""
+    """Passes z (B, O) on; its backward adds dL/dz to the gradient of the table's rows (B,)."""
 
     @staticmethod
-    def forward(ctx: Any, anchor: torch.Tensor, gram: GramWeight, rows: torch.Tensor) -> torch.Tensor:
+    def forward(ctx: Any, anchor: torch.Tensor, gram: GramWeight, rows: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
         ctx.gram, ctx.rows = gram, rows
-        return gram.outputs(rows)
+        return z.view_as(z)
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
         ctx.gram.add_gradient(ctx.rows, grads[0])
-        return None, None, None
+        return None, None, None, None
 
 
 class GramWeight:
@@ -43,7 +43,8 @@ class GramWeight:
     """
 
     def __init__(self, parameter: Parameter, table: FeatureTable, velocity: torch.Tensor | None) -> None:
-        self.parameter, self._table = parameter, table
+        self.parameter, self.table = parameter, table
+        self._ahead: tuple[Any, torch.Tensor] | None = None  # outputs of a whole batch, both twins
         self._velocity = velocity  # V0, None for zero
         self._c, self._e, self._cv, self._ev = 1.0, 0.0, 0.0, 1.0
         out = parameter.tensor.shape[0]
@@ -59,7 +60,7 @@ class GramWeight:
 
     @torch.no_grad()
     def _grow(self, first: int, last: int) -> None:
-        features = self._table.features
+        features = self.table.features
         new = features[first:last]
         count = last - first
         old, self._gram = self._gram, self._gram.new_empty((last, last))
@@ -78,17 +79,27 @@ class GramWeight:
 
     # --- one iteration
 
-    def apply(self, rows: torch.Tensor) -> torch.Tensor:
-        """F[rows] W^T (B, O), differentiable."""
-        result: torch.Tensor = _Outputs.apply(self.anchor, self, rows)
+    def apply(self, rows: torch.Tensor, mine: slice, batch: Any) -> torch.Tensor:
+        """F[rows[mine]] W^T (B, O), differentiable.
+
+        ``rows`` are those of both twins: what is not asked for now is computed along and kept for
+        the next call with the same token ``batch``.
+        """
+        if self._ahead is None or self._ahead[0] != batch:
+            self._ahead = (batch, self.outputs(rows))
+        z = self._ahead[1][mine]
+        if not torch.is_grad_enabled():
+            return z
+        result: torch.Tensor = _Outputs.apply(self.anchor, self, rows[mine], z)
         return result
 
     @torch.no_grad()
     def outputs(self, rows: torch.Tensor) -> torch.Tensor:
         """F[rows] W^T (B, O)."""
-        z = torch.addmm(self._z0[rows], self._gram[rows], self._a, beta=self._c)
+        z0, gram = self._z0.index_select(0, rows), self._gram.index_select(0, rows)
+        z = torch.addmm(z0, gram, self._a, beta=self._c)
         if self._velocity is not None and self._e:
-            z.add_(self._y0[rows], alpha=self._e)
+            z.add_(self._y0.index_select(0, rows), alpha=self._e)
         return z
 
     def add_gradient(self, rows: torch.Tensor, gradient: torch.Tensor) -> None:
@@ -102,6 +113,7 @@ class GramWeight:
         if decay:
             self._av.add_(self._a, alpha=rate * decay)
         self._a.sub_(self._av)
+        self._ahead = None
         self._gradient.zero_()
         self._cv = momentum * self._cv + rate * decay * self._c
         self._ev = momentum * self._ev + rate * decay * self._e
@@ -118,7 +130,7 @@ class GramWeight:
         if untouched and not bool(self._a.any()):
             return
         velocity = self._velocity if self._velocity is not None else torch.zeros_like(weight)
-        features = self._table.features
+        features = self.table.features
         for start in range(0, weight.shape[1], _COLUMNS):
             block = slice(start, start + _COLUMNS)
             rows = features[:, block].double()

@@ -298,7 +298,8 @@ class Net:
         last = self._last_writer(until) if until else None
         for node in self.nodes:
             if not (node.tops and all(top in (given or {}) for top in node.tops)):
-                loss = loss + self._run(node, blobs, context)
+                part = self._run(node, blobs, context)
+                loss = loss if part is None else loss + part
             if node is last:
                 break
         return loss, blobs
@@ -309,17 +310,19 @@ class Net:
             raise self.source.error(f"no layer has the top '{blob}'")
         return writers[-1]
 
-    def _run(self, node: Node, blobs: dict[str, torch.Tensor], context: Context) -> torch.Tensor:
+    def _run(self, node: Node, blobs: dict[str, torch.Tensor], context: Context) -> torch.Tensor | None:
+        """Run one node; returns what its tops add to the loss, if anything."""
         own = Context(node.train, context.seed, context.iteration, context.sub_pass)
         if node.name in self.overrides:
             tops = self.overrides[node.name](own)
         else:
             tops = node.layer.forward(self._bottoms(node, blobs), [p.tensor for p in node.params], own)
-        loss = torch.zeros((), device=self.device)
+        loss: torch.Tensor | None = None
         for name, top, weight in zip(node.tops, tops, node.loss_weights, strict=True):
             blobs[name] = top.to(self.device)
             if weight:
-                loss = loss + weight * blobs[name].sum()
+                part = weight * blobs[name].sum()
+                loss = part if loss is None else loss + part
         return loss
 
     def _bottoms(self, node: Node, blobs: dict[str, torch.Tensor]) -> list[torch.Tensor]:

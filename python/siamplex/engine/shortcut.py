@@ -25,6 +25,7 @@ _MAX_ROWS = 8192
 _MAX_BYTES = 2 << 30  # of features
 
 Tops = list[torch.Tensor]
+Part = tuple[int, int]  # channels of a stored sample
 
 
 class Shortcut:
@@ -34,7 +35,7 @@ class Shortcut:
         self.grams: dict[int, GramWeight] = {}  # by index of the parameter
         self.tables: dict[Any, FeatureTable] = {}  # by signature
         self.nets: list[Net] = []
-        self.rows: Rows = {}
+        self.batches: dict[tuple[int, str], LookedUp] = {}  # by net and data layer
 
     def describe(self) -> str:
         """One line for the log."""
@@ -122,51 +123,68 @@ def _attach(net: Net, prefix: Prefix, shortcut: Shortcut) -> None:
     """Replace the prefix of a net: data layers look samples up, the layers behind do nothing."""
     shortcut.nets.append(net)
     tables = {where: _table(net, prefix, feature, shortcut) for where, feature in prefix.entries.items()}
-    nothing = torch.empty(0, device=net.device)
     for name, node in prefix.data.items():
-        wanted = {f.part: tables[w] for w, f in prefix.entries.items() if f.data == name}
-        if wanted:
-            net.overrides[name] = _reader(net, node, wanted, shortcut.rows)
+        uses = {(f.part, id(tables[w])): tables[w] for w, f in prefix.entries.items() if f.data == name}
+        if uses:
+            batch = shortcut.batches[(id(net), name)] = LookedUp(net, node, uses)
+            net.overrides[name] = batch.read
+    nothing = torch.empty(0, device=net.device)
     for node in net.nodes:
         if node.name in prefix.nodes:
             net.overrides[node.name] = _skip([nothing] * len(node.tops))
     for (name, index), feature in prefix.entries.items():
         shape = net.shapes[next(n for n in net.nodes if n.name == name).bottoms[index]][1:]
-        net.bottoms_of.setdefault(name, {})[index] = _bottom(
-            tables[(name, index)], shortcut.rows, (net.phase, feature.data, feature.part), shape
-        )
+        batch = shortcut.batches[(id(net), feature.data)]
+        net.bottoms_of.setdefault(name, {})[index] = _bottom(batch, tables[(name, index)], feature.part, shape)
 
 
 def _skip(tops: Tops) -> Callable[[Context], Tops]:
     return lambda context: tops
 
 
-Rows = dict[tuple[str, str, tuple[int, int]], torch.Tensor]  # (phase, data layer, channels) -> (N,)
+class LookedUp:
+    """Stands in for a Data layer: reads the batch, but only looks its images up in the tables.
 
+    ``uses`` are the tables by (channels, id of the table).
+    """
 
-def _reader(net: Net, node: Node, wanted: dict[tuple[int, int], FeatureTable], rows: Rows) -> Callable[[Context], Tops]:
-    """Stands in for a Data layer: reads the batch, but only looks its images up."""
-    layer = node.layer
-    assert isinstance(layer, Data)
-    nothing = torch.empty(0, device=net.device)
+    def __init__(self, net: Net, node: Node, uses: dict[tuple[Part, int], FeatureTable]) -> None:
+        self._net, self._node, self._uses = net, node, uses
+        self.number = 0  # of the batch
+        self._rows: dict[tuple[Part, int], torch.Tensor] = {}
+        self._joined: dict[int, torch.Tensor] = {}
 
-    def run(context: Context) -> Tops:
+    def read(self, context: Context) -> Tops:
+        """What the Data layer's forward gives, without the pixels."""
+        layer = self._node.layer
+        assert isinstance(layer, Data)
         values, labels = layer.source.batch(int(layer.params.batch_size))
-        for part, table in wanted.items():
-            rows[(net.phase, node.name, part)] = table.lookup(values[:, part[0] : part[1]]).to(net.device)
-        return [nothing, torch.from_numpy(labels)][: len(node.tops)]
+        self.number += 1
+        self._joined.clear()
+        for (part, name), table in self._uses.items():
+            self._rows[(part, name)] = table.lookup(values[:, part[0] : part[1]]).to(self._net.device)
+        nothing = torch.empty(0, device=self._net.device)
+        return [nothing, torch.from_numpy(labels)][: len(self._node.tops)]
 
-    return run
+    def rows(self, table: FeatureTable, part: Part) -> torch.Tensor:
+        """Rows (N,) of a table that the channels ``part`` of this batch are."""
+        return self._rows[(part, id(table))]
+
+    def joined(self, table: FeatureTable, part: Part) -> tuple[torch.Tensor, slice]:
+        """All rows of a table in this batch, twin after twin, and which of them are ``part``'s."""
+        parts = [p for p, name in self._uses if name == id(table)]
+        if id(table) not in self._joined:
+            self._joined[id(table)] = torch.cat([self.rows(table, p) for p in parts])
+        at, count = parts.index(part), len(self.rows(table, part))
+        return self._joined[id(table)], slice(at * count, (at + 1) * count)
 
 
-def _bottom(
-    table: FeatureTable, rows: Rows, key: tuple[str, str, tuple[int, int]], shape: tuple[int, ...]
-) -> Callable[[], torch.Tensor]:
+def _bottom(batch: LookedUp, table: FeatureTable, part: Part, shape: tuple[int, ...]) -> Callable[[], torch.Tensor]:
     """Stands in for what a layer behind the prefix reads."""
 
     def run() -> torch.Tensor:
-        found = rows[key]
-        return table.features[found].reshape(len(found), *shape)
+        found = batch.rows(table, part)
+        return table.features.index_select(0, found).reshape(len(found), *shape)
 
     return run
 
@@ -196,16 +214,14 @@ def _use_grams(net: Net, prefix: Prefix, shortcut: Shortcut) -> None:
         for node in net.nodes:
             if node.params and node.params[0].tensor is gram.parameter.tensor:
                 feature = prefix.entries[(node.name, 0)]
-                key = (net.phase, feature.data, feature.part)
-                net.overrides[node.name] = _inner_product(node, gram, shortcut.rows, key)
+                batch = shortcut.batches[(id(net), feature.data)]
+                net.overrides[node.name] = _inner_product(node, gram, batch, feature.part)
 
 
-def _inner_product(
-    node: Node, gram: GramWeight, rows: Rows, key: tuple[str, str, tuple[int, int]]
-) -> Callable[[Context], Tops]:
+def _inner_product(node: Node, gram: GramWeight, batch: LookedUp, part: Part) -> Callable[[Context], Tops]:
     def run(context: Context) -> Tops:
-        found = rows[key]
-        z = gram.apply(found) if torch.is_grad_enabled() else gram.outputs(found)
+        rows, mine = batch.joined(gram.table, part)
+        z = gram.apply(rows, mine, (id(batch), batch.number))
         return [z + node.params[1].tensor if len(node.params) > 1 else z]
 
     return run
