@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar, TypeVar
 
 import torch
@@ -25,7 +26,7 @@ class LayerSpec:
     source: Prototxt
     path: tuple[str | int, ...]
 
-    @property
+    @cached_property
     def name(self) -> str:
         return str(self.message.name)
 

@@ -93,6 +93,7 @@ class Net:
         # what stands in for a node, or for what it reads, while a shortcut is taken
         self.overrides: dict[str, Callable[[Context], list[torch.Tensor]]] = {}
         self.bottoms_of: dict[str, dict[int, Callable[[], torch.Tensor]]] = {}
+        self.skipped: set[str] = set()
         full_state = net_state(phase, self._message.state, *([state] if state is not None else []))
         self._add_legacy_inputs()
         for index, layer in enumerate(self._message.layer):
@@ -277,6 +278,12 @@ class Net:
 
     # --- running
 
+    def run_in_full(self) -> None:
+        """Let every layer run again, whatever stood in for some of them."""
+        self.overrides.clear()
+        self.bottoms_of.clear()
+        self.skipped.clear()
+
     def learn(self) -> None:
         """Ask for gradients of the parameters that move."""
         for parameter in self.parameters:
@@ -297,7 +304,8 @@ class Net:
         loss = torch.zeros((), device=self.device)
         last = self._last_writer(until) if until else None
         for node in self.nodes:
-            if not (node.tops and all(top in (given or {}) for top in node.tops)):
+            name = node.layer.spec.name
+            if name not in self.skipped and not (given and node.tops and all(top in given for top in node.tops)):
                 part = self._run(node, blobs, context)
                 loss = loss if part is None else loss + part
             if node is last:
@@ -329,9 +337,12 @@ class Net:
         instead = self.bottoms_of.get(node.name, {})
         bottoms = []
         for index, (name, passes) in enumerate(zip(node.bottoms, node.propagate, strict=True)):
-            if name not in blobs:
+            if index in instead:
+                blob = instead[index]()
+            elif name in blobs:
+                blob = blobs[name]
+            else:
                 raise self.source.error(f"input '{name}' was not given")
-            blob = instead[index]() if index in instead else blobs[name]
             bottoms.append(blob if passes else blob.detach())
         return bottoms
 

@@ -53,8 +53,7 @@ class Shortcut:
         """Let the nets run in full again."""
         self.settle()
         for net in self.nets:
-            net.overrides.clear()
-            net.bottoms_of.clear()
+            net.run_in_full()
 
 
 def take_shortcut(
@@ -128,18 +127,11 @@ def _attach(net: Net, prefix: Prefix, shortcut: Shortcut) -> None:
         if uses:
             batch = shortcut.batches[(id(net), name)] = LookedUp(net, node, uses)
             net.overrides[name] = batch.read
-    nothing = torch.empty(0, device=net.device)
-    for node in net.nodes:
-        if node.name in prefix.nodes:
-            net.overrides[node.name] = _skip([nothing] * len(node.tops))
+    net.skipped |= prefix.nodes
     for (name, index), feature in prefix.entries.items():
         shape = net.shapes[next(n for n in net.nodes if n.name == name).bottoms[index]][1:]
         batch = shortcut.batches[(id(net), feature.data)]
         net.bottoms_of.setdefault(name, {})[index] = _bottom(batch, tables[(name, index)], feature.part, shape)
-
-
-def _skip(tops: Tops) -> Callable[[Context], Tops]:
-    return lambda context: tops
 
 
 class LookedUp:

@@ -32,17 +32,10 @@ def merge_twins(net: Net) -> str | None:
         return None
     batch = _Batch(net, prefix.data[features[0].data], features)
     net.overrides[batch.data.name] = batch.read
-    nothing = torch.empty(0, device=net.device)
-    for node in net.nodes:
-        if node.name in prefix.nodes:
-            net.overrides[node.name] = _skip([nothing] * len(node.tops))
+    net.skipped |= prefix.nodes
     for (name, index), feature in prefix.entries.items():
         net.bottoms_of.setdefault(name, {})[index] = batch.rows_of(feature.part)
     return f"{features[0].chain[0].name} to {features[0].chain[-1].name}"
-
-
-def _skip(tops: list[torch.Tensor]) -> Callable[[Context], list[torch.Tensor]]:
-    return lambda context: tops
 
 
 class _Batch:

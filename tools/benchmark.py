@@ -1,0 +1,311 @@
+"""Measure siamplex against a plain PyTorch port and, where one is given, a real caffe binary.
+
+Everything runs in one go on the same machine and data (504 drawn faces, the paper's nets), so that
+the ratios hold even where the times do not.  Prints a table and writes it as JSON.
+
+    python tools/benchmark.py --out benchmark.json [--caffe PATH] [--quick]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from siamplex.cli import main as siamplex
+from siamplex.corpus_index import read_index
+from siamplex.durable import write_text
+from siamplex.engine.data_source import DataSource
+from siamplex.engine.memory import keep_freed_memory
+from siamplex.engine.solver import Solver, TrainOptions
+from siamplex.errors import SiamplexError
+from siamplex.pairs.build import load_images
+from siamplex.pairs.pairing import Pairs, all_pairs
+from siamplex.pairs.store import stacked_bytes, write_indexed, write_stacked
+
+BATCH = 32
+WEIGHTS = "run/weights/init.caffemodel,run/pairs/images.caffemodel"
+
+
+@dataclass
+class Row:
+    """One line of the table; ``ratio`` is peer / ours (or ours against a limit), ``goal`` its bound."""
+
+    work: str
+    ours: float
+    peer: float
+    unit: str
+    ratio: float
+    goal: str
+    met: bool
+
+
+def at_least(work: str, ours: float, peer: float, unit: str, goal: float) -> Row:
+    """A row whose ratio peer / ours should reach ``goal``."""
+    ratio = peer / ours
+    return Row(work, ours, peer, unit, ratio, f">= {goal:g}", ratio >= goal)
+
+
+def at_most(work: str, ours: float, limit: float, unit: str, goal: float) -> Row:
+    """A row whose ratio ours / limit should stay under ``goal``."""
+    ratio = ours / limit
+    return Row(work, ours, limit, unit, ratio, f"<= {goal:g}", ratio <= goal)
+
+
+# --- the plain port
+
+
+class PlainTower(nn.Module):
+    """The tower as one would write it in PyTorch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 96, 11, stride=4)
+        self.conv2 = nn.Conv2d(96, 256, 5, padding=2, groups=2)
+        self.conv3 = nn.Conv2d(256, 384, 3, padding=1)
+        self.fc4, self.fc5, self.fc6 = nn.Linear(64896, 1024), nn.Linear(1024, 256), nn.Linear(256, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, 3, 227, 227) -> (N, 2)."""
+        x = functional.local_response_norm(functional.relu(self.conv1(x)), 5, 1e-4, 0.75, 1.0)
+        x = functional.max_pool2d(x, 3, 2, ceil_mode=True)
+        x = functional.local_response_norm(functional.relu(self.conv2(x)), 5, 1e-4, 0.75, 1.0)
+        x = functional.max_pool2d(x, 3, 2, ceil_mode=True)
+        x = functional.relu(self.conv3(x)).flatten(1)
+        x = functional.dropout(functional.relu(self.fc4(x)), 0.5)
+        x = functional.dropout(functional.relu(self.fc5(x)), 0.5)
+        embedding: torch.Tensor = self.fc6(x)
+        return embedding
+
+
+def plain_iteration(frozen: bool) -> Callable[[], None]:
+    """One training iteration of the plain port on BATCH pairs."""
+    tower = PlainTower()
+    for layer in (tower.conv1, tower.conv2, tower.conv3):
+        layer.requires_grad_(not frozen)
+    moving = [p for p in tower.parameters() if p.requires_grad]
+    optimizer = torch.optim.SGD(moving, lr=1e-6, momentum=0.9, weight_decay=5e-4)
+    a, b = torch.randn(2, BATCH, 3, 227, 227)
+    same = torch.arange(BATCH) % 5 == 0
+
+    def step() -> None:
+        optimizer.zero_grad()
+        squared = (tower(a) - tower(b)).square().sum(1)
+        push = (1 - (squared + 1e-12).sqrt()).clamp(min=0).square()
+        loss = torch.where(same, squared, push).sum() / (2 * BATCH)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    return step
+
+
+def seconds_each(step: Callable[[], Any], warm: int, count: int) -> float:
+    """Median time of a step."""
+    for _ in range(warm):
+        step()
+    times = []
+    for _ in range(count):
+        start = time.perf_counter()
+        step()
+        times.append(time.perf_counter() - start)
+    return sorted(times)[len(times) // 2]
+
+
+# --- children: one process each, so that peak memory is its own
+
+
+def child_ours(stage: int, iterations: int) -> dict[str, float]:
+    """Set up and run a stage; times and peak memory."""
+    keep_freed_memory()
+    start = time.perf_counter()
+    weights = tuple(Path(w) for w in WEIGHTS.split(","))
+    options = TrainOptions(weights=weights, lean=True, quiet=True, snapshot_prefix=f"bench/stage{stage}")
+    solver = Solver(f"solvers/stage{stage}_indexed.prototxt", options)
+    setup = time.perf_counter() - start
+    start = time.perf_counter()
+    solver._take_shortcut()
+    features = time.perf_counter() - start
+    each = seconds_each(solver._step, min(20, iterations // 5), iterations)
+    start = time.perf_counter()
+    solver.snapshot()
+    snapshot = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 / 1024
+    return {"setup": setup, "features": features, "each": each, "snapshot": snapshot, "peak": peak}
+
+
+def child_plain(stage: int, iterations: int) -> dict[str, float]:
+    """The plain port's time for an iteration."""
+    return {"each": seconds_each(plain_iteration(frozen=stage == 1), 1, iterations)}
+
+
+def in_child(kind: str, stage: int, iterations: int) -> dict[str, float]:
+    """Run a child process and read what it measured."""
+    arguments = [sys.executable, __file__, "--child", kind, str(stage), str(iterations)]
+    answer = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    if answer.returncode:
+        raise SystemExit(f"benchmark: {kind} of stage {stage} failed:\n{answer.stderr}")
+    result: dict[str, float] = json.loads(answer.stdout.splitlines()[-1])
+    return result
+
+
+def caffe_iteration(binary: str, stage: int, iterations: int) -> float:
+    """Seconds an iteration of real Caffe takes on the CPU, from its own log."""
+    text = Path(f"solvers/stage{stage}_indexed.prototxt").read_text(encoding="utf-8")
+    for field, value in (("max_iter", iterations), ("display", 1), ("snapshot", 0)):
+        text = re.sub(rf"{field}: \d+", f"{field}: {value}", text)
+    text = re.sub(r"test_\w+: \w+\n", "", text) + "snapshot_after_train: false\n"
+    Path("caffe_solver.prototxt").write_text(text, encoding="utf-8")
+    arguments = [binary, "train", "-solver=caffe_solver.prototxt", f"-weights={WEIGHTS}"]
+    answer = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    times = [float(t) for t in re.findall(r"([\d.]+)s/1 iters", answer.stdout + answer.stderr)]
+    if len(times) < 2:
+        raise SystemExit(f"benchmark: {binary} printed no times:\n{answer.stderr[-2000:]}")
+    return sorted(times[1:])[len(times[1:]) // 2]
+
+
+# --- the table
+
+
+def gemm_limit() -> tuple[float, float]:
+    """Measured GFLOP/s of a large product, and the seconds stage 2's arithmetic takes at that rate."""
+    a, b = torch.randn(2, 3072, 3072)
+    each = seconds_each(lambda: a @ b, 2, 5)
+    rate = 2 * 3072**3 / each
+    # multiply-adds an image: forward, weight gradient, and (but for conv1) the gradient passed down
+    conv1 = 96 * 55 * 55 * 3 * 121
+    rest = 256 * 27 * 27 * 48 * 25 + 384 * 13 * 13 * 256 * 9 + 1024 * 64896 + 256 * 1024 + 2 * 256
+    return rate / 1e9, 2 * BATCH * 2 * (2 * conv1 + 3 * rest) / rate
+
+
+def prepare(folder: Path) -> None:
+    """Draw the faces and write pairs, nets and starting weights, by siamplex's own commands."""
+    for command in (
+        ["faces", str(folder / "faces")],
+        ["index", str(folder / "faces")],
+        ["pairs"],
+        ["prototxt", "--pairs", "run/pairs", "--batch-size", str(BATCH), "--stage2-batch-size", str(BATCH)],
+        ["weights"],
+    ):
+        if siamplex(command):
+            raise SystemExit(f"benchmark: siamplex {command[0]} failed")
+
+
+def pair_store_rows() -> list[Row]:
+    """Size and time of the indexed store, and reading the stacked one."""
+    index = read_index(Path("run/index.csv"))
+    emotions = [entry.emotion for entry in index.entries]
+    start = time.perf_counter()
+    pairs = all_pairs(range(len(index)), emotions, 1, "all")
+    stored = write_indexed(Path("bench/indexed_lmdb"), pairs)
+    took = time.perf_counter() - start
+    stacked = float(stacked_bytes(len(pairs), 227))
+    few = Pairs(pairs.first[:512], pairs.second[:512], pairs.same[:512])
+    write_stacked(Path("bench/stacked_lmdb"), few, load_images(index, 227, "stretch"))
+    source = DataSource(Path("bench/stacked_lmdb"))
+    reading = seconds_each(lambda: source.batch(BATCH), 2, 14)
+    return [
+        at_least(f"pair store of {len(pairs):,} pairs", stored.bytes / 1e6, stacked / 1e6, "MB", 1000),
+        at_most("writing it, against 5 s", took, 5.0, "s", 1),
+        Row("reading 32 stacked pairs", reading, 0.0, "s", 0.0, "", True),
+    ]
+
+
+def outputs_row() -> Row:
+    """Geometry and figures for all images, from the starting weights' embedding."""
+    siamplex(["extract", "--weights", "run/weights/init.caffemodel", "--out", "bench/e.npz"])
+    start = time.perf_counter()
+    siamplex(["geometry", "bench/e.npz"])
+    siamplex(["figures", "--stage1", *["bench/e.npz"] * 5, "--stage2", "bench/e.npz", "--out", "bench/figures"])
+    return at_most("geometry and figures, against 10 s", time.perf_counter() - start, 10.0, "s", 1)
+
+
+def measure(caffe: str | None, quick: bool) -> tuple[list[Row], dict[str, float]]:
+    """All rows, and what else was measured."""
+    rows = pair_store_rows()
+    reading = rows.pop()
+    one = in_child("ours", 1, 300 if quick else 5000)
+    plain_one = in_child("plain", 1, 3 if quick else 7)["each"]
+    two = in_child("ours", 2, 5 if quick else 15)
+    plain_two = in_child("plain", 2, 3 if quick else 7)["each"]
+    whole = one["setup"] + one["features"] + 5000 * one["each"] + one["snapshot"]
+    rate, limit = gemm_limit()
+    peers = [("the plain port", plain_one, plain_two, 3.0)]
+    if caffe:
+        count = 4 if quick else 8
+        peers.append(("real Caffe", caffe_iteration(caffe, 1, count), caffe_iteration(caffe, 2, count), 2.0))
+    for name, peer_one, peer_two, goal in peers:
+        rows += [
+            at_least(f"stage 1, an iteration, {name}", one["each"] * 1e3, peer_one * 1e3, "ms", 500),
+            at_least(f"stage 1, 5000 iterations with all, {name}", whole, 5000 * peer_one, "s", 100),
+            at_least(f"stage 2, an iteration, {name}", two["each"], peer_two, "s", goal),
+        ]
+    rows += [
+        at_most(f"stage 2, the arithmetic at {rate:.0f} GFLOP/s", two["each"], limit, "s", 1.7),
+        at_most("stage 1, peak memory, against 2 GiB", one["peak"], 2.0, "GiB", 1),
+        at_most("stage 2, peak memory, against 3 GiB", two["peak"], 3.0, "GiB", 1),
+        at_most("reading 32 stacked pairs, against stage 2", reading.ours, two["each"], "s", 1),
+        outputs_row(),
+    ]
+    return rows, {
+        "gflops": rate,
+        **{f"stage1_{k}": v for k, v in one.items()},
+        **{f"stage2_{k}": v for k, v in two.items()},
+    }
+
+
+def show(rows: list[Row]) -> str:
+    """The table as text."""
+    lines = [f"{'work':<48}{'ours':>12}{'peer':>12} {'unit':<5}{'ratio':>10}  goal"]
+    for r in rows:
+        verdict = "met" if r.met else "NOT MET"
+        lines.append(f"{r.work:<48}{r.ours:>12.4g}{r.peer:>12.4g} {r.unit:<5}{r.ratio:>10.4g}  {r.goal} {verdict}")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--out", type=Path, default=Path("benchmark.json"), help="JSON to write")
+    parser.add_argument("--caffe", help="a real caffe binary to measure too")
+    parser.add_argument("--quick", action="store_true", help="fewer iterations")
+    parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.child:
+        kind, stage, iterations = args.child
+        child = child_ours if kind == "ours" else child_plain
+        print(json.dumps(child(int(stage), int(iterations))))
+        return 0
+    out = args.out.resolve()
+    with tempfile.TemporaryDirectory() as folder:
+        import os
+
+        os.chdir(folder)
+        try:
+            prepare(Path(folder))
+            rows, further = measure(args.caffe, args.quick)
+        except SiamplexError as error:
+            print(f"benchmark: error: {error}", file=sys.stderr)
+            return error.exit_code
+        finally:
+            os.chdir(out.parent)
+    print(show(rows))
+    facts = {"torch": torch.__version__, "threads": torch.get_num_threads(), "batch": BATCH, **further}
+    write_text(out, json.dumps({"rows": [asdict(r) for r in rows], "facts": facts}, indent=1) + "\n")
+    return 0 if all(r.met for r in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
