@@ -54,7 +54,7 @@ def test_same_numbers(twin_solver, tmp_path, more, dropout):
     np.testing.assert_allclose(on[0], off[0], rtol=1e-5, atol=1e-6)
     for name, arrays in off[1].items():
         for a, b in zip(on[1][name], arrays, strict=True):
-            np.testing.assert_allclose(a, b, atol=1e-5 * np.abs(b).max())
+            np.testing.assert_allclose(a, b, atol=1e-5 * np.abs(b).max() + 1e-7)
     for a, b in zip(on[2], off[2], strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5 * max(np.abs(b).max(), 1e-3))
     if on[3]:
@@ -89,7 +89,7 @@ def test_no_shortcut_where_convolutions_learn(twin_solver):
 
 @pytest.mark.parametrize("dropout", [False, True])
 def test_twins_run_as_one(twin_solver, tmp_path, dropout, pair_lmdb):
-    """Up to the first dropout, with the losses, weights and tests of two towers."""
+    """With the losses, weights and tests of two towers, and each twin's own dropout masks."""
     path = twin_solver(conv=1, dropout=dropout, more="test_interval: 4 test_iter: 2 iter_size: 2")
     results = []
     for on in (True, False):
@@ -107,7 +107,7 @@ def test_twins_run_as_one(twin_solver, tmp_path, dropout, pair_lmdb):
         for a, b in zip(on[2][name], arrays, strict=True):
             np.testing.assert_allclose(a, b, atol=2e-5 * np.abs(b).max() + 1e-7)
     merged = Solver(path, TrainOptions(quiet=True))
-    assert merge_twins(merged.net) == ("conv to fc" if dropout else "conv to out")
+    assert merge_twins(merged.net) == "conv to out"
 
 
 def test_each_distinct_image_runs_once(twin_solver, tmp_path):

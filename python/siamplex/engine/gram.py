@@ -23,17 +23,17 @@ _COLUMNS = 8192  # width of the float64 blocks
 
 
 class _Outputs(torch.autograd.Function):
-    """Passes z (B, O) on; its backward adds dL/dz to the gradient of the table's rows (B,)."""
+    """z (B, O) for rows (B,) of the table; its backward adds dL/dz to the rows' gradient."""
 
     @staticmethod
-    def forward(ctx: Any, anchor: torch.Tensor, gram: GramWeight, rows: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+    def forward(ctx: Any, anchor: torch.Tensor, gram: GramWeight, rows: torch.Tensor) -> torch.Tensor:
         ctx.gram, ctx.rows = gram, rows
-        return z.view_as(z)
+        return gram.outputs(rows)
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
         ctx.gram.add_gradient(ctx.rows, grads[0])
-        return None, None, None, None
+        return None, None, None
 
 
 class GramWeight:
@@ -44,7 +44,6 @@ class GramWeight:
 
     def __init__(self, parameter: Parameter, table: FeatureTable, velocity: torch.Tensor | None) -> None:
         self.parameter, self.table = parameter, table
-        self._ahead: tuple[Any, torch.Tensor] | None = None  # outputs of a whole batch, both twins
         self._velocity = velocity  # V0, None for zero
         self._c, self._e, self._cv, self._ev = 1.0, 0.0, 0.0, 1.0
         out = parameter.tensor.shape[0]
@@ -79,18 +78,11 @@ class GramWeight:
 
     # --- one iteration
 
-    def apply(self, rows: torch.Tensor, mine: slice, batch: Any) -> torch.Tensor:
-        """F[rows[mine]] W^T (B, O), differentiable.
-
-        ``rows`` are those of both twins: what is not asked for now is computed along and kept for
-        the next call with the same token ``batch``.
-        """
-        if self._ahead is None or self._ahead[0] != batch:
-            self._ahead = (batch, self.outputs(rows))
-        z = self._ahead[1][mine]
+    def apply(self, rows: torch.Tensor) -> torch.Tensor:
+        """F[rows] W^T (B, O), differentiable."""
         if not torch.is_grad_enabled():
-            return z
-        result: torch.Tensor = _Outputs.apply(self.anchor, self, rows[mine], z)
+            return self.outputs(rows)
+        result: torch.Tensor = _Outputs.apply(self.anchor, self, rows)
         return result
 
     @torch.no_grad()
@@ -113,7 +105,6 @@ class GramWeight:
         if decay:
             self._av.add_(self._a, alpha=rate * decay)
         self._a.sub_(self._av)
-        self._ahead = None
         self._gradient.zero_()
         self._cv = momentum * self._cv + rate * decay * self._c
         self._ev = momentum * self._ev + rate * decay * self._e

@@ -278,6 +278,10 @@ class Net:
 
     # --- running
 
+    def node(self, name: str) -> Node:
+        """The node of a layer's name."""
+        return next(node for node in self.nodes if node.name == name)
+
     def run_in_full(self) -> None:
         """Let every layer run again, whatever stood in for some of them."""
         self.overrides.clear()

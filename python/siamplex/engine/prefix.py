@@ -105,6 +105,16 @@ def signature(feature: Feature, prefix: Prefix) -> tuple[Any, ...]:
     return (layer.transform.part_signature(feature.part), layer.source.shape[1:], steps)
 
 
+def same_function(a: Node, b: Node) -> bool:
+    """Whether two nodes compute the same: type, settings but for fillers, and parameters."""
+    return (
+        a.layer.spec.type == b.layer.spec.type
+        and _settings(a) == _settings(b)
+        and len(a.params) == len(b.params)
+        and all(p.tensor is q.tensor for p, q in zip(a.params, b.params, strict=True))
+    )
+
+
 def _settings(node: Node) -> bytes:
     """What a layer's settings say of its function: all but its fillers."""
     if node.layer.params is None:

@@ -20,6 +20,7 @@ from siamplex.engine.layers.embed import Embed
 from siamplex.engine.layers.inner_product import InnerProduct
 from siamplex.engine.net import Net, Node, Parameter
 from siamplex.engine.prefix import Feature, Prefix, find_prefix, signature
+from siamplex.engine.tails import Tail, follow
 
 _MAX_ROWS = 8192
 _MAX_BYTES = 2 << 30  # of features
@@ -129,7 +130,7 @@ def _attach(net: Net, prefix: Prefix, shortcut: Shortcut) -> None:
             net.overrides[name] = batch.read
     net.skipped |= prefix.nodes
     for (name, index), feature in prefix.entries.items():
-        shape = net.shapes[next(n for n in net.nodes if n.name == name).bottoms[index]][1:]
+        shape = net.shapes[net.node(name).bottoms[index]][1:]
         batch = shortcut.batches[(id(net), feature.data)]
         net.bottoms_of.setdefault(name, {})[index] = _bottom(batch, tables[(name, index)], feature.part, shape)
 
@@ -142,17 +143,13 @@ class LookedUp:
 
     def __init__(self, net: Net, node: Node, uses: dict[tuple[Part, int], FeatureTable]) -> None:
         self._net, self._node, self._uses = net, node, uses
-        self.number = 0  # of the batch
         self._rows: dict[tuple[Part, int], torch.Tensor] = {}
-        self._joined: dict[int, torch.Tensor] = {}
 
     def read(self, context: Context) -> Tops:
         """What the Data layer's forward gives, without the pixels."""
         layer = self._node.layer
         assert isinstance(layer, Data)
         values, labels = layer.source.batch(int(layer.params.batch_size))
-        self.number += 1
-        self._joined.clear()
         for (part, name), table in self._uses.items():
             self._rows[(part, name)] = table.lookup(values[:, part[0] : part[1]]).to(self._net.device)
         nothing = torch.empty(0, device=self._net.device)
@@ -161,14 +158,6 @@ class LookedUp:
     def rows(self, table: FeatureTable, part: Part) -> torch.Tensor:
         """Rows (N,) of a table that the channels ``part`` of this batch are."""
         return self._rows[(part, id(table))]
-
-    def joined(self, table: FeatureTable, part: Part) -> tuple[torch.Tensor, slice]:
-        """All rows of a table in this batch, twin after twin, and which of them are ``part``'s."""
-        parts = [p for p, name in self._uses if name == id(table)]
-        if id(table) not in self._joined:
-            self._joined[id(table)] = torch.cat([self.rows(table, p) for p in parts])
-        at, count = parts.index(part), len(self.rows(table, part))
-        return self._joined[id(table)], slice(at * count, (at + 1) * count)
 
 
 def _bottom(batch: LookedUp, table: FeatureTable, part: Part, shape: tuple[int, ...]) -> Callable[[], torch.Tensor]:
@@ -203,17 +192,33 @@ def _only_over_table(net: Net, prefix: Prefix, parameter: Parameter, shortcut: S
 def _use_grams(net: Net, prefix: Prefix, shortcut: Shortcut) -> None:
     """Let InnerProduct layers over the tables compute by their weight's Gram form."""
     for gram in shortcut.grams.values():
-        for node in net.nodes:
-            if node.params and node.params[0].tensor is gram.parameter.tensor:
-                feature = prefix.entries[(node.name, 0)]
-                batch = shortcut.batches[(id(net), feature.data)]
-                net.overrides[node.name] = _inner_product(node, gram, batch, feature.part)
+        users = [n for n in net.nodes if n.params and n.params[0].tensor is gram.parameter.tensor]
+        parts = [prefix.entries[(node.name, 0)] for node in users]
+        batches = [shortcut.batches[(id(net), feature.data)] for feature in parts]
+        if len(users) == 2 and batches[0] is batches[1]:
+            pairs = follow(net, users[0], users[1])
+            if len(pairs) > 1:
+                start = _start(users[0], gram, batches[0], (parts[0].part, parts[1].part))
+                Tail(net, pairs[1:], start)
+                net.skipped |= {node.name for node in users}
+                continue
+        for node, feature, batch in zip(users, parts, batches, strict=True):
+            net.overrides[node.name] = _inner_product(node, gram, batch, feature.part)
+
+
+def _with_bias(z: torch.Tensor, node: Node) -> torch.Tensor:
+    return z + node.params[1].tensor if len(node.params) > 1 else z
+
+
+def _start(node: Node, gram: GramWeight, batch: LookedUp, parts: tuple[Part, Part]) -> Callable[[], torch.Tensor]:
+    """Outputs of twin InnerProduct layers, first twins then second."""
+
+    def run() -> torch.Tensor:
+        rows = torch.cat([batch.rows(gram.table, part) for part in parts])
+        return _with_bias(gram.apply(rows), node)
+
+    return run
 
 
 def _inner_product(node: Node, gram: GramWeight, batch: LookedUp, part: Part) -> Callable[[Context], Tops]:
-    def run(context: Context) -> Tops:
-        rows, mine = batch.joined(gram.table, part)
-        z = gram.apply(rows, mine, (id(batch), batch.number))
-        return [z + node.params[1].tensor if len(node.params) > 1 else z]
-
-    return run
+    return lambda context: [_with_bias(gram.apply(batch.rows(gram.table, part)), node)]

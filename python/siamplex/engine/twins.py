@@ -18,6 +18,7 @@ from siamplex.engine.layer import Context
 from siamplex.engine.layers.data import Data
 from siamplex.engine.net import Net, Node
 from siamplex.engine.prefix import Feature, find_prefix, signature
+from siamplex.engine.tails import Tail, follow
 
 Part = tuple[int, int]
 
@@ -35,7 +36,14 @@ def merge_twins(net: Net) -> str | None:
     net.skipped |= prefix.nodes
     for (name, index), feature in prefix.entries.items():
         net.bottoms_of.setdefault(name, {})[index] = batch.rows_of(feature.part)
-    return f"{features[0].chain[0].name} to {features[0].chain[-1].name}"
+    last = features[0].chain[-1]
+    if len(prefix.entries) == 2:
+        first, second = (net.node(name) for name, _ in prefix.entries)
+        pairs = follow(net, first, second)
+        if pairs:
+            Tail(net, pairs, batch.joined(*(f.part for f in features)))
+            last = pairs[-1][0]
+    return f"{features[0].chain[0].name} to {last.name}"
 
 
 class _Batch:
@@ -75,3 +83,7 @@ class _Batch:
     def rows_of(self, part: Part) -> Callable[[], torch.Tensor]:
         """The chain's result for one twin of each pair."""
         return lambda: self._shared.index_select(0, self._rows[part])
+
+    def joined(self, first: Part, second: Part) -> Callable[[], torch.Tensor]:
+        """The chain's result for the first twins of all pairs, then for the second."""
+        return lambda: self._shared.index_select(0, torch.cat([self._rows[first], self._rows[second]]))

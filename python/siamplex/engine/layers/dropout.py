@@ -34,9 +34,12 @@ class Dropout(Layer):
         x = bottoms[0]
         if not context.train:
             return [x]
+        return [x * self.mask(tuple(x.shape), context).to(device=x.device, dtype=x.dtype)]
+
+    def mask(self, shape: Shape, context: Context) -> torch.Tensor:
+        """What a training pass multiplies by: 0 or 1 / (1 - ratio), float32 on the CPU."""
         ratio = float(self.params.dropout_ratio)
         seed = derive(context.seed, "dropout", self.spec.name, context.iteration, context.sub_pass)
         stream = torch.Generator().manual_seed(seed)
-        kept = torch.rand(x.shape, generator=stream) >= ratio
-        mask = kept.to(device=x.device, dtype=x.dtype).mul_(1.0 / (1.0 - ratio))
-        return [x * mask]
+        kept = torch.rand(shape, generator=stream) >= ratio
+        return kept.to(torch.float32).mul_(1.0 / (1.0 - ratio))
