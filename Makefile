@@ -43,7 +43,7 @@ empty  :=
 space  := $(empty) $(empty)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test check demo faces index pairs prototxt init weights train finetune features geometry figures clean
+.PHONY: help venv test check demo reproduce benchmark faces index pairs prototxt init weights train finetune features geometry figures clean
 
 help: ## this text
 	@echo "Targets:"
@@ -82,6 +82,12 @@ demo: venv ## the whole reproduction with drawn faces and a short stage 2, under
 	@start=$$(date +%s); \
 	$(MAKE) --no-print-directory figures geometry OUT=$(if $(filter run,$(OUT)),demo,$(OUT)) $(DEMO) && \
 	echo "demo: done in $$(( $$(date +%s) - start )) s; look at $(if $(filter run,$(OUT)),demo,$(OUT))/figures"
+
+reproduce: venv ## the paper at full size: 5000 + 5000 iterations (hours on a CPU)
+	@$(MAKE) --no-print-directory figures geometry
+
+benchmark: venv ## measure siamplex against a plain PyTorch port (CAFFE=binary: against Caffe too)
+	$(VENV)/bin/python tools/benchmark.py $(if $(CAFFE),--caffe $(CAFFE))
 
 DEMO := STAGE2_ITERATIONS=120 STAGE2_BASE_LR=0.00001 DISPLAY=5
 

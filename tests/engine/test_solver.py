@@ -194,3 +194,13 @@ def test_weights_that_fit_nothing_are_refused(twin_solver, tmp_path):
     write_caffemodel(tmp_path / "w.caffemodel", "n", [(layer, [np.ones(3, np.float32)])])
     with pytest.raises(InputError, match="expected layers of net 'twins', found none"):
         Solver(twin_solver(), TrainOptions(weights=(tmp_path / "w.caffemodel",), quiet=True))
+
+
+@pytest.mark.parametrize("conv", [0, 1])
+def test_amp_is_near_but_not_the_same(twin_solver, tmp_path, conv):
+    """bfloat16 keeps 8 bits: losses within a few per cent, on request alone."""
+    train(twin_solver(prefix="single", conv=conv))
+    train(twin_solver(prefix="half", conv=conv), amp=True)
+    single, half = ([r[1] for r in read_losses(tmp_path / f"{n}_losses.csv")][:4] for n in ("single", "half"))
+    assert single != half
+    np.testing.assert_allclose(half, single, rtol=0.05)

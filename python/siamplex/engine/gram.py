@@ -89,14 +89,15 @@ class GramWeight:
     def outputs(self, rows: torch.Tensor) -> torch.Tensor:
         """F[rows] W^T (B, O)."""
         z0, gram = self._z0.index_select(0, rows), self._gram.index_select(0, rows)
-        z = torch.addmm(z0, gram, self._a, beta=self._c)
+        with torch.autocast(z0.device.type, enabled=False):  # the Gram form needs its precision
+            z = torch.addmm(z0, gram, self._a, beta=self._c)
         if self._velocity is not None and self._e:
             z.add_(self._y0.index_select(0, rows), alpha=self._e)
         return z
 
     def add_gradient(self, rows: torch.Tensor, gradient: torch.Tensor) -> None:
         """Add dL/dz (B, O) of some rows to the gradient kept until the update."""
-        self._gradient.index_add_(0, rows, gradient)
+        self._gradient.index_add_(0, rows, gradient.float())
 
     @torch.no_grad()
     def update(self, rate: float, momentum: float, decay: float, share: float) -> None:

@@ -59,7 +59,8 @@ class TrainOptions:
     ``snapshot_prefix`` and ``seed`` replace the solver's when given; ``snapshot_at`` adds
     iterations to its ``snapshot`` interval; ``lean`` leaves frozen tables that came from a weights
     file out of snapshots; ``keep_states`` keeps only the newest so many solverstates (0: all);
-    ``shortcut`` lets a frozen prefix be computed once an image, where that is exact.
+    ``shortcut`` lets a frozen prefix be computed once an image, where that is exact; ``amp``
+    multiplies in bfloat16, which is not what Caffe computes.
     """
 
     weights: tuple[Path, ...] = ()
@@ -72,6 +73,7 @@ class TrainOptions:
     lean: bool = False
     keep_states: int = 0
     shortcut: bool = True
+    amp: bool = False
     quiet: bool = False
 
 
@@ -207,6 +209,8 @@ class Solver:
         for field in _NOT_SHAPING:
             settings.ClearField(field)
         origin = {"seed": str(self.seed)}
+        if self.options.amp:
+            origin["amp"] = "bfloat16"
         origin["solver"] = hash_bytes(settings.SerializeToString(deterministic=True))
         for number, (_, message, _, _) in enumerate(self._net_sources):
             origin[f"net{number}"] = hash_bytes(message.SerializeToString(deterministic=True))
@@ -420,13 +424,14 @@ class Solver:
     def _forward(self, sub_pass: int) -> torch.Tensor:
         context = Context(True, self.seed, self.iteration, sub_pass)
         positions = [(layer, layer.source.position) for _, layer in self._data_layers()]
-        try:
-            return self.net.forward(context)[0]
-        except TableFull:
-            self._leave_shortcut()
-            for layer, position in positions:
-                layer.source.seek(position)
-            return self.net.forward(context)[0]
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.amp):
+            try:
+                return self.net.forward(context)[0]
+            except TableFull:
+                self._leave_shortcut()
+                for layer, position in positions:
+                    layer.source.seek(position)
+                return self.net.forward(context)[0]
 
     def _step(self) -> tuple[float, float] | None:
         """One iteration; returns (loss, rate) when it is one to display."""

@@ -8,12 +8,11 @@ shared weight comes in one piece.  The same numbers, up to the order of sums.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
 
-from siamplex.engine.feature_table import sample_key
+from siamplex.engine.feature_table import SampleNumbers
 from siamplex.engine.layer import Context
 from siamplex.engine.layers.data import Data
 from siamplex.engine.net import Net, Node
@@ -60,19 +59,12 @@ class _Batch:
         layer = self.data.layer
         assert isinstance(layer, Data)
         values, labels = layer.source.batch(int(layer.params.batch_size))
-        found: dict[bytes, int] = {}
-        distinct: list[Any] = []
+        numbers = SampleNumbers()
         for low, high in self._parts:
-            rows = []
-            for sample in values[:, low:high]:
-                key = sample_key(sample)
-                if key not in found:
-                    found[key] = len(distinct)
-                    distinct.append(sample)
-                rows.append(found[key])
+            rows = [numbers.number(sample) for sample in values[:, low:high]]
             self._rows[(low, high)] = torch.tensor(rows, device=self._net.device)
         # equal signatures: what one part is less its mean and scaled by holds for the other
-        x = torch.from_numpy(layer.transform.apply_part(np.stack(distinct), self._parts[0]))
+        x = torch.from_numpy(layer.transform.apply_part(np.stack(numbers.samples), self._parts[0]))
         x = x.to(self._net.device)
         for node in self._chain:
             x = node.layer.forward([x], [p.tensor for p in node.params], context)[0]

@@ -75,6 +75,6 @@ class ContrastiveLoss(Layer):
     def forward(
         self, bottoms: Sequence[torch.Tensor], params: Sequence[torch.Tensor], context: Context
     ) -> list[torch.Tensor]:
-        first, second = (x.reshape(x.shape[0], -1) for x in bottoms[:2])
+        first, second = (x.reshape(x.shape[0], -1).float() for x in bottoms[:2])
         similar = bottoms[2].reshape(-1).long() != 0
         return [_Contrastive.apply(first, second, similar, float(self.params.margin), bool(self.params.legacy_version))]

@@ -10,6 +10,10 @@ from torch.nn import functional
 
 from siamplex.engine.layer import BlobSpec, Context, Layer, Shape, register
 
+# From so many channels on, having a pixel's channels side by side pays on a CPU: the pooling and
+# normalisation behind follow suit, and torch's pooling is an order of magnitude faster that way
+_WIDE = 32
+
 
 @register("Convolution")
 class Convolution(Layer):
@@ -71,10 +75,12 @@ class Convolution(Layer):
     def forward(
         self, bottoms: Sequence[torch.Tensor], params: Sequence[torch.Tensor], context: Context
     ) -> list[torch.Tensor]:
-        bias = params[1] if len(params) > 1 else None
+        x, bias = bottoms[0], params[1] if len(params) > 1 else None
+        if x.device.type == "cpu" and self.params.num_output >= _WIDE:
+            x = x.contiguous(memory_format=torch.channels_last)
         return [
             functional.conv2d(
-                bottoms[0],
+                x,
                 params[0],
                 bias,
                 self.stride,

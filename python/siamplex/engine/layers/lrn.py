@@ -29,12 +29,23 @@ def negative_power(scale: torch.Tensor, beta: float) -> torch.Tensor:
     return scale.pow(-beta)
 
 
+def _format(x: torch.Tensor) -> torch.memory_format:
+    """How (N, C, H, W) lies in memory: channels side by side, or apart."""
+    apart = x.is_contiguous() or not x.is_contiguous(memory_format=torch.channels_last)
+    return torch.contiguous_format if apart else torch.channels_last
+
+
+def _single(x: torch.Tensor) -> torch.Tensor:
+    """Half precision is too coarse for k + alpha / n * sum."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
 class _AcrossChannels(torch.autograd.Function):
     """Forward and backward image by image, so that temporaries stay in the processor's cache."""
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, size: int, alpha: float, beta: float, k: float) -> torch.Tensor:
-        x = x.contiguous()
+        x = x.contiguous(memory_format=_format(x))
         scale, y = torch.empty_like(x), torch.empty_like(x)
         for image, s, out in zip(x.unbind(), scale.unbind(), y.unbind(), strict=True):
             window_sum(image * image, size, s).mul_(alpha / size).add_(k)
@@ -47,7 +58,7 @@ class _AcrossChannels(torch.autograd.Function):
     def backward(ctx: Any, *grads: Any) -> Any:
         x, scale = ctx.saved_tensors
         size, alpha, beta = ctx.settings
-        dy = grads[0].contiguous()
+        dy = grads[0].contiguous(memory_format=_format(x))
         dx = torch.empty_like(x)
         sums = torch.empty_like(x[0])
         for image, s, g, out in zip(x.unbind(), scale.unbind(), dy.unbind(), dx.unbind(), strict=True):
