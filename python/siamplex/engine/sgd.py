@@ -10,6 +10,8 @@ from siamplex.engine.gram import GramWeight
 from siamplex.engine.net import Parameter
 from siamplex.schema.prototxt import Prototxt
 
+_BLOCK = 1 << 18  # values updated together, so that they stay in the processor's cache
+
 
 class SGD:
     """One update: clip, average over iter_size, decay, V = momentum V + lr g, W = W - V.
@@ -90,19 +92,22 @@ class SGD:
             return  # a frozen parameter without momentum stays where it is
         if velocity is None:
             velocity = self._history[index] = torch.zeros_like(weight)
-        velocity.mul_(self._p.momentum)
-        if rate:
-            # the same roundings in the same order as Caffe's: a near tie in a pooling window is
-            # enough for one of them to send a run another way
-            gradient = torch.zeros_like(weight) if weight.grad is None else weight.grad
-            if self._p.iter_size > 1:
-                gradient.mul_(1.0 / self._p.iter_size)
-            decay = self._p.weight_decay * parameter.decay_mult
-            if decay:
-                pull = weight if self._p.regularization_type == "L2" else weight.sign()
-                gradient.add_(pull, alpha=decay)
-            velocity.add_(gradient, alpha=rate)
-        weight.sub_(velocity)
+        # the same roundings in the same order as Caffe's: a near tie in a pooling window is enough
+        # for one of them to send a run another way
+        decay = self._p.weight_decay * parameter.decay_mult
+        gradient = weight.grad if rate else None
+        if rate and gradient is None:
+            gradient = torch.zeros_like(weight)
+        arrays = [weight, velocity] if gradient is None else [weight, velocity, gradient]
+        for w, v, *g in zip(*(a.view(-1).split(_BLOCK) for a in arrays), strict=True):
+            v.mul_(self._p.momentum)
+            if g:
+                if self._p.iter_size > 1:
+                    g[0].mul_(1.0 / self._p.iter_size)
+                if decay:
+                    g[0].add_(w if self._p.regularization_type == "L2" else w.sign(), alpha=decay)
+                v.add_(g[0], alpha=rate)
+            w.sub_(v)
 
     def _clip(self) -> None:
         """Scale all gradients down to a joint L2 norm of clip_gradients, where that is set."""
