@@ -301,10 +301,11 @@ class Solver:
         if paths.manifest.exists():
             manifest = snapshots.verify(paths)
             self._note = manifest.note
-            for started in manifest.weights:
+            for started in manifest.weights if manifest.lean else ():
                 if sha256(started["path"]) != started["sha256"]:
                     raise InputError(started["path"], "the weights this run started from", "other bytes")
                 self._load_weights(Path(started["path"]))
+            self._loaded = manifest.weights
             self._start = manifest.origin
             model = paths.caffemodel
             self._check_seed(paths.manifest, manifest.seed)
