@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,17 @@ from siamplex.errors import InputError
 from siamplex.schema.datum import DatumError, decode
 from siamplex.schema.lmdb_files import open_for_reading
 
+_AHEAD = 1 << 20  # bytes of a batch from which the next one is read while this one is computed
+
+Batch = tuple[npt.NDArray[Any], npt.NDArray[np.float32]]
+
 
 class DataSource:
-    """Batches of Datums from an LMDB folder, wrapping around at its end as Caffe's reader does."""
+    """Batches of Datums from an LMDB folder, wrapping around at its end as Caffe's reader does.
+
+    The batch after a large one is read in a second thread meanwhile; ``position`` is that of the
+    batches handed out.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -26,6 +35,8 @@ class DataSource:
         if not self.entries:
             raise InputError(folder, "an LMDB with records", "none")
         self.position = 0
+        self._reader: ThreadPoolExecutor | None = None
+        self._ahead: tuple[int, Future[Batch]] | None = None  # size of the batch being read, and it
         self._records = self._from(0)
         values, _ = self._decode(b"(first)", next(self._records))
         self.shape: tuple[int, ...] = values.shape
@@ -45,6 +56,9 @@ class DataSource:
 
     def seek(self, position: int) -> None:
         """Let the next batch start at record ``position`` (counted round and round)."""
+        if self._ahead:
+            self._ahead[1].exception()  # waits: the records are read by one thread at a time
+            self._ahead = None
         self.position = position % self.entries
         self._records = self._from(self.position)
 
@@ -65,14 +79,25 @@ class DataSource:
         except DatumError as error:
             raise InputError(f"{self.folder} record {where!r}", "a Datum", str(error)) from None
 
-    def batch(self, size: int) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32]]:
+    def batch(self, size: int) -> Batch:
         """The next ``size`` samples: values (N, C, H, W), bytes or floats, and labels (N,)."""
+        if self._ahead and self._ahead[0] != size:
+            self.seek(self.position)
+        batch = self._ahead[1].result() if self._ahead else self._read(self.position, size)
+        self._ahead = None
+        self.position = (self.position + size) % self.entries
+        if batch[0].nbytes >= _AHEAD:
+            self._reader = self._reader or ThreadPoolExecutor(1, "reader")
+            self._ahead = size, self._reader.submit(self._read, self.position, size)
+        return batch
+
+    def _read(self, position: int, size: int) -> Batch:
         values = np.empty((size, *self.shape), self.dtype)
         labels = np.empty(size, np.float32)
         for i in range(size):
-            sample, labels[i] = self._decode(self.position, next(self._records))
+            number = (position + i) % self.entries
+            sample, labels[i] = self._decode(number, next(self._records))
             if sample.shape != self.shape or sample.dtype != self.dtype:
-                raise InputError(f"{self.folder} record {self.position}", f"shape {self.shape}", f"{sample.shape}")
+                raise InputError(f"{self.folder} record {number}", f"shape {self.shape}", f"{sample.shape}")
             values[i] = sample
-            self.position = (self.position + 1) % self.entries
         return values, labels

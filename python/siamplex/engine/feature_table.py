@@ -13,6 +13,7 @@ from siamplex.engine.layer import Context
 from siamplex.engine.net import Node
 
 _CHUNK = 16  # images computed at a time
+_KEY = 61  # values of a sample that make its key
 
 
 class TableFull(Exception):
@@ -41,9 +42,10 @@ class SampleNumbers:
     def number(self, sample: npt.NDArray[Any]) -> int:
         """The number of a sample, a new one if it was not met before."""
         flat = sample.reshape(-1)
-        same = self._by_key.setdefault(flat[:: max(1, flat.size // 61)].tobytes(), [])
+        whole = flat.size <= _KEY
+        same = self._by_key.setdefault((flat if whole else flat[:: flat.size // _KEY]).tobytes(), [])
         for number in same:
-            if np.array_equal(self._samples[number], sample):
+            if whole or np.array_equal(self._samples[number], sample):
                 return number
         same.append(len(self._samples))
         self._samples.append(np.array(sample))

@@ -18,6 +18,7 @@ import torch
 
 from siamplex.engine.feature_table import FeatureTable
 from siamplex.engine.net import Parameter
+from siamplex.engine.products import times_transposed
 
 _COLUMNS = 8192  # width of the float64 blocks
 
@@ -49,7 +50,8 @@ class GramWeight:
         out = parameter.tensor.shape[0]
         empty = torch.empty((0, out), device=parameter.tensor.device)
         self._z0, self._y0 = empty, empty.clone()  # (N, O)
-        self._a, self._av, self._gradient = empty.clone(), empty.clone(), empty.clone()  # (N, O)
+        self._a, self._av = empty.clone(), empty.clone()  # (N, O)
+        self._gradients: list[tuple[torch.Tensor, torch.Tensor]] = []  # rows (B,) and dL/dz (B, O), until the update
         self._gram = torch.empty((0, 0), device=empty.device)  # (N, N)
         # gives autograd a reason to come by
         self.anchor = torch.zeros((), device=empty.device, requires_grad=True)
@@ -70,7 +72,6 @@ class GramWeight:
         zeros = new.new_zeros((count, self._a.shape[1]))
         self._a = torch.cat([self._a, zeros])
         self._av = torch.cat([self._av, zeros])
-        self._gradient = torch.cat([self._gradient, zeros])
         weight = self.parameter.tensor.detach()
         self._z0 = torch.cat([self._z0, new @ weight.t()])
         if self._velocity is not None:
@@ -90,23 +91,25 @@ class GramWeight:
         """F[rows] W^T (B, O)."""
         z0, gram = self._z0.index_select(0, rows), self._gram.index_select(0, rows)
         with torch.autocast(z0.device.type, enabled=False):  # the Gram form needs its precision
-            z = torch.addmm(z0, gram, self._a, beta=self._c)
+            z = times_transposed(gram, self._a.t()).add_(z0, alpha=self._c)
         if self._velocity is not None and self._e:
             z.add_(self._y0.index_select(0, rows), alpha=self._e)
         return z
 
     def add_gradient(self, rows: torch.Tensor, gradient: torch.Tensor) -> None:
-        """Add dL/dz (B, O) of some rows to the gradient kept until the update."""
-        self._gradient.index_add_(0, rows, gradient.float())
+        """Keep dL/dz (B, O) of some rows until the update."""
+        self._gradients.append((rows, gradient.float()))
 
     @torch.no_grad()
     def update(self, rate: float, momentum: float, decay: float, share: float) -> None:
         """Caffe's SGD step on (c, e, A): rate with lr_mult, decay with decay_mult, share 1 / iter_size."""
-        self._av.mul_(momentum).add_(self._gradient, alpha=rate * share)
+        self._av.mul_(momentum)
         if decay:
             self._av.add_(self._a, alpha=rate * decay)
+        for rows, gradient in self._gradients:
+            self._av.index_add_(0, rows, gradient, alpha=rate * share)
+        self._gradients.clear()
         self._a.sub_(self._av)
-        self._gradient.zero_()
         self._cv = momentum * self._cv + rate * decay * self._c
         self._ev = momentum * self._ev + rate * decay * self._e
         self._c -= self._cv

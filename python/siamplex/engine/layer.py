@@ -9,6 +9,7 @@ from typing import Any, ClassVar, TypeVar
 
 import torch
 
+from siamplex.engine.wide import WideGradients
 from siamplex.errors import PrototxtError
 from siamplex.schema import messages
 from siamplex.schema.prototxt import Prototxt
@@ -41,12 +42,16 @@ class LayerSpec:
 
 @dataclass
 class Context:
-    """What a forward pass belongs to: phase, seed, iteration, pass within the iteration."""
+    """What a forward pass belongs to: phase, seed, iteration, pass within the iteration.
+
+    ``wide`` takes the gradients of wide weights as factors, where the update asks for them so.
+    """
 
     train: bool
     seed: int = 0
     iteration: int = 0
     sub_pass: int = 0
+    wide: WideGradients | None = None
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -324,7 +324,7 @@ class Net:
 
     def _run(self, node: Node, blobs: dict[str, torch.Tensor], context: Context) -> torch.Tensor | None:
         """Run one node; returns what its tops add to the loss, if anything."""
-        own = Context(node.train, context.seed, context.iteration, context.sub_pass)
+        own = replace(context, train=node.train)
         if node.name in self.overrides:
             tops = self.overrides[node.name](own)
         else:

@@ -8,6 +8,7 @@ import torch
 
 from siamplex.engine.gram import GramWeight
 from siamplex.engine.net import Parameter
+from siamplex.engine.wide import WIDE, WideGradients
 from siamplex.schema.prototxt import Prototxt
 
 _BLOCK = 1 << 18  # values updated together, so that they stay in the processor's cache
@@ -33,6 +34,7 @@ class SGD:
             raise solver.error("iter_size must be positive", "iter_size", 0)
         self._history: dict[int, torch.Tensor] = {}
         self._grams: dict[int, GramWeight] = {}
+        self.wide: WideGradients | None = None
 
     # --- history
 
@@ -57,6 +59,11 @@ class SGD:
         for index, gram in grams.items():
             self._history.pop(index, None)
             self._grams[index] = gram
+
+    def keep_factors(self, least: int = WIDE) -> None:
+        """Take the gradients of weights of ``least`` and more values as factors, where nothing needs them whole."""
+        if self._p.clip_gradients < 0:
+            self.wide = WideGradients([p.tensor for p in self.parameters], least)
 
     def take_back(self) -> None:
         """Keep all velocities here again; Gram forms must be settled."""
@@ -92,12 +99,22 @@ class SGD:
             return  # a frozen parameter without momentum stays where it is
         if velocity is None:
             velocity = self._history[index] = torch.zeros_like(weight)
+        blocks = self.wide.take(weight) if self.wide else None
+        decay = self._p.weight_decay * parameter.decay_mult
+        if blocks is not None:
+            for rows, gradient in blocks:
+                self._apply(rate, decay, weight[rows], velocity[rows], gradient)
+        elif rate:
+            gradient = torch.zeros_like(weight) if weight.grad is None else weight.grad
+            self._apply(rate, decay, weight, velocity, gradient)
+        else:
+            self._apply(rate, decay, weight, velocity, None)
+
+    def _apply(
+        self, rate: float, decay: float, weight: torch.Tensor, velocity: torch.Tensor, gradient: torch.Tensor | None
+    ) -> None:
         # the same roundings in the same order as Caffe's: a near tie in a pooling window is enough
         # for one of them to send a run another way
-        decay = self._p.weight_decay * parameter.decay_mult
-        gradient = weight.grad if rate else None
-        if rate and gradient is None:
-            gradient = torch.zeros_like(weight)
         arrays = [weight, velocity] if gradient is None else [weight, velocity, gradient]
         for w, v, *g in zip(*(a.view(-1).split(_BLOCK) for a in arrays), strict=True):
             v.mul_(self._p.momentum)

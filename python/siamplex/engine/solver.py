@@ -404,6 +404,7 @@ class Solver:
         if self._shortcut or not self.options.shortcut:
             return
         self._say("looking for layers whose work can be done once for each image")
+        self.sgd.keep_factors()
         self._shortcut = take_shortcut(self.net, self.test_nets, self.sgd.velocity, self.sgd.keeps_span)
         if self._shortcut:
             self.sgd.delegate(self._shortcut.grams)
@@ -423,7 +424,7 @@ class Solver:
         self._say("shortcut left: more distinct images than its table holds")
 
     def _forward(self, sub_pass: int) -> torch.Tensor:
-        context = Context(True, self.seed, self.iteration, sub_pass)
+        context = Context(True, self.seed, self.iteration, sub_pass, self.sgd.wide)
         positions = [(layer, layer.source.position) for _, layer in self._data_layers()]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.amp):
             try:

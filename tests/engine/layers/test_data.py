@@ -46,6 +46,37 @@ def test_seek_goes_on_from_there(rgb):
     assert source.batch(1)[1].tolist() == [2]
 
 
+def test_reading_ahead_changes_nothing(rgb, monkeypatch):
+    """Order, position, seeking and other batch sizes are those of reading when asked."""
+    folder, _ = rgb
+    plain, ahead = DataSource(folder), DataSource(folder)
+    steps = [("batch", 2), ("batch", 2), ("batch", 4), ("seek", 3), ("batch", 1), ("seek", 0), ("batch", 7)]
+
+    def run(source):
+        for what, number in steps:
+            if what == "seek":
+                source.seek(number)
+            else:
+                values, labels = source.batch(number)
+                yield values.tobytes(), labels.tolist(), source.position
+
+    expected = list(run(plain))
+    monkeypatch.setattr("siamplex.engine.data_source._AHEAD", 0)
+    assert list(run(ahead)) == expected
+    assert ahead._ahead and not plain._ahead
+
+
+def test_a_broken_record_read_ahead_is_named_when_its_batch_is_due(tmp_path, monkeypatch):
+    monkeypatch.setattr("siamplex.engine.data_source._AHEAD", 0)
+    folder = write_lmdb(
+        tmp_path / "odd", [(np.zeros((1, 2, 2), np.uint8), 0)] * 3 + [(np.zeros((1, 1, 1), np.uint8), 0)]
+    )
+    source = DataSource(folder)
+    source.batch(2)
+    with pytest.raises(InputError, match="record 3"):
+        source.batch(2)
+
+
 def test_two_readers_of_one_lmdb(rgb):
     folder, _ = rgb
     a, b = DataSource(folder), DataSource(folder)

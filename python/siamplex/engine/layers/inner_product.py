@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional
 
 from siamplex.engine.layer import BlobSpec, Context, Layer, Shape, register
+from siamplex.engine.products import linear
 
 
 @register("InnerProduct")
@@ -40,6 +41,11 @@ class InnerProduct(Layer):
     def forward(
         self, bottoms: Sequence[torch.Tensor], params: Sequence[torch.Tensor], context: Context
     ) -> list[torch.Tensor]:
+        x = bottoms[0].flatten(self._axis)
         weight = params[0].t() if self.params.transpose else params[0]
         bias = params[1] if len(params) > 1 else None
-        return [functional.linear(bottoms[0].flatten(self._axis), weight, bias)]
+        if x.dim() != 2 or torch.is_autocast_enabled(x.device.type):
+            return [functional.linear(x, weight, bias)]
+        factors = context.wide.of(params[0]) if context.wide and not self.params.transpose else None
+        y = linear(x, weight, factors)
+        return [y if bias is None else y + bias]

@@ -1,0 +1,72 @@
+"""Products of matrices by the quicker of torch's two libraries.
+
+On some processors torch's usual library (MKL) multiplies at half the rate of oneDNN, which torch
+itself uses for convolutions.  Large float32 products on the CPU go to oneDNN, all others the usual way.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import torch
+
+_LARGE = 1 << 20  # multiply-adds from which oneDNN's longer way in is worth it
+
+
+def times_transposed(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+    """x w^T (n, m) for x (n, k) and w (m, k), float32; either may be a transposed view.  No gradient."""
+    if x.device.type == "cpu" and x.shape[0] * w.numel() >= _LARGE and _onednn_multiplies():
+        result: torch.Tensor = _onednn(x, w)
+        return result
+    return x @ w.t()
+
+
+def _onednn(x: torch.Tensor, w: torch.Tensor) -> Any:
+    return torch.ops.mkldnn._linear_pointwise(x, w, None, "none", [], "")
+
+
+@cache
+def _onednn_multiplies() -> bool:
+    """Whether this build of torch has the operator, with the arguments known here."""
+    x, w = torch.arange(6.0).reshape(2, 3), torch.arange(12.0).reshape(3, 4)
+    try:
+        return bool(torch.equal(_onednn(x, w.t()), x @ w))
+    except (RuntimeError, AttributeError, TypeError):
+        return False
+
+
+class _Linear(torch.autograd.Function):
+    """y = x w^T (N, O), all three products by ``times_transposed``."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, factors: Factors | None) -> torch.Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.factors = factors
+        return times_transposed(x, weight)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        x, weight = ctx.saved_tensors
+        gradient = grads[0]
+        below = times_transposed(gradient, weight.t()) if ctx.needs_input_grad[0] else None
+        own = None
+        if ctx.needs_input_grad[1]:
+            if ctx.factors is not None:
+                ctx.factors.append((gradient, x))
+            else:
+                own = times_transposed(gradient.t(), x.t())
+        return below, own, None
+
+
+Factors = list[tuple[torch.Tensor, torch.Tensor]]
+
+
+def linear(x: torch.Tensor, weight: torch.Tensor, factors: Factors | None = None) -> torch.Tensor:
+    """y = x w^T (N, O) for x (N, K) and weight (O, K), differentiable.
+
+    With ``factors`` the weight's gradient is not computed: (dL/dy (N, O), x (N, K)), whose product
+    (dL/dy)^T x it is, is added to the list instead.
+    """
+    result: torch.Tensor = _Linear.apply(x, weight, factors)
+    return result
