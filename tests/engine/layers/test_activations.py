@@ -23,12 +23,14 @@ def test_relu():
 DROP = "type: 'Dropout' bottom: 'x' top: 'y' dropout_param { dropout_ratio: 0.3 }"
 
 
-def test_dropout_keeps_its_share_and_its_mean():
-    ones = np.ones((200, 500), np.float32)
-    (y,) = run_layer(DROP, [ones], context=Context(train=True, seed=1))
+@pytest.mark.parametrize("ratio", [0.3, 0.5, 0.75, 0.001])
+def test_dropout_keeps_its_share_and_its_mean(ratio):
+    ones = np.ones((199, 501), np.float32)
+    text = DROP.replace("0.3", str(ratio))
+    (y,) = run_layer(text, [ones], context=Context(train=True, seed=1))
     kept = (y != 0).float().mean()
-    assert abs(float(kept) - 0.7) < 0.005  # ten standard deviations of 100,000 draws
-    assert set(np.unique(y.numpy())) == {np.float32(0), np.float32(1 / 0.7)}
+    assert abs(float(kept) - (1 - ratio)) < 0.005  # three standard deviations of 100,000 draws, and more
+    assert set(np.unique(y.numpy())) == {np.float32(0), np.float32(1 / (1 - ratio))}
 
 
 def test_dropout_masks_differ_by_iteration_pass_and_seed_but_not_by_repetition():
