@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import siamplex
 from siamplex.commands import ALL
 from siamplex.errors import SiamplexError
 from siamplex.progress import say
+from siamplex.record import FILE as RECORD
+from siamplex.record import Recording, Told, run_of
 from siamplex.steps import Step
 
 
@@ -21,7 +24,7 @@ def build_parser() -> argparse.ArgumentParser:
     for command in ALL:
         sub = subparsers.add_parser(command.NAME, help=command.HELP, description=command.HELP)
         command.add_arguments(sub)
-        if hasattr(command, "files"):
+        if getattr(command, "SKIPS", False):
             sub.add_argument(
                 "--stamp", metavar="FILE", help="skip the step when inputs and options are as FILE remembers"
             )
@@ -49,22 +52,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    stamp = getattr(args, "stamp", None)
-    if not stamp:
-        args.module.run(args)
-        return 0
     from pathlib import Path
 
     options = {k: v for k, v in vars(args).items() if k not in ("stamp", "module", "workers")}
-    inputs, outputs = args.module.files(args)
-    step = Step(Path(stamp), options, inputs, outputs)
-    if step.unchanged():
+    stamp = getattr(args, "stamp", None)
+    if stamp and Step(Path(stamp), options, *args.module.files(args)).unchanged():
         say(f"{args.command}: unchanged, nothing to do")
         return 0
-    args.module.run(args)
-    inputs, outputs = args.module.files(args)
-    Step(Path(stamp), options, inputs, outputs).record()
-    return 0
+    code = _recorded(args, options)
+    if stamp:
+        Step(Path(stamp), options, *args.module.files(args)).record()
+    return code
+
+
+def _recorded(args: argparse.Namespace, options: dict[str, Any]) -> int:
+    """Run the command and note in the run's record what it did, also where it failed."""
+    recording = Recording(args.command, {k: v for k, v in options.items() if k != "command"})
+    outcome, told = "done", Told()
+    try:
+        told = args.module.run(args) or told
+        recording.facts = told.facts
+        return told.code
+    except SiamplexError as error:
+        outcome = f"error: {error}"
+        raise
+    except KeyboardInterrupt:
+        outcome = "interrupted"
+        raise
+    finally:
+        if hasattr(args.module, "files") and not told.idle:
+            inputs, outputs = args.module.files(args)
+            owners = [args.module.run_folder(args)] if hasattr(args.module, "run_folder") else map(run_of, outputs)
+            run = next((found for found in owners if found), None)
+            if run and (outcome == "done" or (run / RECORD).is_file()):
+                recording.close(run, inputs, outputs, outcome)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """The subcommands, in the order of the pipeline.
 
-Each module has NAME, HELP, add_arguments(parser) and run(args); one whose result can be skipped
-when nothing changed has files(args) -> (inputs, outputs).
+Each module has NAME, HELP, add_arguments(parser) and run(args), which may return a Told.  One that
+works on a run has files(args) -> (inputs, outputs), and run_folder(args) where the run is not to be
+seen from the outputs; SKIPS says that a stamp may let it skip what has not changed.
 """
 
 from types import ModuleType

@@ -7,6 +7,7 @@ from pathlib import Path
 
 NAME = "extract"
 HELP = "write fc6 activations of all images (npz and CSV) for a snapshot"
+SKIPS = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

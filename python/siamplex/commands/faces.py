@@ -10,6 +10,7 @@ from siamplex.emotions import PAPER_COUNTS
 
 NAME = "faces"
 HELP = "draw a synthetic stand-in corpus in NimStim's layout (01F_AN_C.BMP ...)"
+SKIPS = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

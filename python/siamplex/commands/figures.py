@@ -7,6 +7,7 @@ from pathlib import Path
 
 NAME = "figures"
 HELP = "draw Figures 3(a-d), 4, 5, 6 and the loss curve as PNG and SVG"
+SKIPS = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

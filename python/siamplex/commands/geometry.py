@@ -8,6 +8,7 @@ from pathlib import Path
 
 NAME = "geometry"
 HELP = "centroids, circular order against the paper's, separability, held-out accuracy"
+SKIPS = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 NAME = "index"
 HELP = "index a NimStim folder, or a CSV with columns path,subject,emotion"
+SKIPS = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,6 +9,7 @@ from siamplex.images import RESIZE_MODES
 
 NAME = "pairs"
 HELP = "split by subject and write all pairs as LMDBs that Caffe reads"
+SKIPS = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -47,6 +47,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run_.add_argument("--device", default="cpu", help="cpu or cuda: solver_mode for Caffe (cpu)")
 
 
+def files(args: argparse.Namespace) -> tuple[list[Path], list[Path]]:
+    """Inputs and outputs."""
+    nets, solvers = Path(args.nets), Path(args.solvers)
+    written = [*sorted(nets.glob("*.prototxt")), *sorted(solvers.glob("stage*.prototxt"))]
+    return [args.pairs / "pairs.json"] if args.pairs else [], written
+
+
+def run_folder(args: argparse.Namespace) -> Path | None:
+    """The folder of the run, once there is something in it."""
+    folder = Path(args.run)
+    return folder if folder.is_dir() else None
+
+
 def run(args: argparse.Namespace) -> None:
     """Write the files that differ from what is there."""
     from siamplex.nets.architecture import Architecture

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
+
+from siamplex.record import Told
 
 NAME = "train"
 HELP = "train as a Caffe solver says, on the embedded engine or a caffe binary"
@@ -38,13 +41,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="multiply in bfloat16: faster on CUDA, no longer Caffe's numbers")  # fmt: skip
 
 
-def run(args: argparse.Namespace) -> None:
+def _prefix(args: argparse.Namespace) -> str:
+    from siamplex.errors import SiamplexError
+    from siamplex.schema import prototxt
+
+    try:
+        return str(prototxt.read(args.solver, "SolverParameter").message.snapshot_prefix)
+    except SiamplexError:
+        return ""
+
+
+def files(args: argparse.Namespace) -> tuple[list[Path], list[Path]]:
+    """Inputs and outputs; of the outputs the newest snapshot and the losses."""
+    from siamplex.engine.snapshot import SnapshotPaths, iterations
+    from siamplex.schema import prototxt
+
+    inputs = [args.solver, *args.weights, *([args.snapshot] if args.snapshot else [])]
+    prefix = _prefix(args)
+    if not prefix:
+        return inputs, []
+    net = str(prototxt.read(args.solver, "SolverParameter").message.net)
+    outputs = [Path(f"{prefix}_losses.csv"), Path(f"{prefix}_test.csv")]
+    for iteration in iterations(prefix)[-1:]:
+        outputs += [*SnapshotPaths.of(prefix, iteration)]
+    return [*inputs, *([Path(net)] if net else [])], outputs
+
+
+def run(args: argparse.Namespace) -> Told:
     """Train to max_iter."""
     if args.engine == "caffe":
         from siamplex.caffe_engine import train
 
         train(args.solver, args.weights, args.snapshot, args.device)
-        return
+        return Told({"engine": "caffe", "device": args.device, "losses": _losses(args)})
     from siamplex.engine.memory import keep_freed_memory
     from siamplex.engine.solver import Solver, TrainOptions
     from siamplex.progress import say
@@ -65,7 +94,21 @@ def run(args: argparse.Namespace) -> None:
             amp=args.amp,
         ),
     )
+    began = solver.iteration
+    facts = {"engine": "torch", "device": str(solver.device), "seed": solver.seed, "amp": args.amp}
     if args.resume and solver.finished:
         say(f"train: {args.solver} already stands at its last iteration, {solver.iteration}")
-        return
+        return Told(idle=True)
     solver.solve()
+    return Told({**facts, "iterations": [began, solver.iteration], "losses": _losses(args)})
+
+
+def _losses(args: argparse.Namespace) -> dict[str, Any]:
+    """First, lowest and last of the losses displayed."""
+    from siamplex.engine.loss_log import read_losses
+
+    rows = read_losses(f"{_prefix(args) or 'train'}_losses.csv")
+    if not rows:
+        return {}
+    lowest = min(rows, key=lambda row: row[1])
+    return {"first": list(rows[0][:2]), "lowest": list(lowest[:2]), "last": list(rows[-1][:2]), "rows": len(rows)}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 NAME = "weights"
 HELP = "write starting weights: AlexNet's conv1-3 (verified), or a stated substitute"
+SKIPS = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,9 @@ class SnapshotPaths:
     caffemodel: Path
     solverstate: Path
     manifest: Path
+
+    def __iter__(self) -> Iterator[Path]:
+        return iter((self.caffemodel, self.solverstate, self.manifest))
 
     @classmethod
     def of(cls, prefix: str | Path, iteration: int) -> SnapshotPaths:
