@@ -8,6 +8,7 @@ seen from the outputs; SKIPS says that a stamp may let it skip what has not chan
 from types import ModuleType
 
 from siamplex.commands import (
+    audit,
     extract,
     faces,
     figures,
@@ -29,4 +30,5 @@ ALL: tuple[ModuleType, ...] = (
     extract,
     geometry,
     figures,
+    audit,
 )

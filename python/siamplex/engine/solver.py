@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from siamplex.durable import hash_bytes, sha256
+from siamplex.durable import sha256
 from siamplex.engine import snapshot as snapshots
 from siamplex.engine.feature_table import TableFull
 from siamplex.engine.layer import Context
 from siamplex.engine.layers.data import Data
 from siamplex.engine.loss_log import LossLog
 from siamplex.engine.net import Net, values
+from siamplex.engine.origin import net_hash, settings_hash
 from siamplex.engine.rates import RatePolicy
 from siamplex.engine.sgd import SGD
 from siamplex.engine.shortcut import Shortcut, take_shortcut
@@ -26,7 +27,7 @@ from siamplex.engine.snapshot import Manifest, SnapshotPaths
 from siamplex.engine.twins import merge_twins
 from siamplex.errors import InputError, TrainingError, UsageError
 from siamplex.progress import Progress, say
-from siamplex.schema import messages, prototxt
+from siamplex.schema import prototxt
 from siamplex.schema.blobs import Array
 from siamplex.schema.messages import enum_name
 from siamplex.schema.prototxt import Prototxt
@@ -44,12 +45,6 @@ _SUPPORTED = frozenset(
     "stepvalue clip_gradients snapshot snapshot_prefix snapshot_format solver_mode device_id "
     "random_seed type solver_type snapshot_after_train layer_wise_reduce weights debug_info".split()
 )
-
-# settings that say how long a run goes on and what it shows, not what it computes
-_NOT_SHAPING = (
-    "max_iter display average_loss snapshot snapshot_prefix snapshot_after_train solver_mode device_id "
-    "test_interval test_iter test_initialization test_compute_loss debug_info"
-).split()
 
 
 @dataclass(frozen=True)
@@ -204,16 +199,12 @@ class Solver:
 
     def _origin(self) -> dict[str, str]:
         """Hashes of all that shapes this run; how long it goes on and what it displays does not."""
-        settings = messages.SolverParameter()
-        settings.CopyFrom(self._p)
-        for field in _NOT_SHAPING:
-            settings.ClearField(field)
         origin = {"seed": str(self.seed)}
         if self.options.amp:
             origin["amp"] = "bfloat16"
-        origin["solver"] = hash_bytes(settings.SerializeToString(deterministic=True))
+        origin["solver"] = settings_hash(self._p)
         for number, (_, message, _, _) in enumerate(self._net_sources):
-            origin[f"net{number}"] = hash_bytes(message.SerializeToString(deterministic=True))
+            origin[f"net{number}"] = net_hash(message)
         for number, path in enumerate(self._weight_files()):
             origin[f"weights{number}"] = sha256(path)
         for key, layer in self._data_layers():

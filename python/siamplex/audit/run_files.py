@@ -1,0 +1,113 @@
+"""Where the artefacts of a run lie: pair store, and each stage's solver, net, weights and snapshots."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from siamplex.durable import sha256
+from siamplex.engine.snapshot import Manifest, SnapshotPaths
+from siamplex.errors import InputError
+from siamplex.pairs.build import OpenedStore, open_store
+from siamplex.record import read_record
+from siamplex.schema import prototxt
+from siamplex.schema.prototxt import Prototxt
+
+
+@dataclass
+class Stage:
+    """One stage that was trained: its solver and net as they are now, its snapshots by iteration."""
+
+    number: int
+    folder: Path
+    solver: Prototxt
+    net: Prototxt
+    snapshots: dict[int, SnapshotPaths] = field(default_factory=dict)
+
+    @property
+    def last(self) -> SnapshotPaths:
+        """Files of the newest snapshot."""
+        return self.snapshots[max(self.snapshots)]
+
+    @property
+    def manifest(self) -> Manifest | None:
+        """The newest snapshot's manifest; a real Caffe writes none."""
+        return Manifest.read(self.last.manifest) if self.last.manifest.exists() else None
+
+
+class RunFiles:
+    """The files of a run folder.  Raises InputError where there is no pair store."""
+
+    def __init__(self, run: Path) -> None:
+        if not run.is_dir():
+            raise InputError(run, "the folder of a run", "nothing there" if not run.exists() else "a file")
+        self.run = run
+        self.pairs = run / "pairs"
+        self.record = read_record(run)
+        self.store: OpenedStore = open_store(self.pairs)
+        found = (self._stage(number) for number in (1, 2))
+        self.stages = {stage.number: stage for stage in found if stage}
+        self.initial = run / "weights" / "init.caffemodel"
+
+    def lmdb(self, split: str) -> Path:
+        """The LMDB of a split."""
+        return self.pairs / str(self.store.store.lmdbs[split]["path"])
+
+    @property
+    def layout(self) -> str:
+        """Layout of the pairs: indexed or stacked."""
+        return str(self.store.store.options["layout"])
+
+    def _stage(self, number: int) -> Stage | None:
+        folder = self.run / f"stage{number}"
+        snapshots = {}
+        for file in sorted(folder.glob("*_iter_*.caffemodel")) if folder.is_dir() else []:
+            named = re.search(r"_iter_(\d+)\.caffemodel$", file.name)
+            if named:
+                snapshots[int(named.group(1))] = SnapshotPaths.beside(file)
+        if not snapshots:
+            return None
+        solver = prototxt.read(self._solver(number), "SolverParameter")
+        net = prototxt.read(self._named(str(solver.message.net), solver.path), "NetParameter")
+        return Stage(number, folder, solver, net, snapshots)
+
+    def _solver(self, number: int) -> Path:
+        """The solver that trained a stage: as recorded, or where the layout of a run has it."""
+        name = f"stage{number}_{self.layout}.prototxt"
+        for step in reversed(self.record):
+            given = str(step.get("options", {}).get("solver", "")) if step.get("command") == "train" else ""
+            if given and f"stage{number}" in Path(given).name:
+                return self._named(given, self.run / "solvers" / name)
+        own = self.run / "solvers" / name
+        return own if own.exists() else Path("solvers") / name
+
+    def _named(self, name: str, beside: Path) -> Path:
+        """A path of the folder the run was made in, from here: as it is, or by its place in the run."""
+        path = Path(name)
+        parts = path.parts
+        for start in range(len(parts)):
+            inside = self.run.joinpath(*parts[start:])
+            if inside.exists():
+                return inside
+        return path if path.exists() else beside.parent / path.name
+
+    def started_from(self, stage: Stage) -> list[tuple[Path, str]]:
+        """Weights a stage started from, by its manifest: (path here, SHA-256 it had)."""
+        manifest = stage.manifest
+        if not manifest:
+            return []
+        return [(self._named(w["path"], self.initial), w["sha256"]) for w in manifest.weights]
+
+    def step(self, command: str, needle: str = "") -> dict[str, Any]:
+        """The newest entry of a command in the record (whose options contain ``needle``), or nothing."""
+        for step in reversed(self.record):
+            if step.get("command") == command and needle in str(step.get("options")):
+                return step
+        return {}
+
+
+def same_file(path: Path, digest: str) -> bool:
+    """Whether a file is there and has this SHA-256."""
+    return path.is_file() and sha256(path) == digest

@@ -1,0 +1,146 @@
+"""What the weights say: where they started, what stayed frozen, what learned, which snapshots there are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from siamplex.audit import paper
+from siamplex.audit.finding import Finding, Findings
+from siamplex.audit.run_files import RunFiles, Stage, same_file
+from siamplex.audit.towers import of_type, read_twins
+from siamplex.engine.snapshot import note_of, verify
+from siamplex.errors import InputError
+from siamplex.schema.blobs import Array
+from siamplex.schema.weights import read_caffemodel
+from siamplex.weights import alexnet
+from siamplex.weights.initial import CONVOLUTIONS, ungroup
+from siamplex.weights.substitute import NOTE as SUBSTITUTE
+
+Layers = dict[str, list[Array]]
+
+
+def check_start(files: RunFiles, alexnet_file: Path | None) -> list[Finding]:
+    """Whether conv1-3 start from AlexNet; the truth is in the arrays where AlexNet's file is at hand."""
+    found = Findings("starting weights")
+    setting, wanted = "conv1-3 start from", "AlexNet"
+    if not files.initial.exists():
+        found.unchecked(setting, wanted, f"{files.initial} is not there")
+        return found.made
+    layers = read_caffemodel(files.initial)
+    note = note_of(files.initial)
+    if alexnet_file:
+        theirs = alexnet.convolutions(alexnet_file)
+        other = [name for name in CONVOLUTIONS if not _equal(layers.get(name, []), theirs[name])]
+        words = "AlexNet" if not other else f"other values in {', '.join(other)}"
+        found.stated(setting, wanted, words, not other, "compared array by array with bvlc_alexnet.caffemodel")
+    elif note == SUBSTITUTE:
+        found.stated(setting, wanted, "a substitute", False, SUBSTITUTE)
+    else:
+        found.unchecked(setting, wanted, f"{note or 'nothing is recorded'}; --alexnet FILE compares the arrays")
+    return found.made
+
+
+def check_weights(files: RunFiles, stage: Stage) -> list[Finding]:
+    """Frozen layers, learning layers, the chain from stage to stage, the snapshots of the figures."""
+    found = Findings(f"weights of stage {stage.number}")
+    _whole(found, stage)
+    _rates(found, stage)
+    _moved(found, files, stage)
+    _chain(found, files, stage)
+    if stage.number == 1:
+        there = [n for n in paper.SHOWN if n in stage.snapshots or (n == 0 and files.initial.exists())]
+        found.stated("snapshots of Figures 3 and 4", _numbers(paper.SHOWN), _numbers(there))
+    return found.made
+
+
+def _numbers(values: tuple[int, ...] | list[int]) -> str:
+    return ", ".join(map(str, values)) or "none"
+
+
+def _whole(found: Findings, stage: Stage) -> None:
+    if not stage.last.manifest.exists():
+        return
+    try:
+        verify(stage.last)
+        words, holds = "whole", True
+    except InputError as error:
+        words, holds = f"{error.path} is not: {error.found}", False
+    found.stated("last snapshot is as written", "-", words, holds)
+
+
+def _rates(found: Findings, stage: Stage) -> None:
+    """Which convolutions the prototxt lets learn, in either tower."""
+    twins = read_twins(stage.net)
+    rates = {}
+    for layer in of_type([*twins.first, *twins.second], "Convolution"):
+        given = [p.lr_mult for p in layer.param] or [1.0]
+        rates[layer.name] = max(given)
+    learning = [name for name, rate in rates.items() if rate]
+    if stage.number == 1:
+        words = "frozen" if not learning else f"{', '.join(learning)} may learn"
+        found.stated("rates of conv1-3", "frozen", words, not learning)
+    else:
+        words = "all learn" if len(learning) == len(rates) else "some are frozen"
+        found.stated("rates of conv1-3", "all learn", words)
+    biases = {layer.param[1].lr_mult for layer in of_type(twins.first, "InnerProduct") if len(layer.param) > 1}
+    found.silent("rate of biases", ", ".join(f"{b:g} times" for b in sorted(biases)) or "1 times", "AlexNet's is twice")
+
+
+def _moved(found: Findings, files: RunFiles, stage: Stage) -> None:
+    """Which layers differ between the stage's start and its last snapshot."""
+    start = _start(files, stage)
+    if start is None:
+        found.unchecked("layers that learned", "-", "the weights this stage started from are not there")
+        return
+    before, after = read_caffemodel(start), read_caffemodel(stage.last.caffemodel)
+    tower = [layer.name for layer in of_type(read_twins(stage.net).first, "Convolution", "InnerProduct")]
+    moved = [n for n in tower if n in before and n in after and not _equal(before[n], after[n])]
+    still = [n for n in tower if n not in moved]
+    convolutions = [n for n in moved if n in CONVOLUTIONS]
+    why = f"{start.name} against {stage.last.caffemodel.name}, bit by bit"
+    if stage.number == 1:
+        words = "conv1-3 as at the start" if not convolutions else f"{', '.join(convolutions)} moved"
+        found.stated("conv1-3 stayed", "conv1-3 frozen", words, not convolutions, why)
+        still = [n for n in still if n not in CONVOLUTIONS]
+    words = f"{', '.join(moved) or 'none'} moved" + (f", {', '.join(still)} did not" if still else "")
+    expected = "fc4, fc5, fc6 learn" if stage.number == 1 else "everything learns"
+    found.stated("layers that learned", expected, words, not still, why)
+
+
+def _start(files: RunFiles, stage: Stage) -> Path | None:
+    for path, digest in files.started_from(stage):
+        if path.name != "images.caffemodel":
+            return path if same_file(path, digest) else None
+    if stage.number == 1:
+        return files.initial if files.initial.exists() else None
+    before = files.stages.get(1)
+    return before.last.caffemodel if before else None
+
+
+def _chain(found: Findings, files: RunFiles, stage: Stage) -> None:
+    manifest = stage.manifest
+    if manifest is None:
+        return
+    digests = {w["sha256"] for w in manifest.weights}
+    if stage.number == 1:
+        if files.initial.exists():
+            holds = any(same_file(files.initial, d) for d in digests)
+            found.stated("starts from", "-", "init.caffemodel" if holds else "other weights", holds)
+        return
+    before = files.stages.get(1)
+    if before:
+        holds = any(same_file(before.last.caffemodel, d) for d in digests)
+        words = before.last.caffemodel.name if holds else "other weights"
+        found.stated("starts from", "stage 1's last weights", words, holds)
+
+
+def _equal(ours: list[Array], theirs: list[Array]) -> bool:
+    if len(ours) != len(theirs):
+        return False
+    for a, b in zip(ours, theirs, strict=True):
+        wide = ungroup(b, a.shape) if a.ndim == b.ndim == 4 and a.shape != b.shape else b
+        if a.size != wide.size or not np.array_equal(a.ravel(), wide.ravel()):
+            return False
+    return True

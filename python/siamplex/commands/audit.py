@@ -1,0 +1,48 @@
+"""``siamplex audit``: hold a run against the paper."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from siamplex.record import Told
+
+NAME = "audit"
+HELP = "hold a run's files against the paper, setting by setting; exit code 1 where a stated one differs"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the subcommand."""
+    parser.add_argument("run", type=Path, help="folder of the run")
+    parser.add_argument("--out", type=Path, help="folder for audit.txt, audit.json, audit.html (RUN/audit)")
+    parser.add_argument("--alexnet", type=Path, metavar="FILE", help="bvlc_alexnet.caffemodel, to compare conv1-3 with")
+    parser.add_argument("--all-records", action="store_true", help="look at every stacked record, not at a sample")
+
+
+def _out(args: argparse.Namespace) -> Path:
+    return Path(args.out or args.run / "audit")
+
+
+def files(args: argparse.Namespace) -> tuple[list[Path], list[Path]]:
+    """Inputs and outputs."""
+    return [args.run / "pairs" / "pairs.json"], [_out(args)]
+
+
+def run_folder(args: argparse.Namespace) -> Path:
+    """The run that is audited."""
+    return Path(args.run)
+
+
+def run(args: argparse.Namespace) -> Told:
+    """Audit, print, write."""
+    from siamplex.audit.audit import audit, differs
+    from siamplex.audit.tables import as_json, as_page, as_text, summary
+    from siamplex.durable import write_text
+
+    findings = audit(args.run, args.alexnet, args.all_records)
+    print(as_text(findings))
+    out = _out(args)
+    write_text(out / "audit.txt", as_text(findings, 110) + "\n")
+    write_text(out / "audit.json", as_json(findings))
+    write_text(out / "audit.html", as_page(findings, f"Audit of {args.run.resolve().name}"))
+    return Told({"audit": summary(findings)}, code=1 if differs(findings) else 0)
