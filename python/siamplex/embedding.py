@@ -7,7 +7,7 @@ import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,10 @@ from siamplex.durable import atomic_file, sha256, write_text
 from siamplex.emotions import NAMES
 from siamplex.errors import InputError
 from siamplex.pairs.build import OpenedStore
+from siamplex.schema.blobs import Array
+
+if TYPE_CHECKING:  # torch is loaded only where a net runs
+    from siamplex.engine.net import Net
 
 
 @dataclass(frozen=True)
@@ -52,28 +56,15 @@ class Embedding:
         )
 
 
-def embed(
-    store: OpenedStore,
-    folder: Path,
-    deploy: Path,
-    weights: Path,
-    blob: str,
-    batch: int,
-    device: str,
-) -> Embedding:
-    """Run every image of a pair store through ``deploy`` with ``weights``; take the blob ``blob``.
+def open_tower(store: OpenedStore, folder: Path, deploy: Path, weights: Path, device: str) -> tuple[Net, Array]:
+    """The tower of ``deploy`` with ``weights``, and the images (N, 3, size, size) it was trained on.
 
     Images come from the store's table (or are read again from their files when pairs are
     stacked), so that they are the very ones trained on.  Raises InputError or PrototxtError.
     """
-    import torch
-
-    from siamplex.engine.layer import Context
     from siamplex.engine.net import Net
-    from siamplex.engine.snapshot import iteration_of, note_of
     from siamplex.engine.solver import choose_device
     from siamplex.pairs.images import stored_images
-    from siamplex.progress import Progress
     from siamplex.schema import prototxt
     from siamplex.schema.weights import read_caffemodel
 
@@ -88,6 +79,29 @@ def embed(
     expected = net.shapes[net.inputs[0]][1:]
     if images.shape[1:] != expected:
         raise InputError(deploy, f"an input of {images.shape[1:]} as in {folder}", f"{expected}")
+    return net, images
+
+
+def embed(
+    store: OpenedStore,
+    folder: Path,
+    deploy: Path,
+    weights: Path,
+    blob: str,
+    batch: int,
+    device: str,
+) -> Embedding:
+    """Run every image of a pair store through ``deploy`` with ``weights``; take the blob ``blob``.
+
+    Raises InputError or PrototxtError.
+    """
+    import torch
+
+    from siamplex.engine.layer import Context
+    from siamplex.engine.snapshot import iteration_of, note_of
+    from siamplex.progress import Progress
+
+    net, images = open_tower(store, folder, deploy, weights, device)
     rows = []
     progress = Progress(f"embed {weights.name}", len(images))
     with torch.no_grad():

@@ -28,7 +28,7 @@ STYLE = {
     "SP": ("#56B4E9", "P"),
 }
 
-_SHEET = {
+SHEET = {
     "font.size": 9,
     "font.family": "sans-serif",
     "axes.spines.top": False,
@@ -68,7 +68,7 @@ def _legend(figure: Any, axes: Any) -> None:
     figure.legend(handles, names, loc="center right", handletextpad=0.3)
 
 
-def _caption(figure: Any, notes: Iterable[str]) -> None:
+def caption(figure: Any, notes: Iterable[str]) -> None:
     """What must be said of the figure, small, along its lower edge."""
     text = "; ".join(dict.fromkeys(notes))
     if text:
@@ -77,7 +77,8 @@ def _caption(figure: Any, notes: Iterable[str]) -> None:
         figure.text(0.01, 0.008, lines, fontsize=6.5, color="#444444", va="bottom", ha="left")
 
 
-def _save(figure: Any, stem: Path) -> list[Path]:
+def save(figure: Any, stem: Path) -> list[Path]:
+    """Write a figure as PNG and SVG; returns the files."""
     files = []
     for suffix in (".png", ".svg"):
         path = stem.with_suffix(suffix)
@@ -90,18 +91,18 @@ def _save(figure: Any, stem: Path) -> list[Path]:
 
 def draw_embedding(embedding: Embedding, title: str, stem: Path) -> list[Path]:
     """One embedding as one figure; returns the files written."""
-    with plt.rc_context(_SHEET):
+    with plt.rc_context(SHEET):
         figure, axes = plt.subplots(figsize=(6.2, 5.0))
         figure.subplots_adjust(left=0.11, right=0.76, top=0.93, bottom=0.17)
         scatter(axes, embedding, title)
         _legend(figure, axes)
-        _caption(figure, embedding.facts.get("notes", []))
-        return _save(figure, stem)
+        caption(figure, embedding.facts.get("notes", []))
+        return save(figure, stem)
 
 
 def draw_panels(panels: Sequence[tuple[str, Embedding]], stem: Path) -> list[Path]:
     """Several embeddings side by side, two in a row."""
-    with plt.rc_context(_SHEET):
+    with plt.rc_context(SHEET):
         rows = -(-len(panels) // 2)
         figure, grid = plt.subplots(rows, 2, figsize=(9.6, 3.9 * rows + 0.3), squeeze=False)
         edge = 1 / (3.9 * rows)
@@ -111,8 +112,8 @@ def draw_panels(panels: Sequence[tuple[str, Embedding]], stem: Path) -> list[Pat
         for axes, (title, embedding) in zip(grid.flat, panels, strict=False):
             scatter(axes, embedding, title)
         _legend(figure, grid.flat[0])
-        _caption(figure, [note for _, e in panels for note in e.facts.get("notes", [])])
-        return _save(figure, stem)
+        caption(figure, [note for _, e in panels for note in e.facts.get("notes", [])])
+        return save(figure, stem)
 
 
 Losses = Sequence[tuple[int, float, float | None]]
@@ -120,7 +121,7 @@ Losses = Sequence[tuple[int, float, float | None]]
 
 def draw_losses(stages: Sequence[tuple[str, Losses]], notes: Sequence[str], stem: Path) -> list[Path]:
     """Training loss over iterations, stages one after the other, with a running median."""
-    with plt.rc_context(_SHEET):
+    with plt.rc_context(SHEET):
         figure, axes = plt.subplots(figsize=(7.2, 4.0))
         figure.subplots_adjust(left=0.1, right=0.97, top=0.92, bottom=0.22)
         start = 0
@@ -139,8 +140,8 @@ def draw_losses(stages: Sequence[tuple[str, Losses]], notes: Sequence[str], stem
         axes.set_ylabel("contrastive loss")
         axes.set_title("Training loss (thin: as displayed, thick: running median)", loc="left")
         axes.legend()
-        _caption(figure, notes)
-        return _save(figure, stem)
+        caption(figure, notes)
+        return save(figure, stem)
 
 
 def _running_median(values: Any, width: int = 15) -> Any:

@@ -14,8 +14,10 @@ from siamplex.commands import (
     figures,
     geometry,
     index,
+    mds,
     pairs,
     prototxt,
+    similarity,
     train,
     weights,
 )
@@ -30,5 +32,7 @@ ALL: tuple[ModuleType, ...] = (
     extract,
     geometry,
     figures,
+    similarity,
+    mds,
     audit,
 )

@@ -1,0 +1,54 @@
+"""``siamplex mds``: Figures 7 and 8 from any confusion or dissimilarity matrix."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from siamplex.similarity.matrices import KINDS, WAYS
+
+NAME = "mds"
+HELP = "map a confusion or dissimilarity matrix (human forced choice, another model) to two dimensions"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the subcommand."""
+    parser.add_argument("matrix", type=Path, help="CSV: a header of names, then a row a name")
+    parser.add_argument("--kind", choices=KINDS, default="auto", help="what kind of matrix it is (auto)")
+    parser.add_argument("--by", choices=WAYS, default="profile", help="how confusions become distances (profile)")
+    parser.add_argument("--title", help="title of the figure (the file's name)")
+    parser.add_argument("--source", default="", help="where the numbers are from; printed below the figure")
+    parser.add_argument("--embedding", type=Path, metavar="NPZ", help="an embedding to hold the map against")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random starts (0)")
+    parser.add_argument("--out", type=Path, help="stem of .png, .svg, .json (beside the matrix: NAME_mds)")
+
+
+def _stem(args: argparse.Namespace) -> Path:
+    return Path(args.out.with_suffix("") if args.out else args.matrix.with_name(f"{args.matrix.stem}_mds"))
+
+
+def files(args: argparse.Namespace) -> tuple[list[Path], list[Path]]:
+    """Inputs and outputs."""
+    return [args.matrix], [_stem(args).with_suffix(s) for s in (".png", ".svg", ".json")]
+
+
+def run(args: argparse.Namespace) -> None:
+    """Scale, draw, write, print."""
+    from siamplex.durable import write_text
+    from siamplex.embedding import read_embedding
+    from siamplex.figures_similarity import draw_maps
+    from siamplex.similarity.map_report import describe_maps
+    from siamplex.similarity.matrices import read_judgements
+    from siamplex.similarity.mds import scale
+
+    judgements = read_judgements(args.matrix, args.kind)
+    rdm = judgements.rdm(args.by)
+    maps = [scale(rdm, metric, args.seed) for metric in (True, False)]
+    embedding = read_embedding(args.embedding) if args.embedding else None
+    result, text = describe_maps(judgements, rdm, maps, args.source, embedding)
+    print(text)
+    stem = _stem(args)
+    write_text(stem.with_suffix(".json"), json.dumps(result, indent=1) + "\n")
+    for path in draw_maps(maps, args.title or args.matrix.stem, args.source, stem):
+        print(path)

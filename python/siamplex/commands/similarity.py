@@ -1,0 +1,78 @@
+"""``siamplex similarity``: the similarity structure of an embedding and of the layers below it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from siamplex.similarity.matrices import KINDS, WAYS
+
+NAME = "similarity"
+HELP = "dissimilarities of emotions by layer, against people's, action units and the circle, with intervals"
+SKIPS = True
+_LAYERS = "pool1,pool2,conv3,fc4,fc5,fc6"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the subcommand."""
+    parser.add_argument("embedding", type=Path, help="npz from siamplex extract")
+    parser.add_argument("--human", type=Path, metavar="CSV", help="people's confusions or dissimilarities")
+    parser.add_argument("--kind", choices=KINDS, default="auto", help="what kind of matrix that is (auto)")
+    parser.add_argument("--by", choices=WAYS, default="profile", help="how confusions become distances (profile)")
+    parser.add_argument("--weights", type=Path, help="caffemodel: look at the layers below the embedding too")
+    parser.add_argument("--layers", default=_LAYERS, metavar="A,B,...", help=f"which ones ({_LAYERS})")
+    parser.add_argument("--deploy", type=Path, default=Path("prototxt/deploy.prototxt"), help="the tower")
+    parser.add_argument("--pairs", type=Path, default=Path("run/pairs"), help="pair store (run/pairs)")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (cpu)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the resampling (0)")
+    parser.add_argument("--out", type=Path, help="JSON to write; .txt, .csv and figures go beside it")
+
+
+def files(args: argparse.Namespace) -> tuple[list[Path], list[Path]]:
+    """Inputs and outputs."""
+    inputs = [args.embedding, *([args.human] if args.human else [])]
+    if args.weights:
+        inputs += [args.weights, args.deploy, args.pairs / "pairs.json"]
+    return inputs, [args.out.with_suffix(s) for s in (".json", ".txt", ".csv", ".png", ".svg")] if args.out else []
+
+
+def run(args: argparse.Namespace) -> None:
+    """Compute, print, and write when asked."""
+    from siamplex.durable import write_text
+    from siamplex.embedding import read_embedding
+    from siamplex.pairs.build import open_store
+    from siamplex.similarity.matrices import read_judgements
+    from siamplex.similarity.patterns import of_layers
+    from siamplex.similarity.report import as_text, describe
+
+    embedding = read_embedding(args.embedding)
+    human = read_judgements(args.human, args.kind) if args.human else None
+    layers = []
+    if args.weights:
+        chosen = [name for name in args.layers.split(",") if name]
+        layers = of_layers(open_store(args.pairs), args.pairs, args.deploy, args.weights, chosen, args.device)
+    result = describe(embedding, layers, human, args.by, args.seed)
+    text = as_text(result)
+    print(text)
+    if args.out:
+        from siamplex.figures_similarity import draw_rdms
+
+        write_text(args.out.with_suffix(".json"), json.dumps(result, indent=1) + "\n")
+        write_text(args.out.with_suffix(".txt"), text + "\n")
+        write_text(args.out.with_suffix(".csv"), _table(result))
+        draw_rdms(result, args.out.with_suffix(""))
+
+
+def _table(result: dict[str, object]) -> str:
+    """All dissimilarities, a line each: part, layer, method, first, second, dissimilarity."""
+    lines = ["part,layer,method,first,second,dissimilarity"]
+    parts = result["parts"]
+    assert isinstance(parts, dict)
+    for part, content in parts.items():
+        for layer, rdm in content["rdms"].items():
+            for i, first in enumerate(rdm["names"]):
+                for j in range(i + 1, len(rdm["names"])):
+                    second, value = rdm["names"][j], rdm["values"][i][j]
+                    lines.append(f"{part},{layer},{rdm['method']},{first},{second},{value:.9g}")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,87 @@
+"""The paper's circle: how surely the order is there, and how well the distances fit it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial import procrustes
+
+from siamplex.embedding import Embedding
+from siamplex.geometry import PAPER_ORDER, centroids, circular_order, order_agreement
+from siamplex.randomness import numpy_stream
+from siamplex.similarity.compare import BOOTSTRAPS, Agreement, agreement_with, relabellings
+from siamplex.similarity.patterns import of_embedding
+from siamplex.similarity.rdm import Rdm, of_circle
+
+
+@dataclass(frozen=True)
+class Circle:
+    """The circular order of the emotions' means, and how it fares when subjects are resampled.
+
+    ``agreement`` holds the distances against those of an even circle in the paper's order.
+    ``share``: resamples in the paper's order; ``share_either``: with surprise and fear swapped too.
+    """
+
+    order: tuple[str, ...]
+    agrees: bool
+    agrees_either: bool
+    chance: str
+    chance_either: str
+    share: float
+    share_either: float
+    orders_seen: list[tuple[tuple[str, ...], int]]
+    agreement: Agreement | None
+
+
+def circle(embedding: Embedding, drawn: list[Rdm], seed: int = 0, count: int = BOOTSTRAPS) -> Circle | None:
+    """The circular order of a 2-D embedding; None where an emotion is missing or it is not 2-D."""
+    centres = centroids(embedding.points, embedding.emotions)
+    if len(centres) < len(PAPER_ORDER) or embedding.points.shape[1] != 2:
+        return None
+    seen = order_agreement(circular_order(centres))
+    subjects, where = np.unique(embedding.subjects, return_inverse=True)
+    emotions, points = np.array(embedding.emotions), embedding.points.astype(np.float64)
+    stream = numpy_stream(seed, "circle")
+    tally: dict[tuple[str, ...], int] = {}
+    good = either = total = 0
+    for _ in range(count):
+        times = np.bincount(stream.integers(0, len(subjects), len(subjects)), minlength=len(subjects))[where]
+        weights = {e: times * (emotions == e) for e in PAPER_ORDER}
+        if not all(w.sum() for w in weights.values()):
+            continue
+        found = order_agreement(circular_order({e: w @ points / w.sum() for e, w in weights.items()}))
+        total += 1
+        good += found.agrees
+        either += found.agrees or found.agrees_swapped
+        tally[found.order] = tally.get(found.order, 0) + 1
+    return Circle(
+        order=seen.order,
+        agrees=seen.agrees,
+        agrees_either=seen.agrees or seen.agrees_swapped,
+        chance=str(seen.chance_one),
+        chance_either=str(seen.chance_either),
+        share=good / total if total else 0.0,
+        share_either=either / total if total else 0.0,
+        orders_seen=sorted(tally.items(), key=lambda item: -item[1])[:5],
+        agreement=agreement_with(of_embedding(embedding), of_circle(), drawn),
+    )
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Two maps laid upon each other: ``disparity`` 0 (alike) to 1, and its permutation p."""
+
+    disparity: float
+    p: float
+
+
+def fit_maps(one: np.ndarray, other: np.ndarray) -> Fit:
+    """Procrustes distance of two maps (K, 2) of the same items, free to move, turn, mirror and scale.
+
+    p: the share of relabellings that fit as well or better, the true one among them.
+    """
+    disparity = float(procrustes(one, other)[2])
+    orders = relabellings(len(one))
+    at_most = sum(float(procrustes(one, other[list(order)])[2]) <= disparity + 1e-12 for order in orders)
+    return Fit(disparity, at_most / len(orders))

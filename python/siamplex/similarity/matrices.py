@@ -1,0 +1,109 @@
+"""Matrices of people's judgements: confusions of a forced choice, similarities or dissimilarities."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from siamplex.emotions import NAMES
+from siamplex.errors import InputError
+from siamplex.similarity.rdm import Matrix, Rdm, from_products
+
+WAYS = ("profile", "mutual")  # from confusions to dissimilarities
+KINDS = ("auto", "confusion", "similarity", "dissimilarity")
+_MAX_ITEMS = 500
+
+
+@dataclass(frozen=True)
+class Judgements:
+    """A square table ``values`` (K, K) of named items, and what kind it was taken for."""
+
+    names: tuple[str, ...]
+    values: Matrix
+    kind: str
+
+    def rdm(self, by: str = "profile") -> Rdm:
+        """Dissimilarities.
+
+        Confusions, rows the stimulus and columns the answer, are first made shares p of their rows.
+        ``profile``: 1 - the correlation of two rows, so that items are alike which draw like answers.
+        ``mutual``: 1 - (p_ij + p_ji) / (p_ii + p_jj), not below 0: alike as they are taken for each
+        other.  Similarities are taken from their largest value.
+        """
+        if self.kind == "dissimilarity":
+            values = (self.values + self.values.T) / 2
+        elif self.kind == "similarity":
+            values = self.values.max() - (self.values + self.values.T) / 2
+        elif by == "profile":
+            centred = self.values / self.values.sum(axis=1, keepdims=True)
+            centred = centred - centred.mean(axis=1, keepdims=True)
+            values = from_products(centred @ centred.T, self.names, "correlation").values
+        else:
+            share = self.values / self.values.sum(axis=1, keepdims=True)
+            right = np.diag(share)
+            mixed = (share + share.T) / np.maximum(right[:, None] + right[None], 1e-12)
+            values = np.maximum(1 - mixed, 0)
+        values = values.copy()
+        np.fill_diagonal(values, 0)
+        return Rdm(self.names, values)
+
+
+def read_judgements(path: Path, kind: str = "auto") -> Judgements:
+    """Read a CSV: a header of item names (its first cell is free), then a row a named item.
+
+    Emotions may be named by code or by name.  ``auto`` takes a table with a zero diagonal for
+    dissimilarities and one whose diagonal holds each row's largest value for confusions.
+    Raises InputError.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as handle:
+            rows = [row for row in csv.reader(handle) if any(cell.strip() for cell in row)]
+    except OSError as error:
+        raise InputError(path, "a matrix as CSV", error.strerror or str(error)) from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(path, "a CSV in UTF-8", str(error)) from None
+    if len(rows) < 4 or len(rows) > _MAX_ITEMS + 1:
+        raise InputError(path, f"a header and 3 to {_MAX_ITEMS} rows", f"{len(rows)} lines")
+    names = tuple(_code(cell) for cell in rows[0][1:])
+    values = np.empty((len(names), len(names)))
+    if len(rows) - 1 != len(names) or len(set(names)) != len(names):
+        raise InputError(path, "as many rows as columns, each named once", f"{len(rows) - 1} rows, {len(names)} names")
+    for number, row in enumerate(rows[1:], 2):
+        if len(row) != len(names) + 1 or _code(row[0]) not in names:
+            raise InputError(f"{path} line {number}", f"one of {', '.join(names)} and {len(names)} numbers", str(row))
+        try:
+            values[names.index(_code(row[0]))] = [float(cell) for cell in row[1:]]
+        except ValueError as error:
+            raise InputError(f"{path} line {number}", "numbers", str(error)) from None
+    if sorted(_code(row[0]) for row in rows[1:]) != sorted(names):
+        raise InputError(path, "a row for each column", "a row twice")
+    if not np.isfinite(values).all():
+        raise InputError(path, "finite numbers", "others")
+    return Judgements(names, values, _kind(path, values, kind))
+
+
+def _code(text: str) -> str:
+    text = text.strip()
+    by_name = {name: code for code, name in NAMES.items()}
+    return by_name.get(text.lower(), text.upper() if text.upper() in NAMES else text)
+
+
+def _kind(path: Path, values: Matrix, kind: str) -> str:
+    diagonal = np.diag(values)
+    if kind == "auto":
+        if not diagonal.any():
+            kind = "dissimilarity"
+        elif (diagonal >= values.max(axis=1)).all() and (values >= 0).all():
+            kind = "confusion"
+        else:
+            raise InputError(path, "a zero diagonal, or one with each row's largest value", "neither: say --kind")
+    if kind != "similarity" and (values < 0).any():
+        raise InputError(path, f"a {kind} matrix without negative numbers", f"{values.min():g}")
+    if kind == "confusion" and not values.sum(axis=1).all():
+        raise InputError(path, "answers in every row", "a row of zeros")
+    if kind == "dissimilarity" and diagonal.any():
+        raise InputError(path, "dissimilarities with a zero diagonal", f"{diagonal.max():g}")
+    return kind

@@ -1,0 +1,96 @@
+"""How far two emotions run into each other in the embedding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+
+from siamplex.embedding import Embedding
+from siamplex.geometry import PAPER_ORDER
+from siamplex.randomness import numpy_stream
+from siamplex.similarity.compare import BOOTSTRAPS, interval
+
+_FEW = 3  # images of an emotion below which it has no spread to speak of
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Two emotions in the embedding.
+
+    ``separation`` is d', the distance of the means in units of the spread within emotions along that
+    line; ``overlap`` the Bhattacharyya coefficient of two normal distributions of their means and
+    spreads: 1 when they coincide, 0 when apart.  ``rank`` 1 is the most overlapping of all couples.
+    Intervals (95 %) resample subjects.
+    """
+
+    emotions: tuple[str, str]
+    separation: float
+    overlap: float
+    rank: int
+    overlap_interval: tuple[float, float] | None
+
+
+def overlaps(embedding: Embedding, seed: int = 0, count: int = BOOTSTRAPS) -> list[Overlap]:
+    """All couples of emotions, the most overlapping first."""
+    subjects, where = np.unique(embedding.subjects, return_inverse=True)
+    emotions = np.array(embedding.emotions)
+    points = embedding.points.astype(np.float64)
+    stream = numpy_stream(seed, "overlap")
+    drawn = stream.integers(0, len(subjects), (count, len(subjects)))
+    times = np.array([np.bincount(d, minlength=len(subjects)) for d in drawn])[:, where]  # (count, N)
+    rows = []
+    for a, b in combinations(PAPER_ORDER, 2):
+        masks = emotions == a, emotions == b
+        if min(m.sum() for m in masks) < _FEW:
+            continue
+        once = np.ones(len(emotions))
+        spread = [c for t in times if (c := _coefficient(points, masks, t)) is not None]
+        coefficient = _coefficient(points, masks, once)
+        if coefficient is not None:
+            rows.append(((a, b), _separation(points, masks), coefficient, interval(spread)))
+    rows.sort(key=lambda row: -row[2])
+    return [Overlap(*row[:3], rank, row[3]) for rank, row in enumerate(rows, 1)]
+
+
+Masks = Sequence[npt.NDArray[np.bool_]]
+
+
+def _moments(points: npt.NDArray[np.float64], weights: npt.NDArray[np.float64]) -> tuple[
+    npt.NDArray[np.float64], npt.NDArray[np.float64]
+]:  # fmt: skip
+    mean = weights @ points / weights.sum()
+    centred = points - mean
+    return mean, (centred * weights[:, None]).T @ centred / weights.sum()
+
+
+def _coefficient(points: npt.NDArray[np.float64], masks: Masks, times: npt.NDArray[np.float64]) -> float | None:
+    """exp(-Bhattacharyya distance) of two normals; None where one has no spread."""
+    (m1, s1), (m2, s2) = (
+        _moments(points[mask], times[mask].astype(float)) if times[mask].sum() else (points[0], np.zeros((1, 1)))
+        for mask in masks
+    )
+    if s1.shape != s2.shape or s1.shape[0] != points.shape[1]:
+        return None
+    # a spread that is zero in some direction makes any gap infinite: a little of the whole keeps it finite
+    ridge = 1e-6 * np.trace(np.cov(points.T).reshape(points.shape[1], -1)) * np.eye(points.shape[1])
+    s1, s2 = s1 + ridge, s2 + ridge
+    middle = (s1 + s2) / 2
+    gap = m1 - m2
+    logs = [np.linalg.slogdet(s)[1] for s in (middle, s1, s2)]
+    distance = gap @ np.linalg.solve(middle, gap) / 8 + (logs[0] - (logs[1] + logs[2]) / 2) / 2
+    return float(np.exp(-distance))
+
+
+def _separation(points: npt.NDArray[np.float64], masks: Masks) -> float:
+    one, other = points[masks[0]], points[masks[1]]
+    gap = one.mean(axis=0) - other.mean(axis=0)
+    length = np.linalg.norm(gap)
+    if not length:
+        return 0.0
+    along = [(p - p.mean(axis=0)) @ gap / length for p in (one, other)]
+    spread = np.sqrt((np.mean(along[0] ** 2) + np.mean(along[1] ** 2)) / 2)
+    return float(length / spread) if spread else float("inf")

@@ -1,0 +1,162 @@
+"""All questions about an embedding's similarity structure, answered as JSON and as text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from siamplex.embedding import Embedding
+from siamplex.emotions import NAMES
+from siamplex.errors import UsageError
+from siamplex.geometry import PAPER_ORDER, centroids
+from siamplex.similarity import actors
+from siamplex.similarity.circle import circle, fit_maps
+from siamplex.similarity.compare import agreement_with, resamples
+from siamplex.similarity.matrices import Judgements
+from siamplex.similarity.overlap import overlaps
+from siamplex.similarity.patterns import Patterns, of_embedding
+from siamplex.similarity.rdm import Rdm, of_action_units, of_circle
+
+PARTS = {"train": ("train",), "held_out": ("val", "test")}
+OVERLAPPING = (("SP", "FE"), ("AN", "DI"))  # those the paper speaks of
+_COUPLES = {frozenset(c): c for c in OVERLAPPING}
+
+
+def describe(
+    embedding: Embedding,
+    layers: Sequence[Patterns] = (),
+    human: Judgements | None = None,
+    by: str = "profile",
+    seed: int = 0,
+) -> dict[str, Any]:
+    """The structure shown by training subjects and, where there are any, by held-out ones.
+
+    ``layers`` are patterns of all subjects; ``human`` must be of the six emotions, and becomes
+    distances as ``by`` says (:meth:`Judgements.rdm`).  Raises UsageError.
+    """
+    references = {"action units": of_action_units(), "the paper's circle": of_circle()}
+    result: dict[str, Any] = {"facts": embedding.facts, "seed": seed, "parts": {}}
+    if human is not None:
+        if set(human.names) != set(PAPER_ORDER):
+            raise UsageError(f"a human matrix needs the six emotions, found {', '.join(human.names)}")
+        references = {"people": human.rdm(by), **references}
+        result["human"] = {"kind": human.kind, "rdm": _rdm(human.rdm(by))}
+    result["references"] = {name: _rdm(rdm) for name, rdm in references.items()}
+    for name, splits in PARTS.items():
+        part = embedding.of_split(*splits)
+        if set(part.emotions) >= set(PAPER_ORDER):
+            own = [p.of_subjects(sorted(set(part.subjects))) for p in layers]
+            result["parts"][name] = _part(part, own, references, seed)
+    if not result["parts"]:
+        raise UsageError("similarity needs all six emotions among training or held-out subjects")
+    return result
+
+
+def _rdm(rdm: Rdm | None) -> dict[str, Any]:
+    return {"names": list(rdm.names), "values": rdm.values.tolist()} if rdm else {}
+
+
+def _part(part: Embedding, layers: Sequence[Patterns], references: dict[str, Rdm], seed: int) -> dict[str, Any]:
+    embedded = of_embedding(part)
+    every = [*(p for p in layers if p.layer != embedded.layer), embedded]
+    drawn = {p.layer: resamples(p, seed) for p in every}
+    agreements = []
+    for patterns in every:
+        for name, reference in references.items():
+            found = agreement_with(patterns, reference, drawn[patterns.layer])
+            if found:
+                agreements.append({"layer": patterns.layer, "reference": name, **asdict(found)})
+    couples = overlaps(part, seed)
+    everyone = actors.per_actor(part)
+    round_ = circle(part, drawn[embedded.layer], seed)
+    return {
+        "images": len(part),
+        "subjects": len(set(part.subjects)),
+        "rdms": {p.layer: {"method": p.method, **_rdm(p.rdm())} for p in every},
+        "agreements": agreements,
+        "circle": asdict(round_) if round_ else None,
+        "overlaps": [asdict(c) for c in couples],
+        "actors": {**actors.summary(everyone), "each": [asdict(a) for a in everyone]},
+        "map_fits": _fits(part, references),
+    }
+
+
+def _fits(part: Embedding, references: dict[str, Rdm]) -> dict[str, Any]:
+    """Procrustes distance of the emotions' means to a map of each reference (classical scaling)."""
+    from siamplex.similarity.mds import classical
+
+    centres = centroids(part.points, part.emotions)
+    if part.points.shape[1] != 2:
+        return {}
+    ours = np.array([centres[e] for e in PAPER_ORDER])
+    found = {}
+    for name, rdm in references.items():
+        order = [rdm.names.index(e) for e in PAPER_ORDER]
+        found[name] = asdict(fit_maps(classical(rdm.values[np.ix_(order, order)]), ours))
+    return found
+
+
+def as_text(result: dict[str, Any]) -> str:
+    """The answers in words and small tables."""
+    lines = [f"Similarity structure of {result['facts'].get('weights', '?')}"]
+    lines += [f"note: {note}" for note in result["facts"].get("notes", [])]
+    lines.append("p: share of all 720 relabellings that agree as well; [..]: 95 %, subjects resampled 1000 times")
+    for name, part in result["parts"].items():
+        title = "training subjects" if name == "train" else "held-out subjects"
+        lines += ["", f"{title}: {part['images']} images of {part['subjects']}"]
+        lines += _agreement_lines(part["agreements"])
+        lines += _circle_lines(part["circle"])
+        lines += _overlap_lines(part["overlaps"])
+        for reference, fit in part["map_fits"].items():
+            lines.append(f"  map of {reference}: Procrustes distance {fit['disparity']:.3f}, p {fit['p']:.4f}")
+        a = part["actors"]
+        if a["actors"]:
+            lines.append(
+                f"  {a['actors']} actors with all emotions, each against the others: rho {a['median']:+.2f} "
+                f"(quartiles {a['lower_quartile']:+.2f} to {a['upper_quartile']:+.2f}), "
+                f"{a['in_the_papers_order']} in the paper's order"
+            )
+    return "\n".join(lines)
+
+
+def _between(interval: Sequence[float] | None) -> str:
+    return f"[{interval[0]:+.2f}, {interval[1]:+.2f}]" if interval else ""
+
+
+def _agreement_lines(agreements: Sequence[dict[str, Any]]) -> list[str]:
+    lines = [f"  {'layer':<8}{'against':<20}{'Spearman':>9}  {'':<16}{'p':>7} {'Kendall':>8}  {'':<16}{'p':>7}"]
+    for a in agreements:
+        rho, tau = _between(a["spearman_interval"]), _between(a["kendall_interval"])
+        lines.append(
+            f"  {a['layer']:<8}{a['reference']:<20}{a['spearman']:>+9.2f}  {rho:<16}{a['spearman_p']:>7.4f} "
+            f"{a['kendall']:>+8.2f}  {tau:<16}{a['kendall_p']:>7.4f}"
+        )
+    return lines
+
+
+def _circle_lines(found: dict[str, Any] | None) -> list[str]:
+    if not found:
+        return []
+    order = "-".join(NAMES[e] for e in found["order"])
+    verdict = "the paper's" if found["agrees_either"] else "not the paper's"
+    return [
+        f"  circular order {order}: {verdict} (chance of either {found['chance_either']}); "
+        f"the paper's in {found['share_either']:.0%} of resamples"
+    ]
+
+
+def _overlap_lines(overlaps: Sequence[dict[str, Any]]) -> list[str]:
+    lines = []
+    for o in overlaps:
+        couple = _COUPLES.get(frozenset(o["emotions"]))
+        if couple:
+            spread = o["overlap_interval"]
+            between = f" [{spread[0]:.2f}, {spread[1]:.2f}]" if spread else ""
+            lines.append(
+                f"  {NAMES[couple[0]]}/{NAMES[couple[1]]}: overlap {o['overlap']:.2f}{between}, d' "
+                f"{o['separation']:.2f}, rank {o['rank']} of {len(overlaps)}"
+            )
+    return lines
