@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.stats import rankdata
 
 from siamplex.emotions import NAMES
 from siamplex.figures import SHEET, STYLE, caption, plt, save
@@ -39,7 +40,7 @@ def _matrix(axes: Any, rdm: dict[str, Any], title: str) -> None:
     values = np.array(rdm["values"])[np.ix_(order, order)]
     upper = np.triu_indices(len(order), 1)
     ranks = np.zeros_like(values)
-    ranks[upper] = np.argsort(np.argsort(values[upper])) + 1
+    ranks[upper] = rankdata(values[upper])
     axes.set_axis_on()
     axes.imshow(ranks + ranks.T, cmap="cividis", interpolation="nearest")
     axes.set_title(title, fontsize=8, pad=3)
@@ -58,7 +59,8 @@ def draw_maps(maps: Sequence[Map], title: str, source: str, stem: Path) -> list[
             for name, (x, y) in zip(found.names, found.points, strict=True):
                 colour, marker = STYLE.get(name, ("#444444", "o"))
                 axes.scatter([x], [y], s=46, c=colour, marker=marker, linewidths=0)
-                axes.annotate(NAMES.get(name, name), (x, y), xytext=(5, 5), textcoords="offset points", fontsize=8)
+            for label, (x, y) in _labels(found):
+                axes.annotate(label, (x, y), xytext=(5, 5), textcoords="offset points", fontsize=8)
             kind = "metric" if found.metric else "non-metric"
             axes.set_title(f"{title}, {kind} MDS (stress {found.stress:.3f})", loc="left", fontsize=9)
             axes.set_aspect("equal", adjustable="datalim")
@@ -67,3 +69,17 @@ def draw_maps(maps: Sequence[Map], title: str, source: str, stem: Path) -> list[
             axes.set_ylabel("dimension 2")
         caption(figure, [source] if source else [])
         return save(figure, stem)
+
+
+def _labels(found: Map) -> list[tuple[str, Any]]:
+    """Names at their points; items in one place have one label."""
+    width = float(np.ptp(found.points, axis=0).max()) or 1.0
+    heaps: list[list[int]] = []
+    for i, point in enumerate(found.points):
+        near = (h for h in heaps if np.linalg.norm(found.points[h[0]] - point) < 0.04 * width)
+        heap = next(near, None)
+        if heap is None:
+            heaps.append([i])
+        else:
+            heap.append(i)
+    return [(", ".join(NAMES.get(found.names[i], found.names[i]) for i in h), found.points[h[0]]) for h in heaps]

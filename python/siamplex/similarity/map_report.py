@@ -27,6 +27,9 @@ def describe_maps(
     for found in maps:
         entry: dict[str, Any] = {"metric": found.metric, "stress": found.stress, "points": found.points.tolist()}
         line = f"{'metric' if found.metric else 'non-metric'}: stress-1 {found.stress:.4f}"
+        if found.collapsed:
+            entry["collapsed"] = True
+            line += ", items run together in heaps: the order of dissimilarities alone says no more"
         if set(found.names) == set(PAPER_ORDER):
             points = dict(zip(found.names, found.points, strict=True))
             order = order_agreement(circular_order(points))

@@ -13,7 +13,7 @@ from siamplex.randomness import numpy_stream
 from siamplex.similarity.rdm import Matrix, Rdm
 
 _STARTS = 32
-_ITERATIONS = 1000
+_SHORT, _LONG = 50, 1000  # iterations
 _EPS = 1e-8
 
 
@@ -23,17 +23,18 @@ class Map:
 
     ``stress`` is Kruskal's stress-1: how far distances on the map are from what was asked, the
     dissimilarities themselves (metric) or any rising function of them (non-metric); below 0.05 is
-    usually called good, above 0.2 poor.
+    usually called good, above 0.2 poor.  ``collapsed``: items lie in heaps, and the map says little.
     """
 
     names: tuple[str, ...]
     points: Matrix
     metric: bool
     stress: float
+    collapsed: bool = False
 
 
 def scale(rdm: Rdm, metric: bool, seed: int = 0) -> Map:
-    """Best of 33 SMACOF runs: one from classical scaling, 32 from random points.  The same for a seed.
+    """Best of 34 SMACOF runs: from classical scaling, shortly and at length, and from 32 random points.
 
     Raises UsageError without scikit-learn, or for dissimilarities that are all zero.
     """
@@ -50,18 +51,30 @@ def scale(rdm: Rdm, metric: bool, seed: int = 0) -> Map:
         off = ~np.eye(len(asked), dtype=bool)
         asked[off & (asked <= 0)] = 1e-6 * values[values > 0].min()
     stream = numpy_stream(seed, "mds", int(metric))
-    starts = [classical(values), *(stream.normal(size=(len(values), 2)) for _ in range(_STARTS))]
-    best: tuple[float, Matrix] | None = None
-    for start in starts:
+    known = classical(values)
+    starts = [(known, _SHORT), (known, _LONG)]
+    starts += [(stream.normal(size=(len(values), 2)), _LONG) for _ in range(_STARTS)]
+    best: tuple[bool, float, Matrix] | None = None
+    for start, iterations in starts:
         points, _ = smacof(
-            asked, metric=metric, n_components=2, init=start, n_init=1, max_iter=_ITERATIONS, eps=_EPS,
+            asked, metric=metric, n_components=2, init=start, n_init=1, max_iter=iterations, eps=_EPS,
             random_state=0, normalized_stress=False,
         )[:2]  # fmt: skip
-        stress = kruskal(values, points, metric)
-        if best is None or stress < best[0] - 1e-12:
-            best = stress, points
+        found = collapsed(points), kruskal(values, points, metric)
+        if best is None or found < (best[0], best[1] - 1e-12):
+            best = *found, points
     assert best is not None
-    return Map(rdm.names, _upright(best[1]), metric, best[0])
+    return Map(rdm.names, _upright(best[2]), metric, best[1], best[0])
+
+
+def collapsed(points: Matrix) -> bool:
+    """Whether items have run together in a few heaps, nearer than a fiftieth of the map's width.
+
+    Few items leave a non-metric map so free that heaps fit any order, with no stress at all: such a
+    map is passed over for one that shows more, where there is one.
+    """
+    distances = pdist(points)
+    return bool((distances < 0.02 * distances.max()).any())
 
 
 def classical(values: Matrix) -> Matrix:

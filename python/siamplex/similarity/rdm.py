@@ -61,6 +61,8 @@ def of_action_units() -> Rdm:
 
 def of_circle(order: Sequence[str] = PAPER_ORDER) -> Rdm:
     """Straight distances of points evenly spaced on a circle, in ``order``: the paper's model."""
-    angles = 2 * np.pi * np.arange(len(order)) / len(order)
-    points = np.c_[np.cos(angles), np.sin(angles)]
-    return from_products(points @ points.T, order, "euclidean")
+    count = len(order)
+    steps = np.abs(np.arange(count)[:, None] - np.arange(count)[None])
+    # by whole steps, so that equal distances are equal to the last digit
+    chords = [0.0, *(2 * np.sin(np.pi * k / count) for k in range(1, count // 2 + 1))]
+    return Rdm(tuple(order), np.array(chords)[np.minimum(steps, count - steps)])

@@ -22,7 +22,6 @@ from siamplex.similarity.rdm import Rdm, of_action_units, of_circle
 
 PARTS = {"train": ("train",), "held_out": ("val", "test")}
 OVERLAPPING = (("SP", "FE"), ("AN", "DI"))  # those the paper speaks of
-_COUPLES = {frozenset(c): c for c in OVERLAPPING}
 
 
 def describe(
@@ -150,13 +149,16 @@ def _circle_lines(found: dict[str, Any] | None) -> list[str]:
 
 def _overlap_lines(overlaps: Sequence[dict[str, Any]]) -> list[str]:
     lines = []
-    for o in overlaps:
-        couple = _COUPLES.get(frozenset(o["emotions"]))
-        if couple:
-            spread = o["overlap_interval"]
-            between = f" [{spread[0]:.2f}, {spread[1]:.2f}]" if spread else ""
-            lines.append(
-                f"  {NAMES[couple[0]]}/{NAMES[couple[1]]}: overlap {o['overlap']:.2f}{between}, d' "
-                f"{o['separation']:.2f}, rank {o['rank']} of {len(overlaps)}"
-            )
+    for couple in OVERLAPPING:
+        names = f"{NAMES[couple[0]]}/{NAMES[couple[1]]}"
+        found = next((o for o in overlaps if set(o["emotions"]) == set(couple)), None)
+        if found is None:
+            lines.append(f"  {names}: too few images to speak of an overlap")
+            continue
+        spread = found["overlap_interval"]
+        between = f" [{spread[0]:.2f}, {spread[1]:.2f}]" if spread else ""
+        lines.append(
+            f"  {names}: overlap {found['overlap']:.2f}{between}, d' {found['separation']:.2f}, "
+            f"rank {found['rank']} of {len(overlaps)}"
+        )
     return lines
