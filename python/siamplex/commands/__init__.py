@@ -17,6 +17,7 @@ from siamplex.commands import (
     mds,
     pairs,
     prototxt,
+    seeds,
     similarity,
     train,
     weights,
@@ -34,5 +35,6 @@ ALL: tuple[ModuleType, ...] = (
     figures,
     similarity,
     mds,
+    seeds,
     audit,
 )

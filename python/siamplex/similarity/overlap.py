@@ -41,7 +41,8 @@ def overlaps(embedding: Embedding, seed: int = 0, count: int = BOOTSTRAPS) -> li
     points = embedding.points.astype(np.float64)
     stream = numpy_stream(seed, "overlap")
     drawn = stream.integers(0, len(subjects), (count, len(subjects)))
-    times = np.array([np.bincount(d, minlength=len(subjects)) for d in drawn])[:, where]  # (count, N)
+    counts = [np.bincount(d, minlength=len(subjects)) for d in drawn]
+    times = np.array(counts, np.int64).reshape(count, len(subjects))[:, where]  # (count, N)
     rows = []
     for a, b in combinations(PAPER_ORDER, 2):
         masks = emotions == a, emotions == b

@@ -1,0 +1,165 @@
+"""How often the paper's order appears: stage 1 trained anew from several seeds.
+
+A seed decides the starting weights of the new layers (and of a substitute's conv2-3) and the dropout
+masks; subjects, pairs and their order stay the run's own.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import binomtest
+
+from siamplex.durable import sha256
+from siamplex.embedding import Embedding, embed, read_embedding, write_embedding
+from siamplex.emotions import NAMES
+from siamplex.errors import InputError
+from siamplex.geometry import PAPER_ORDER, centroids, circular_order, linear_accuracy, nearest_centroid, order_agreement
+from siamplex.progress import say
+from siamplex.similarity.circle import fit_maps
+from siamplex.similarity.compare import spearman
+from siamplex.similarity.overlap import overlaps
+from siamplex.similarity.patterns import of_embedding
+from siamplex.similarity.report import OVERLAPPING
+
+
+@dataclass(frozen=True)
+class SeedPlan:
+    """Where the run lies that is repeated, and with what.
+
+    ``solver`` and ``deploy`` are the run's; ``weights`` further files its net needs (the image table).
+    """
+
+    run: Path
+    solver: Path
+    deploy: Path
+    pairs: Path
+    weights: tuple[Path, ...]
+    alexnet: Path | None
+    device: str
+    keep: bool
+
+
+def train_seed(plan: SeedPlan, seed: int) -> Embedding:
+    """Train stage 1 from ``seed``, or read what an earlier call left; snapshots go once embedded."""
+    from siamplex.engine.solver import Solver, TrainOptions
+    from siamplex.pairs.build import open_store
+    from siamplex.weights.initial import write_initial
+
+    folder = plan.run / "seeds" / str(seed)
+    target, origin = folder / "stage1.npz", _origin(plan, seed)
+    if target.exists():
+        known = read_embedding(target)
+        if known.facts.get("origin") == origin:
+            say(f"seed {seed}: as it was")
+            return known
+    initial = write_initial(plan.deploy, folder / "init.caffemodel", plan.alexnet, seed)
+    options = TrainOptions(
+        weights=(initial.path, *plan.weights), resume=True, device=plan.device, seed=seed,
+        snapshot_prefix=str(folder / "stage1" / "snap"), lean=True, keep_states=1,
+    )  # fmt: skip
+    solver = Solver(plan.solver, options)
+    if not solver.finished:
+        solver.solve()
+    last = Path(f"{solver.prefix}_iter_{solver.iteration}.caffemodel")
+    store = open_store(plan.pairs)
+    found = embed(store, plan.pairs, plan.deploy, last, "fc6", 16, plan.device)
+    found.facts["origin"], found.facts["seed"] = origin, seed
+    write_embedding(found, target.with_suffix(""))
+    if not plan.keep:
+        shutil.rmtree(folder / "stage1")
+        initial.path.unlink()
+    return found
+
+
+def _origin(plan: SeedPlan, seed: int) -> dict[str, str]:
+    files = {"solver": plan.solver, "deploy": plan.deploy, "pairs": plan.pairs / "pairs.json"}
+    if plan.alexnet:
+        files["alexnet"] = plan.alexnet
+    return {"seed": str(seed), **{name: sha256(path) for name, path in files.items()}}
+
+
+def describe_seeds(embeddings: Sequence[Embedding]) -> dict[str, Any]:
+    """What the seeds have in common: order, accuracy, overlap, and how alike their maps are.
+
+    Raises InputError where an embedding lacks an emotion or is not two-dimensional.
+    """
+    each = [_one(e) for e in embeddings]
+    result: dict[str, Any] = {"seeds": each, "count": len(each)}
+    for name, wanted, chance in (("agrees", "the paper's order", 1 / 60), ("agrees_either", "either order", 1 / 30)):
+        hits = sum(bool(e[name]) for e in each)
+        test = binomtest(hits, len(each), chance, alternative="greater")
+        between = binomtest(hits, len(each)).proportion_ci(0.95, method="exact")
+        result[name] = {
+            "what": wanted, "hits": hits, "share": hits / len(each), "chance": chance, "p": float(test.pvalue),
+            "interval": [float(between.low), float(between.high)],
+        }  # fmt: skip
+    result["alike"] = _alike(embeddings)
+    return result
+
+
+def _one(embedding: Embedding) -> dict[str, Any]:
+    train, test = embedding.of_split("train"), embedding.of_split("val", "test")
+    centres = centroids(train.points, train.emotions)
+    if len(centres) < len(PAPER_ORDER) or train.points.shape[1] != 2:
+        raise InputError(str(embedding.facts.get("weights")), "all six emotions in two dimensions", "fewer")
+    order = order_agreement(circular_order(centres))
+    rank = {frozenset(o.emotions): o for o in overlaps(train, count=0)}
+    found: dict[str, Any] = {
+        "seed": embedding.facts.get("seed"), "order": list(order.order), "agrees": order.agrees,
+        "agrees_either": order.agrees or order.agrees_swapped,
+        "overlap": {"-".join(c): rank[frozenset(c)].overlap for c in OVERLAPPING if frozenset(c) in rank},
+        "overlap_rank": {"-".join(c): rank[frozenset(c)].rank for c in OVERLAPPING if frozenset(c) in rank},
+    }  # fmt: skip
+    if len(test):
+        found["nearest_centroid"] = nearest_centroid(train, test).accuracy
+        found["linear"] = linear_accuracy(train, test)
+    return found
+
+
+def _alike(embeddings: Sequence[Embedding]) -> dict[str, float]:
+    """Between each two seeds: rank correlation of the dissimilarities, Procrustes distance of the means."""
+    if len(embeddings) < 2:
+        return {}
+    trains = [e.of_split("train") for e in embeddings]
+    rdms = [of_embedding(t).rdm() for t in trains]
+    maps = [np.array([centroids(t.points, t.emotions)[e] for e in PAPER_ORDER]) for t in trains]
+    rho, fits = [], []
+    for i, j in combinations(range(len(trains)), 2):
+        one, other = rdms[i], rdms[j]
+        assert one is not None and other is not None
+        rho.append(float(spearman(one.upper(), other.upper())[0]))
+        fits.append(fit_maps(maps[i], maps[j]).disparity)
+    return {"spearman_mean": float(np.mean(rho)), "spearman_least": float(np.min(rho)),
+            "procrustes_mean": float(np.mean(fits)), "procrustes_most": float(np.max(fits))}  # fmt: skip
+
+
+def as_text(result: dict[str, Any]) -> str:
+    """A line a seed, then what they have in common."""
+    lines = [f"{'seed':>6}  {'circular order':<56}{'held-out':>9}{'linear':>8}{'SP-FE':>8}{'AN-DI':>8}"]
+    for e in result["seeds"]:
+        order = "-".join(NAMES[x] for x in e["order"]) + (" *" if e["agrees_either"] else "")
+        shares = [f"{e[k]:.0%}" if k in e else "-" for k in ("nearest_centroid", "linear")]
+        laps = [f"{e['overlap'][k]:.2f}" if k in e["overlap"] else "-" for k in ("SP-FE", "AN-DI")]
+        lines.append(f"{e['seed']!s:>6}  {order:<56}{shares[0]:>9}{shares[1]:>8}{laps[0]:>8}{laps[1]:>8}")
+    for name in ("agrees", "agrees_either"):
+        found = result[name]
+        low, high = found["interval"]
+        lines.append(
+            f"{found['what']}: {found['hits']} of {result['count']} seeds, 95 % [{low:.0%}, {high:.0%}], "
+            f"chance {found['chance']:.1%} (p {found['p']:.3g})"
+        )
+    alike = result["alike"]
+    if alike:
+        lines.append(
+            f"between seeds: Spearman of dissimilarities {alike['spearman_mean']:+.2f} on average, "
+            f"{alike['spearman_least']:+.2f} at least; Procrustes distance {alike['procrustes_mean']:.2f}, "
+            f"{alike['procrustes_most']:.2f} at most"
+        )
+    return "\n".join(lines)
