@@ -9,6 +9,7 @@ from types import ModuleType
 
 from siamplex.commands import (
     audit,
+    doctor,
     extract,
     faces,
     figures,
@@ -37,4 +38,5 @@ ALL: tuple[ModuleType, ...] = (
     mds,
     seeds,
     audit,
+    doctor,
 )
