@@ -129,9 +129,7 @@ def check_disk(folder: Path) -> Check:
     if free < _REPRODUCE_DISK:
         return Check("disk", NOTE, found, f"enough for make demo; make reproduce takes {_REPRODUCE_DISK:g} GB")
     if free < stacked:
-        return Check(
-            "disk", OK, found, f"LAYOUT=stacked takes {stacked:.0f} GB for a training split of 504 images"
-        )
+        return Check("disk", OK, found, f"LAYOUT=stacked takes {stacked:.0f} GB for a training split of 504 images")
     return Check("disk", OK, found)
 
 

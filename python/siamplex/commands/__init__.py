@@ -18,6 +18,7 @@ from siamplex.commands import (
     mds,
     pairs,
     prototxt,
+    report,
     seeds,
     similarity,
     train,
@@ -38,5 +39,6 @@ ALL: tuple[ModuleType, ...] = (
     mds,
     seeds,
     audit,
+    report,
     doctor,
 )

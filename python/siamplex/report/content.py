@@ -1,0 +1,157 @@
+"""What the report of a run shows, gathered from the run's files."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from siamplex.audit.audit import audit
+from siamplex.audit.finding import Finding
+from siamplex.embedding import Embedding, read_embedding
+from siamplex.engine.loss_log import read_losses
+from siamplex.errors import InputError, SiamplexError
+from siamplex.geometry_report import describe
+from siamplex.pairs.build import OpenedStore, open_store
+from siamplex.record import read_record
+from siamplex.report.thumbnails import Sprite, sprite
+from siamplex.similarity import report as similarity
+
+_MOST_LOSSES = 1500  # points of a curve
+
+
+@dataclass
+class Content:
+    """Everything on the page; ``missing`` says what the run has not got."""
+
+    name: str
+    store: OpenedStore
+    snapshots: list[tuple[str, Embedding]]
+    losses: list[tuple[str, list[tuple[int, float]]]]
+    figures: list[Path]
+    maps: list[Path]
+    geometry: list[tuple[str, dict[str, Any]]]
+    structure: dict[str, Any] | None
+    seeds: str
+    findings: list[Finding]
+    record: list[dict[str, Any]]
+    sprite: Sprite | None
+    faces: str
+    missing: list[str] = field(default_factory=list)
+
+
+def gather(run: Path, embed_faces: bool, alexnet: Path | None = None) -> Content:
+    """Read a run.  Raises InputError where there is no pair store or no embedding to show."""
+    store = open_store(run / "pairs")
+    snapshots = _snapshots(run / "features")
+    for name, embedding in snapshots:
+        if embedding.images != [e.image for e in store.index.entries]:
+            raise InputError(run / "features" / f"{name}.npz", "the images of this run's index", "others")
+        if not np.isfinite(embedding.points).all():
+            raise InputError(run / "features" / f"{name}.npz", "finite embeddings", "values that are not numbers")
+    figures = sorted((run / "figures").glob("*.png"), key=_figure_order)
+    last = snapshots[-1][1]
+    missing = [] if figures else ["figures (make figures)"]
+    losses = []
+    for stage, label in ((1, "stage 1: conv1-3 frozen"), (2, "stage 2: everything learns")):
+        path = run / f"stage{stage}" / "snap_losses.csv"
+        if path.exists():
+            losses.append((label, _thinned([(row[0], row[1]) for row in read_losses(path)])))
+        else:
+            missing.append(f"losses of stage {stage}")
+    picture, faces = _faces(store, embed_faces)
+    seeds = run / "seeds" / "seeds.txt"
+    return Content(
+        name=run.resolve().name,
+        store=store,
+        snapshots=[(_title(name), e) for name, e in snapshots],
+        losses=losses,
+        figures=figures,
+        maps=sorted((run / "maps").glob("*.png")),
+        geometry=_geometry(snapshots),
+        structure=_structure(run, last),
+        seeds=seeds.read_text(encoding="utf-8") if seeds.exists() else "",
+        findings=audit(run, alexnet),
+        record=read_record(run),
+        sprite=picture,
+        faces=faces,
+        missing=missing,
+    )
+
+
+def _snapshots(folder: Path) -> list[tuple[str, Embedding]]:
+    """Embeddings in the order of training: stage 1 by iteration, then stage 2."""
+    files = sorted(folder.glob("*.npz"), key=lambda p: (not p.stem.startswith("stage1"), _number(p.stem)))
+    found = [(p.stem, read_embedding(p)) for p in files]
+    flat = [(name, e) for name, e in found if e.points.shape[1] >= 2]
+    if not flat:
+        raise InputError(folder, "embeddings (siamplex extract)", "none")
+    return flat
+
+
+def _number(stem: str) -> int:
+    named = re.search(r"(\d+)$", stem)
+    return int(named.group(1)) if named else 0
+
+
+def _title(stem: str) -> str:
+    named = re.fullmatch(r"stage1_iter_(\d+)", stem)
+    if named:
+        return f"stage 1, {int(named.group(1))} iterations"
+    return "stage 2, fine-tuned" if stem == "stage2" else stem
+
+
+def _figure_order(path: Path) -> tuple[bool, str]:
+    return path.stem == "loss", path.stem + ("~" if path.stem == "fig3" else "")
+
+
+def _thinned(rows: list[tuple[int, float]]) -> list[tuple[int, float]]:
+    step = max(1, -(-len(rows) // _MOST_LOSSES))
+    return rows[::step] if not rows or rows[-1] in rows[::step] else [*rows[::step], rows[-1]]
+
+
+def _faces(store: OpenedStore, embed: bool) -> tuple[Sprite | None, str]:
+    """Thumbnails, and a sentence about them; photographs only where asked for."""
+    drawn = all(entry.synthetic for entry in store.index.entries)
+    if not drawn and not embed:
+        return None, "Faces are not embedded in this page (siamplex report --embed-faces would)."
+    made = sprite(store.index)
+    if made is None:
+        return None, "Faces are not shown: their files are not where the index says."
+    return made, "The faces are drawn." if drawn else "Photographs are embedded on request: mind their licence."
+
+
+def _geometry(snapshots: Sequence[tuple[str, Embedding]]) -> list[tuple[str, dict[str, Any]]]:
+    """Geometry of the last snapshot of each stage."""
+    last: dict[str, Embedding] = {}
+    for name, embedding in snapshots:
+        last[name.split("_")[0]] = embedding
+    found = []
+    for stage, embedding in last.items():
+        try:
+            found.append(
+                (_title(stage) if stage == "stage2" else stage.replace("stage", "stage "), describe(embedding))
+            )
+        except SiamplexError:
+            continue  # no training subjects: nothing to describe
+    return found
+
+
+def _structure(run: Path, embedding: Embedding) -> dict[str, Any] | None:
+    """The similarity structure: as written for this very snapshot, or looked at now without the layers."""
+    for path in sorted((run / "similarity").glob("*.json")):
+        try:
+            known = json.loads(path.read_text(encoding="utf-8"))
+            if known["facts"]["sha256"] == embedding.facts.get("sha256") and "parts" in known:
+                return dict(known)
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    try:
+        return similarity.describe(embedding)
+    except SiamplexError:
+        return None
