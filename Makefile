@@ -10,6 +10,8 @@ DEVICE  ?= cpu
 LAYOUT  ?= indexed
 ALEXNET ?= weights/bvlc_alexnet.caffemodel
 SEED    ?= 1
+HUMAN   ?=
+SEEDS   ?= 5
 
 # what a run computes: the paper's settings
 ACTORS      ?= 43
@@ -27,6 +29,7 @@ SHOWN       ?= 2000 3000 4000 5000
 TEST_INTERVAL ?= 1000
 PAIRS_FLAGS ?=
 NETS_FLAGS  ?=
+REPORT_FLAGS ?=
 
 S      := $(VENV)/bin/siamplex
 STAMPS := $(OUT)/.steps
@@ -43,7 +46,8 @@ empty  :=
 space  := $(empty) $(empty)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test check demo reproduce benchmark faces index pairs prototxt init weights train finetune features geometry figures clean
+.PHONY: help venv test check demo reproduce benchmark doctor faces index pairs prototxt init weights train finetune \
+        features geometry figures similarity report audit seeds clean
 
 help: ## this text
 	@echo "Targets:"
@@ -54,11 +58,13 @@ help: ## this text
 	@echo "  ENGINE=name   torch (embedded) or caffe (the real binary: PATH or CAFFE_BIN) ($(ENGINE))"
 	@echo "  DEVICE=name   cpu, cuda or cuda:N ($(DEVICE))"
 	@echo "  LAYOUT=name   indexed or stacked pairs; stacked is 39 GB for 504 images ($(LAYOUT))"
+	@echo "  HUMAN=csv     people's confusions or dissimilarities of the six emotions, for similarity and maps"
+	@echo "  SEEDS=n       seeds of make seeds ($(SEEDS))"
 	@echo "  ALEXNET=file  bvlc_alexnet.caffemodel; a stated substitute where it is absent"
 	@echo "  SEED=n  BATCH=n  STAGE2_BATCH=n  BASE_LR=x  ITERATIONS=n  STAGE2_ITERATIONS=n  STAGE2_BASE_LR=x"
 	@echo "  SIZE=n  WIDTH=x  (reduced sizes; the paper's are 227 and 1)"
 	@echo "  SNAPSHOT=n    iterations between snapshots; SHOWN='n n ...' those of Figures 3 and 4"
-	@echo "  PAIRS_FLAGS, NETS_FLAGS   further options of siamplex pairs and siamplex prototxt"
+	@echo "  PAIRS_FLAGS, NETS_FLAGS, REPORT_FLAGS   further options of siamplex pairs, prototxt and report"
 	@echo "  PYTHON, VENV, TORCH       how the environment is made ($(PYTHON), $(VENV), $(TORCH))"
 
 venv: $(VENV)/.ready ## make the environment (other targets do so by themselves)
@@ -80,11 +86,14 @@ check: venv
 
 demo: venv ## the whole reproduction with drawn faces and a short stage 2, under 10 minutes on 2 cores
 	@start=$$(date +%s); \
-	$(MAKE) --no-print-directory figures geometry OUT=$(if $(filter run,$(OUT)),demo,$(OUT)) $(DEMO) && \
-	echo "demo: done in $$(( $$(date +%s) - start )) s; look at $(if $(filter run,$(OUT)),demo,$(OUT))/figures"
+	$(MAKE) --no-print-directory report OUT=$(if $(filter run,$(OUT)),demo,$(OUT)) $(DEMO) && \
+	echo "demo: done in $$(( $$(date +%s) - start )) s; open $(if $(filter run,$(OUT)),demo,$(OUT))/report/report.html"
 
 reproduce: venv ## the paper at full size: 5000 + 5000 iterations (hours on a CPU)
-	@$(MAKE) --no-print-directory figures geometry
+	@$(MAKE) --no-print-directory report
+
+doctor: venv ## say what this machine can do and what is missing
+	@$(S) doctor --alexnet $(ALEXNET)
 
 benchmark: venv ## measure siamplex against a plain PyTorch port (CAFFE=binary: against Caffe too)
 	$(VENV)/bin/python tools/benchmark.py $(if $(CAFFE),--caffe $(CAFFE))
@@ -139,6 +148,21 @@ figures: features ## Figures 3(a-d), 4, 5, 6 and the loss curve
 	@$(S) figures --stage1 $(OUT)/features/stage1_iter_0.npz $(SHOWN:%=$(OUT)/features/stage1_iter_%.npz) \
 		--stage2 $(OUT)/features/stage2.npz --losses $(OUT)/stage1/snap_losses.csv $(OUT)/stage2/snap_losses.csv \
 		--out $(OUT)/figures --stamp $(STAMPS)/figures.json
+
+similarity: features ## layers against people (HUMAN=csv), action units and the circle, with intervals; maps
+	@$(S) similarity $(OUT)/features/stage2.npz --weights $(LAST2) --deploy $(OUT)/prototxt/deploy.prototxt \
+		--pairs $(OUT)/pairs --device $(DEVICE) $(if $(HUMAN),--human "$(HUMAN)") \
+		--out $(OUT)/similarity/stage2.json --stamp $(STAMPS)/similarity.json
+	$(if $(HUMAN),@$(S) mds "$(HUMAN)" --embedding $(OUT)/features/stage2.npz --out $(OUT)/maps/people)
+
+report: figures geometry similarity ## one HTML page with everything, to open in a browser
+	@$(S) report $(OUT) $(REPORT_FLAGS)
+
+audit: venv ## hold the run OUT against the paper; fails where a setting the paper states differs
+	@$(S) audit $(OUT) $(if $(wildcard $(ALEXNET)),--alexnet $(ALEXNET))
+
+seeds: init ## train stage 1 from SEEDS seeds: how often does the paper's order appear?
+	@$(S) seeds $(OUT) --seeds $(SEEDS) --device $(DEVICE) $(if $(wildcard $(ALEXNET)),--alexnet $(ALEXNET))
 
 clean: ## remove the environment (runs are kept)
 	rm -rf $(VENV)
