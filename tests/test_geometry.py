@@ -13,6 +13,7 @@ from siamplex.emotions import EMOTIONS
 from siamplex.errors import UsageError
 from siamplex.geometry import (
     PAPER_ORDER,
+    accuracy_interval,
     canonical,
     centroids,
     circular_order,
@@ -117,3 +118,19 @@ def test_report():
     assert "note: faces are synthetic" in text and "the paper's order (chance 1/60)" in text
     with pytest.raises(UsageError, match="needs training subjects"):
         describe(both[1])
+
+
+def test_an_accuracy_has_an_interval_over_subjects():
+    train = ring(PAPER_ORDER, 0.4)
+    test = ring(PAPER_ORDER, 1.6, seed=5, split="test")
+    guesses = nearest_centroid(train, test).guesses
+    accuracy = nearest_centroid(train, test).accuracy
+    low, high = accuracy_interval(guesses, test)
+    assert low <= accuracy <= high and high - low > 0.01
+    assert accuracy_interval(guesses, test) == (low, high)
+    # all right for one subject, all wrong for two others: resamples are all right, or all wrong, or between
+    sure = [e if s == "test0" else "none" for e, s in zip(test.emotions, test.subjects, strict=True)]
+    assert accuracy_interval(sure, test) == (0.0, 1.0)
+    pair = test.of_split("test")
+    pair.subjects[:] = ["a" if s == "test0" else "b" for s in pair.subjects]
+    assert accuracy_interval(guesses, pair) is None

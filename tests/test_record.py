@@ -34,7 +34,8 @@ def test_commands_append_what_they_did(faces, tmp_path, monkeypatch):
     assert third["outcome"].startswith("error: --size")
     assert first["outputs"]["index.csv"]["sha256"] == sha256(tmp_path / "run/index.csv")
     assert first["inputs"][str(faces)]["sha256"] == sha256(faces)
-    assert second["outputs"]["pairs"]["sha256"] == sha256(tmp_path / "run/pairs")
+    for part in ("split.csv", "index.csv", "images.caffemodel", "train_indexed_lmdb", "test_indexed_lmdb"):
+        assert second["outputs"][f"pairs/{part}"]["sha256"] == sha256(tmp_path / "run/pairs" / part)
     assert second["options"]["fractions"] == [0.6, 0.2, 0.2]
     assert second["seconds"] > 0 and second["versions"]["numpy"]
 

@@ -13,6 +13,7 @@ from scipy.optimize import linprog
 
 from siamplex.embedding import Embedding
 from siamplex.emotions import EMOTIONS
+from siamplex.randomness import numpy_stream
 
 # the paper's order round the circle; surprise and fear overlap, so their swap agrees too
 PAPER_ORDER = ("HA", "SP", "FE", "SA", "AN", "DI")
@@ -100,8 +101,8 @@ def separability(points: Points, emotions: Sequence[str]) -> dict[str, bool]:
     return {e: separable(points[labels == e], points[labels != e]) for e in EMOTIONS if (labels == e).any()}
 
 
-def linear_accuracy(train: Embedding, held_out: Embedding) -> float:
-    """Accuracy on ``held_out`` of linear discriminants fitted on ``train``.
+def linear_guesses(train: Embedding, held_out: Embedding) -> list[str]:
+    """Emotions of ``held_out`` by linear discriminants fitted on ``train``.
 
     Nearest centroid in units of the spread within emotions (one covariance for all, each emotion
     equally likely beforehand), so that its borders are lines.
@@ -113,17 +114,37 @@ def linear_accuracy(train: Embedding, held_out: Embedding) -> float:
     within = np.atleast_2d(np.cov((train.points - own).T, bias=True))
     metric = np.linalg.pinv(within)
     gap = held_out.points[:, None, :] - stack[None]  # (N, E, D)
-    guesses = np.array(names)[np.einsum("ned,df,nef->ne", gap, metric, gap).argmin(axis=1)]
-    return float((guesses == np.array(held_out.emotions)).mean())
+    return [names[i] for i in np.einsum("ned,df,nef->ne", gap, metric, gap).argmin(axis=1)]
+
+
+def linear_accuracy(train: Embedding, held_out: Embedding) -> float:
+    """Accuracy of :func:`linear_guesses`."""
+    return float(np.mean(np.array(linear_guesses(train, held_out)) == np.array(held_out.emotions)))
+
+
+def accuracy_interval(guesses: Sequence[str], held_out: Embedding, seed: int = 0) -> tuple[float, float] | None:
+    """The middle 95 % of an accuracy when the held-out subjects are resampled 1000 times.
+
+    None for fewer than three subjects.
+    """
+    subjects, where = np.unique(held_out.subjects, return_inverse=True)
+    if len(subjects) < 3:
+        return None
+    right = np.bincount(where, np.array(guesses) == np.array(held_out.emotions))
+    images = np.bincount(where)
+    drawn = numpy_stream(seed, "accuracy").integers(0, len(subjects), (1000, len(subjects)))
+    low, high = np.quantile(right[drawn].sum(axis=1) / images[drawn].sum(axis=1), [0.025, 0.975])
+    return float(low), float(high)
 
 
 @dataclass(frozen=True)
 class NearestCentroid:
-    """Nearest-centroid classification: overall accuracy, each emotion's, and (true, guessed) counts."""
+    """Nearest-centroid classification: overall accuracy, each emotion's, (true, guessed) counts, each guess."""
 
     accuracy: float
     per_emotion: dict[str, float]
     confusion: dict[str, dict[str, int]]
+    guesses: list[str]
 
 
 def nearest_centroid(train: Embedding, held_out: Embedding) -> NearestCentroid:
@@ -141,4 +162,4 @@ def nearest_centroid(train: Embedding, held_out: Embedding) -> NearestCentroid:
     }
     per_emotion = {t: row.get(t, 0) / sum(row.values()) for t, row in confusion.items()}
     accuracy = sum(a == b for a, b in zip(truth, guesses, strict=True)) / len(truth)
-    return NearestCentroid(accuracy, per_emotion, confusion)
+    return NearestCentroid(accuracy, per_emotion, confusion, guesses)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from siamplex.embedding import Embedding
@@ -10,9 +11,11 @@ from siamplex.errors import UsageError
 from siamplex.geometry import (
     PAPER_ORDER,
     SWAPPED_ORDER,
+    accuracy_interval,
     centroids,
     circular_order,
     linear_accuracy,
+    linear_guesses,
     nearest_centroid,
     order_agreement,
     separability,
@@ -32,13 +35,15 @@ def describe(embedding: Embedding) -> dict[str, Any]:
     for name in ("val", "test"):
         part = embedding.of_split(name)
         if len(part):
-            nearest = nearest_centroid(train, part)
+            nearest, linear = nearest_centroid(train, part), linear_guesses(train, part)
             result[name] = {
                 **_shape(part),
                 "nearest_centroid_accuracy": nearest.accuracy,
                 "nearest_centroid_per_emotion": nearest.per_emotion,
                 "confusion": nearest.confusion,
+                "nearest_centroid_interval": accuracy_interval(nearest.guesses, part),
                 "linear_accuracy": linear_accuracy(train, part),
+                "linear_interval": accuracy_interval(linear, part),
             }
     return result
 
@@ -98,9 +103,15 @@ def _part_lines(split: str, part: dict[str, Any]) -> list[str]:
         lines.append(f"  {verdict}")
     if "nearest_centroid_accuracy" in part:
         lines.append(
-            f"  nearest training centroid: {part['nearest_centroid_accuracy']:.1%} right, "
-            f"linear rule {part['linear_accuracy']:.1%}"
+            f"  nearest training centroid: {part['nearest_centroid_accuracy']:.1%} right"
+            f"{between(part['nearest_centroid_interval'])}, "
+            f"linear rule {part['linear_accuracy']:.1%}{between(part['linear_interval'])}"
         )
         shares = part["nearest_centroid_per_emotion"]
         lines.append("  " + ", ".join(f"{NAMES[e]} {share:.0%}" for e, share in shares.items()))
     return lines
+
+
+def between(interval: Sequence[float] | None) -> str:
+    """An interval of shares in words, behind the share itself; nothing where there is none."""
+    return f" (95 % {interval[0]:.0%} to {interval[1]:.0%})" if interval else ""

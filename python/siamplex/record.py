@@ -26,6 +26,7 @@ from siamplex.errors import InputError
 FILE = "run.json"
 _FORMAT = 1
 _TOO_LARGE = 1 << 30  # bytes beyond which a file's size must do
+_FEW_PARTS = 40
 _LIBRARIES = ("numpy", "torch", "protobuf", "lmdb", "opencv-python-headless", "matplotlib", "scipy", "scikit-learn")
 
 # folders of a run that commands write into
@@ -62,14 +63,19 @@ def versions() -> dict[str, str]:
 
 
 def hashes(paths: Sequence[Path], run: Path) -> dict[str, dict[str, Any]]:
-    """Size and SHA-256 of files and folders, by their path from the run folder where they lie in it."""
+    """Size and SHA-256 of files and folders, by their path from the run folder where they lie in it.
+
+    Of a folder of few parts (a pair store: index, split, LMDBs, table) each part has its own.
+    """
     found: dict[str, dict[str, Any]] = {}
     for path in paths:
-        if not path.exists():
-            continue
-        files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file() and p.name != "lock.mdb"]
-        size = sum(p.stat().st_size for p in files)
-        found[_name(path, run)] = {"bytes": size, "sha256": sha256(path) if size <= _TOO_LARGE else None}
+        parts = sorted(path.iterdir()) if path.is_dir() and not (path / "data.mdb").exists() else []
+        if 0 < len(parts) <= _FEW_PARTS:
+            found |= hashes(parts, run)
+        elif path.exists() and path.name != "lock.mdb":
+            files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file() and p.name != "lock.mdb"]
+            size = sum(p.stat().st_size for p in files)
+            found[_name(path, run)] = {"bytes": size, "sha256": sha256(path) if size <= _TOO_LARGE else None}
     return found
 
 

@@ -37,6 +37,7 @@ class Content:
     maps: list[Path]
     geometry: list[tuple[str, dict[str, Any]]]
     structure: dict[str, Any] | None
+    matrices: Path | None
     seeds: str
     findings: list[Finding]
     record: list[dict[str, Any]]
@@ -65,6 +66,7 @@ def gather(run: Path, embed_faces: bool, alexnet: Path | None = None) -> Content
         else:
             missing.append(f"losses of stage {stage}")
     picture, faces = _faces(store, embed_faces)
+    structure, matrices = _structure(run, last)
     seeds = run / "seeds" / "seeds.txt"
     return Content(
         name=run.resolve().name,
@@ -74,7 +76,8 @@ def gather(run: Path, embed_faces: bool, alexnet: Path | None = None) -> Content
         figures=figures,
         maps=sorted((run / "maps").glob("*.png")),
         geometry=_geometry(snapshots),
-        structure=_structure(run, last),
+        structure=structure,
+        matrices=matrices,
         seeds=seeds.read_text(encoding="utf-8") if seeds.exists() else "",
         findings=audit(run, alexnet),
         record=read_record(run),
@@ -142,16 +145,17 @@ def _geometry(snapshots: Sequence[tuple[str, Embedding]]) -> list[tuple[str, dic
     return found
 
 
-def _structure(run: Path, embedding: Embedding) -> dict[str, Any] | None:
-    """The similarity structure: as written for this very snapshot, or looked at now without the layers."""
+def _structure(run: Path, embedding: Embedding) -> tuple[dict[str, Any] | None, Path | None]:
+    """The similarity structure and its figure: as written for this snapshot, or looked at now without layers."""
     for path in sorted((run / "similarity").glob("*.json")):
         try:
             known = json.loads(path.read_text(encoding="utf-8"))
             if known["facts"]["sha256"] == embedding.facts.get("sha256") and "parts" in known:
-                return dict(known)
+                figure = path.with_suffix(".png")
+                return dict(known), figure if figure.exists() else None
         except (OSError, ValueError, KeyError, TypeError):
             continue
     try:
-        return similarity.describe(embedding)
+        return similarity.describe(embedding), None
     except SiamplexError:
-        return None
+        return None, None

@@ -19,6 +19,7 @@ from siamplex.audit.tables import as_table_html, summary
 from siamplex.emotions import NAMES
 from siamplex.figures import STYLE
 from siamplex.geometry import PAPER_ORDER, SWAPPED_ORDER
+from siamplex.geometry_report import between
 from siamplex.report.content import Content
 from siamplex.report.thumbnails import SIDE
 from siamplex.similarity.report import OVERLAPPING
@@ -187,9 +188,7 @@ def _geometry(content: Content) -> str:
             if order:
                 verdict = "the paper's" if order["agrees"] or order["agrees_with_swap"] else "another"
             apart = sum(found["linearly_separable"].values())
-            shares = [
-                f"{found[k]:.1%}" if k in found else "-" for k in ("nearest_centroid_accuracy", "linear_accuracy")
-            ]
+            shares = [_share(found, rule) for rule in ("nearest_centroid", "linear")]
             rows.append(
                 [stage, label, _names(order["found"]) if order else "-", verdict, str(found["images"]),
                  f"{apart} of {len(found['linearly_separable'])}", *shares]
@@ -200,8 +199,15 @@ def _geometry(content: Content) -> str:
     return (
         _table(head, rows, 4)
         + f'<p class="small">The paper\'s order: {_names(PAPER_ORDER)} (or {_names(SWAPPED_ORDER)}); one order in 60 '
-        "agrees by chance, either in 30. Accuracies are of rules fitted on training subjects alone.</p>"
+        "agrees by chance, either in 30. Accuracies are of rules fitted on training subjects alone; intervals "
+        "resample held-out subjects.</p>"
     )
+
+
+def _share(found: dict[str, Any], rule: str) -> str:
+    if f"{rule}_accuracy" not in found:
+        return "-"
+    return f"{found[f'{rule}_accuracy']:.1%}{between(found.get(f'{rule}_interval'))}"
 
 
 def _interval(values: Sequence[float] | None) -> str:
@@ -225,7 +231,9 @@ def _structure(content: Content) -> str:
         blocks.append(f"<h3>{title}</h3>{_table(head, rows, 2)}<ul>{_points(part)}</ul>")
     return (
         '<p class="small">Dissimilarities of the six emotions, held against those of the references. p: the share of '
-        "all 720 relabellings that agree as well; intervals resample subjects.</p>" + "".join(blocks)
+        "all 720 relabellings that agree as well; intervals resample subjects.</p>"
+        + "".join(blocks)
+        + (_picture(content.matrices, "Dissimilarities by layer", True) if content.matrices else "")
     )
 
 
