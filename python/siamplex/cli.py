@@ -9,7 +9,7 @@ from typing import Any
 
 import siamplex
 from siamplex.commands import ALL
-from siamplex.errors import SiamplexError
+from siamplex.errors import SiamplexError, Stopped
 from siamplex.progress import say
 from siamplex.record import FILE as RECORD
 from siamplex.record import Recording, Told, run_of
@@ -37,6 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(arguments)
     try:
         return _run(args)
+    except Stopped as stopped:
+        say(f"siamplex: {stopped}")
+        return stopped.exit_code
     except SiamplexError as error:
         say(f"siamplex: error: {error}")
         return error.exit_code
@@ -73,6 +76,9 @@ def _recorded(args: argparse.Namespace, options: dict[str, Any]) -> int:
         told = args.module.run(args) or told
         recording.facts = told.facts
         return told.code
+    except Stopped as stopped:
+        outcome = str(stopped)
+        raise
     except SiamplexError as error:
         outcome = f"error: {error}"
         raise

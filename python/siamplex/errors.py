@@ -8,7 +8,8 @@ ends the command with exit code 2::
     │   └── PrototxtError   ... and the fault has a line in a prototxt
     ├── UsageError          options that do not go together
     ├── StorageError        the disk is full or cannot be written
-    └── TrainingError       a run cannot go on (loss is NaN, shapes do not meet)
+    ├── TrainingError       a run cannot go on (loss is NaN, shapes do not meet)
+    └── Stopped             a run was asked to stop, and did (exit code 128 + the signal)
 """
 
 from __future__ import annotations
@@ -48,3 +49,11 @@ class StorageError(SiamplexError):
 
 class TrainingError(SiamplexError):
     """A run cannot go on."""
+
+
+class Stopped(SiamplexError):
+    """A run ended because a signal asked for it; what it had is safe."""
+
+    def __init__(self, number: int, what: str) -> None:
+        super().__init__(what)
+        self.exit_code = 128 + number

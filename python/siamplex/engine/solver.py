@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +22,13 @@ from siamplex.engine.loss_log import LossLog
 from siamplex.engine.net import Net, values
 from siamplex.engine.origin import net_hash, settings_hash
 from siamplex.engine.rates import RatePolicy
+from siamplex.engine.run_lock import run_lock
 from siamplex.engine.sgd import SGD
 from siamplex.engine.shortcut import Shortcut, take_shortcut
 from siamplex.engine.snapshot import Manifest, SnapshotPaths
+from siamplex.engine.stopping import StopRequest
 from siamplex.engine.twins import merge_twins
-from siamplex.errors import InputError, TrainingError, UsageError
+from siamplex.errors import InputError, Stopped, TrainingError, UsageError
 from siamplex.progress import Progress, say
 from siamplex.schema import prototxt
 from siamplex.schema.blobs import Array
@@ -45,6 +48,9 @@ _SUPPORTED = frozenset(
     "stepvalue clip_gradients snapshot snapshot_prefix snapshot_format solver_mode device_id "
     "random_seed type solver_type snapshot_after_train layer_wise_reduce weights debug_info".split()
 )
+
+
+_EXPLODED = 1e6  # times the first loss
 
 
 @dataclass(frozen=True)
@@ -102,6 +108,7 @@ class Solver:
         self.iteration = 0
         self._losses: list[float] = []
         self._smoothed = 0.0
+        self._first_loss: float | None = None
         self._start_iteration = 0
         self._loaded: list[dict[str, str]] = []
         self._note = ""
@@ -227,6 +234,9 @@ class Solver:
             raise self.source.error("snapshot_prefix is missing")
         if self._shortcut:
             self._shortcut.settle()
+        for parameter in self.net.parameters:
+            if parameter.lr_mult and not bool(torch.isfinite(parameter.tensor).all()):
+                raise TrainingError(self._diverged("others", f"finite weights in {parameter.label}"))
         paths = SnapshotPaths.of(self.prefix, self.iteration)
         paths.manifest.unlink(missing_ok=True)  # it may vouch for an earlier run's files
         left_out = self._left_out()
@@ -342,10 +352,18 @@ class Solver:
         return bool(self.iteration >= self._p.max_iter)
 
     def solve(self) -> None:
-        """Train to max_iter; writes PREFIX_losses.csv (and PREFIX_test.csv when there are tests)."""
+        """Train to max_iter; writes PREFIX_losses.csv (and PREFIX_test.csv when there are tests).
+
+        Raises UsageError while another run holds the prefix, Stopped after the snapshot that a SIGINT
+        or SIGTERM asked for, TrainingError where the loss is no number any more.
+        """
+        if self.iteration > self._p.max_iter:
+            raise UsageError(f"iteration {self.iteration} is past max_iter {self._p.max_iter}")
+        with run_lock(self.prefix or "train"), StopRequest() as stop:
+            self._solve(stop)
+
+    def _solve(self, stop: StopRequest) -> None:
         p = self._p
-        if self.iteration > p.max_iter:
-            raise UsageError(f"iteration {self.iteration} is past max_iter {p.max_iter}")
         log = LossLog(Path(f"{self.prefix or 'train'}_losses.csv"), ["iteration", "loss", "lr"], self.iteration)
         tests = (
             LossLog(
@@ -373,6 +391,8 @@ class Solver:
                     progress.step(note=f"loss {self._smoothed:.6g}")
                 if self._snapshot_due():
                     self.snapshot()
+                if stop.number is not None and self.iteration < p.max_iter:
+                    self._stop(stop.number)
             if p.snapshot_after_train and self.prefix and not self._snapshot_due():
                 self.snapshot()
             if p.display and self.iteration % p.display == 0:
@@ -386,6 +406,13 @@ class Solver:
             self._shortcut.settle()
         if not self.options.quiet:
             progress.close(f"loss {self._smoothed:.6g}")
+
+    def _stop(self, number: int) -> None:
+        where = "no snapshot: the solver has no snapshot_prefix"
+        if self.prefix:
+            paths = SnapshotPaths.of(self.prefix, self.iteration) if self._snapshot_due() else self.snapshot()
+            where = f"--resume or --snapshot {paths.solverstate} goes on from there"
+        raise Stopped(number, f"stopped by {signal.Signals(number).name} at iteration {self.iteration}; {where}")
 
     def _snapshot_due(self) -> bool:
         by_interval = bool(self._p.snapshot) and self.iteration % self._p.snapshot == 0
@@ -436,7 +463,7 @@ class Solver:
                 loss.backward()  # type: ignore[no-untyped-call]
             total += float(loss.detach())
         loss_value = total / p.iter_size
-        if not math.isfinite(loss_value):
+        if not math.isfinite(loss_value) or self._explodes(loss_value):
             raise TrainingError(self._diverged(loss_value))
         self._smooth(loss_value)
         rate = self.rate(self.iteration)
@@ -445,11 +472,17 @@ class Solver:
         self.iteration += 1
         return (self._smoothed, rate) if shown else None
 
-    def _diverged(self, loss: float) -> str:
+    def _explodes(self, loss: float) -> bool:
+        """Whether a loss is a million times the first one, and large as such."""
+        if self._first_loss is None:
+            self._first_loss = abs(loss)
+        return abs(loss) > _EXPLODED * max(1.0, self._first_loss)
+
+    def _diverged(self, found: object, what: str = "a finite loss") -> str:
         last = snapshots.latest_whole(self.prefix) if self.prefix else None
         where = f"last good snapshot {last.caffemodel}" if last else "no snapshot before it"
         return (
-            f"{self.source.path}: expected a finite loss, found {loss} at iteration "
+            f"{self.source.path}: expected {what}, found {found} at iteration "
             f"{self.iteration} ({where}; a smaller base_lr may help)"
         )
 
