@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -51,6 +52,36 @@ def _fsync_dir(path: Path) -> None:
             os.close(fd)
 
 
+def sweep(folder: Path, name: str) -> None:
+    """Remove what processes that were killed left half-written in ``folder`` for files ``name...``.
+
+    A folder that was on its way to be replaced, and not replaced yet, gets its name back.
+    """
+    pattern = re.compile(rf"\.({re.escape(name)}.*)\.(\d+)\.(part|old)")
+    for path in list(folder.iterdir()) if folder.is_dir() else []:
+        left = pattern.fullmatch(path.name)
+        if not left or _runs(int(left.group(2))):
+            continue
+        with suppress(OSError):  # somebody else's to remove
+            target = folder / left.group(1)
+            if left.group(3) == "old" and not target.exists():
+                path.rename(target)
+            elif path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a path beside ``path`` to write to; it takes the name ``path`` only when all went well.
@@ -60,6 +91,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path.parent, path.name)
     except OSError as error:
         raise _storage_error(path, error) from None
     part = path.with_name(f".{path.name}.{os.getpid()}{_PART}")
@@ -97,6 +129,7 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
     part = path.with_name(f".{path.name}.{os.getpid()}{_PART}")
     old = path.with_name(f".{path.name}.{os.getpid()}.old")
     try:
+        sweep(path.parent, path.name)
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
         yield part

@@ -91,7 +91,7 @@ def test_resumes_caffes_own_snapshot(goldens: Path, tmp_path: Path, name: str) -
     assert solver.iteration == at
     # the golden run went on where it was in its data; do the same to follow it
     per_iteration = int(solver._p.iter_size)
-    for _, layer in solver._data_layers():
+    for _, layer in solver.data_layers():
         entries_read = at * per_iteration * int(layer.params.batch_size)
         layer.source.seek(entries_read)
     assert entries_read

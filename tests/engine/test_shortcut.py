@@ -21,7 +21,7 @@ def both(path, tmp_path):
         prefix = str(tmp_path / f"on_{on}")
         solver = Solver(path, TrainOptions(snapshot_prefix=prefix, shortcut=on, quiet=True))
         solver.solve()
-        assert (solver._shortcut is not None) == on
+        assert (solver.shortcut is not None) == on
         results.append(
             (
                 [r[1] for r in read_losses(tmp_path / f"on_{on}_losses.csv")],
@@ -69,22 +69,22 @@ def test_updates_outside_the_span_keep_their_wide_weight(twin_solver, tmp_path, 
     np.testing.assert_allclose(on[0], off[0], rtol=1e-5, atol=1e-6)
     solver = Solver(path, TrainOptions(quiet=True))
     solver._take_shortcut()
-    assert solver._shortcut and not solver._shortcut.grams
+    assert solver.shortcut and not solver.shortcut.grams
 
 
 def test_fc_is_kept_in_its_gram_form(twin_solver):
     solver = Solver(twin_solver(conv=0), TrainOptions(quiet=True))
     solver._take_shortcut()
-    assert solver._shortcut
-    assert [g.parameter.label for g in solver._shortcut.grams.values()] == ["fc[0]"]
-    assert len(solver._shortcut.tables) == 1  # the twins share it
+    assert solver.shortcut
+    assert [g.parameter.label for g in solver.shortcut.grams.values()] == ["fc[0]"]
+    assert len(solver.shortcut.tables) == 1  # the twins share it
 
 
 def test_no_shortcut_where_convolutions_learn(twin_solver):
     solver = Solver(twin_solver(conv=1), TrainOptions(quiet=True))
     assert not find_prefix(solver.net).entries
     solver._take_shortcut()
-    assert solver._shortcut is None
+    assert solver.shortcut is None
 
 
 @pytest.mark.parametrize("dropout", [False, True])
@@ -144,7 +144,7 @@ def test_no_shortcut_while_frozen_layers_still_move(twin_solver, tmp_path):
     (tmp_path / "snap_iter_6.json").unlink()
     second = Solver(path, TrainOptions(snapshot=tmp_path / "snap_iter_6.solverstate", quiet=True))
     second._take_shortcut()
-    assert second._shortcut is None
+    assert second.shortcut is None
 
 
 def test_a_table_that_overflows_gives_way(twin_solver, tmp_path, monkeypatch):
@@ -154,6 +154,6 @@ def test_a_table_that_overflows_gives_way(twin_solver, tmp_path, monkeypatch):
     monkeypatch.setattr(shortcuts, "_MAX_ROWS", 10)  # the first batch has 8 images, the second 8 more
     solver = Solver(path, TrainOptions(snapshot_prefix=str(tmp_path / "over"), quiet=True))
     solver.solve()
-    assert solver._shortcut is None
+    assert solver.shortcut is None
     ours, theirs = ([r[1] for r in read_losses(tmp_path / f"{n}_losses.csv")] for n in ("over", "full"))
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)

@@ -39,6 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="run every layer at every iteration, frozen ones too")  # fmt: skip
     parser.add_argument("--amp", action="store_true",
                         help="multiply in bfloat16: faster on CUDA, no longer Caffe's numbers")  # fmt: skip
+    parser.add_argument("--allow-outside", action="store_true",
+                        help="let prototxts name paths outside the working folder, their own and their run's")  # fmt: skip
 
 
 def _prefix(args: argparse.Namespace) -> str:
@@ -92,6 +94,7 @@ def run(args: argparse.Namespace) -> Told:
             keep_states=args.keep_states,
             shortcut=not args.no_shortcut,
             amp=args.amp,
+            outside=args.allow_outside,
         ),
     )
     began = solver.iteration

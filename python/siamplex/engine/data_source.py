@@ -62,6 +62,13 @@ class DataSource:
         self.position = position % self.entries
         self._records = self._from(self.position)
 
+    def at(self, position: int, size: int) -> npt.NDArray[Any]:
+        """Values (N, C, H, W) of the ``size`` samples from record ``position``; the next batch follows them."""
+        self.seek(position)
+        values = self._read(self.position, size)[0]
+        self.position = (self.position + size) % self.entries
+        return values
+
     def _from(self, start: int) -> Iterator[bytes]:
         while True:
             with self._env.begin(buffers=True) as txn, txn.cursor() as cursor:

@@ -12,6 +12,7 @@ rounding; K and the sums behind a snapshot are accumulated in float64 blocks.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -136,8 +137,46 @@ class GramWeight:
         self._c, self._e, self._cv, self._ev = 1.0, 0.0, 0.0, 1.0
         self._a.zero_()
         self._av.zero_()
-        self._z0 = features @ weight.t()
-        self._y0 = features @ velocity.t()
+        self.refresh()
+
+    @torch.no_grad()
+    def refresh(self) -> None:
+        """Compute Z0 and Y0 of all rows at once."""
+        if len(self.table):
+            self._z0 = self.table.features @ self.parameter.tensor.detach().t()
+            if self._velocity is not None:
+                self._y0 = self.table.features @ self._velocity.t()
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """All that :meth:`restore` needs to go on bit for bit from here, unsettled."""
+        arrays = {
+            "factors": torch.tensor([self._c, self._e, self._cv, self._ev], dtype=torch.float64),
+            "a": self._a, "av": self._av, "z0": self._z0, "y0": self._y0,
+            "w0": self.parameter.tensor.detach(),
+        }  # fmt: skip
+        return arrays if self._velocity is None else {**arrays, "v0": self._velocity}
+
+    @torch.no_grad()
+    def restore(self, arrays: Mapping[str, torch.Tensor]) -> None:
+        """Put a :meth:`state` back.  Raises ValueError where it is not one of this weight over these rows."""
+        now = self.state()
+        rows, out = len(self.table), self.parameter.tensor.shape[0]
+        shapes = {name: tuple(tensor.shape) for name, tensor in now.items()} | {
+            "a": (rows, out), "av": (rows, out), "z0": (rows, out),
+            "y0": (rows, out) if "v0" in arrays else (0, out),
+        }  # fmt: skip
+        if "v0" in arrays:
+            shapes["v0"] = shapes["w0"]
+        else:
+            shapes.pop("v0", None)
+        found = {name: tuple(tensor.shape) for name, tensor in arrays.items()}
+        if found != shapes:
+            raise ValueError(f"arrays of shapes {found}")
+        device = self.parameter.tensor.device
+        self._c, self._e, self._cv, self._ev = (float(x) for x in arrays["factors"].tolist())
+        self._a, self._av, self._z0, self._y0 = (arrays[name].to(device) for name in ("a", "av", "z0", "y0"))
+        self.parameter.tensor.copy_(arrays["w0"])
+        self._velocity = arrays["v0"].to(device) if "v0" in arrays else None
 
     @property
     def velocity(self) -> torch.Tensor | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -18,8 +19,8 @@ class LossLog:
         self.path = path
         kept = [",".join(header)]
         if iteration and path.exists():
-            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()[1:]
-            kept += [line for line in lines if _before(line, iteration)]
+            whole = path.read_text(encoding="utf-8", errors="replace").split("\n")[1:-1]  # a torn last line is not
+            kept += [line for line in whole if _before(line, iteration) and line.count(",") == len(header) - 1]
         write_text(path, "\n".join(kept) + "\n")
         try:
             self._file = path.open("a", encoding="utf-8", newline="")
@@ -32,6 +33,13 @@ class LossLog:
         try:
             self._file.write(",".join(texts) + "\n")
             self._file.flush()
+        except OSError as error:
+            raise StorageError(f"{self.path}: expected to write it, found: {error.strerror}") from None
+
+    def sync(self) -> None:
+        """Let the disk have all rows so far, as a snapshot is about to rely on them."""
+        try:
+            os.fsync(self._file.fileno())
         except OSError as error:
             raise StorageError(f"{self.path}: expected to write it, found: {error.strerror}") from None
 

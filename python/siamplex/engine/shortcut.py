@@ -27,6 +27,7 @@ _MAX_BYTES = 2 << 30  # of features
 
 Tops = list[torch.Tensor]
 Part = tuple[int, int]  # channels of a stored sample
+Growth = tuple[int, str, int]  # number of the net, data layer, record: a batch with images not met before
 
 
 class Shortcut:
@@ -37,6 +38,7 @@ class Shortcut:
         self.tables: dict[Any, FeatureTable] = {}  # by signature
         self.nets: list[Net] = []
         self.batches: dict[tuple[int, str], LookedUp] = {}  # by net and data layer
+        self.growths: list[Growth] = []
 
     def describe(self) -> str:
         """One line for the log."""
@@ -44,6 +46,16 @@ class Shortcut:
         names = ", ".join(gram.parameter.label for gram in self.grams.values())
         what = f"the features of each image are computed once ({rows} so far)"
         return what + (f" and {names} is kept in its Gram form" if names else "")
+
+    def replay(self, growths: Sequence[Sequence[Any]]) -> None:
+        """Let the tables grow again as they did: a resumed run has the same rows in the same order.
+
+        The order of a sum's terms shows in its last bits.  Data layers must be set to their places afterwards.
+        """
+        for net, name, position in growths:
+            self.batches[(id(self.nets[net]), name)].look_again(int(position))
+        for gram in self.grams.values():
+            gram.refresh()
 
     def settle(self) -> None:
         """Bring all weights up to date."""
@@ -126,7 +138,7 @@ def _attach(net: Net, prefix: Prefix, shortcut: Shortcut) -> None:
     for name, node in prefix.data.items():
         uses = {(f.part, id(tables[w])): tables[w] for w, f in prefix.entries.items() if f.data == name}
         if uses:
-            batch = shortcut.batches[(id(net), name)] = LookedUp(net, node, uses)
+            batch = shortcut.batches[(id(net), name)] = LookedUp(net, node, uses, shortcut)
             net.overrides[name] = batch.read
     net.skipped |= prefix.nodes
     for (name, index), feature in prefix.entries.items():
@@ -141,19 +153,32 @@ class LookedUp:
     ``uses`` are the tables by (channels, id of the table).
     """
 
-    def __init__(self, net: Net, node: Node, uses: dict[tuple[Part, int], FeatureTable]) -> None:
-        self._net, self._node, self._uses = net, node, uses
+    def __init__(self, net: Net, node: Node, uses: dict[tuple[Part, int], FeatureTable], shortcut: Shortcut) -> None:
+        self._net, self._node, self._uses, self._shortcut = net, node, uses, shortcut
         self._rows: dict[tuple[Part, int], torch.Tensor] = {}
 
     def read(self, context: Context) -> Tops:
         """What the Data layer's forward gives, without the pixels."""
         layer = self._node.layer
         assert isinstance(layer, Data)
+        position = layer.source.position
         values, labels = layer.source.batch(int(layer.params.batch_size))
-        for (part, name), table in self._uses.items():
-            self._rows[(part, name)] = table.lookup(values[:, part[0] : part[1]]).to(self._net.device)
+        self._look_up(values, position)
         nothing = torch.empty(0, device=self._net.device)
         return [nothing, torch.from_numpy(labels)][: len(self._node.tops)]
+
+    def look_again(self, position: int) -> None:
+        """Look the batch from record ``position`` up."""
+        layer = self._node.layer
+        assert isinstance(layer, Data)
+        self._look_up(layer.source.at(position, int(layer.params.batch_size)), position)
+
+    def _look_up(self, values: npt.NDArray[Any], position: int) -> None:
+        before = [len(table) for table in self._uses.values()]
+        for (part, name), table in self._uses.items():
+            self._rows[(part, name)] = table.lookup(values[:, part[0] : part[1]]).to(self._net.device)
+        if [len(table) for table in self._uses.values()] != before:
+            self._shortcut.growths.append((self._shortcut.nets.index(self._net), self._node.name, position))
 
     def rows(self, table: FeatureTable, part: Part) -> torch.Tensor:
         """Rows (N,) of a table that the channels ``part`` of this batch are."""

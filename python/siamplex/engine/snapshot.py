@@ -29,6 +29,11 @@ class SnapshotPaths:
     solverstate: Path
     manifest: Path
 
+    @property
+    def gram(self) -> Path:
+        """The Gram forms of a run that was stopped between snapshots (``PREFIX_iter_N.gram.npz``)."""
+        return self.manifest.with_suffix(".gram.npz")
+
     def __iter__(self) -> Iterator[Path]:
         return iter((self.caffemodel, self.solverstate, self.manifest))
 
@@ -51,6 +56,8 @@ class Manifest:
 
     ``weights`` are the files the run started from: a lean snapshot leaves out frozen tables that
     are in one of them.  ``cursors`` holds the next record of each data layer, by ``net:layer``.
+    ``growths`` are the batches that brought new images, ``in_full`` says that a table overflowed;
+    ``gram`` is the file of Gram forms of a run stopped on request; ``shown`` the running mean of losses.
     ``origin`` has the hashes of all that shapes the run (solver, net, weights, data): a run
     continues only its own snapshots.  ``note`` says what the weights once came from.
     """
@@ -64,6 +71,10 @@ class Manifest:
     origin: dict[str, str] = field(default_factory=dict)
     note: str = ""
     lean: bool = False
+    growths: list[list[Any]] = field(default_factory=list)
+    in_full: bool = False
+    gram: dict[str, Any] | None = None
+    shown: dict[str, Any] = field(default_factory=dict)
     format: int = _FORMAT
 
     def write(self, path: Path) -> None:

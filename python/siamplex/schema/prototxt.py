@@ -12,7 +12,9 @@ from google.protobuf import text_format
 from siamplex.durable import write_text
 from siamplex.errors import InputError, PrototxtError
 from siamplex.schema import locations, messages
+from siamplex.schema.bounds import Bounds
 
+ANYWHERE = Bounds()
 MAX_BYTES = 64 << 20  # far above any net; keeps a wrong file from being read whole
 
 
@@ -23,6 +25,17 @@ class Prototxt:
     message: Any
     path: Path
     lines: dict[locations.Path, int]
+    bounds: Bounds = ANYWHERE
+
+    def find(self, name: str) -> Path:
+        """A path this prototxt names: of the working folder as in Caffe, or else beside the prototxt.
+
+        Raises InputError where it leads out of bounds.
+        """
+        here, beside = Path(name), self.path.parent / name
+        found = beside if not here.exists() and beside.exists() else here
+        self.bounds.check(found, self.path)
+        return found
 
     def line(self, *path: str | int) -> int | None:
         """Line of the field at ``path``, or of the nearest field around it."""
@@ -37,8 +50,10 @@ class Prototxt:
         return PrototxtError(self.path, self.line(*path), what)
 
 
-def read(path: str | Path, message: str) -> Prototxt:
+def read(path: str | Path, message: str, bounds: Bounds = ANYWHERE) -> Prototxt:
     """Parse the prototxt at ``path`` as ``message`` (``"NetParameter"``, ``"SolverParameter"``).
+
+    ``bounds`` are where the paths in it may lead.
 
     Raises InputError where it cannot be read, PrototxtError (with its line) where it cannot be
     parsed or uses a field this package does not know.
@@ -52,10 +67,10 @@ def read(path: str | Path, message: str) -> Prototxt:
         raise InputError(path, "a readable prototxt", error.strerror or str(error)) from None
     except UnicodeDecodeError:
         raise InputError(path, "a prototxt (text)", "a binary file") from None
-    return parse(text, message, path)
+    return parse(text, message, path, bounds)
 
 
-def parse(text: str, message: str, path: str | Path = "<text>") -> Prototxt:
+def parse(text: str, message: str, path: str | Path = "<text>", bounds: Bounds = ANYWHERE) -> Prototxt:
     """Parse prototxt text; see :func:`read`."""
     parsed = getattr(messages, message)()
     try:
@@ -64,7 +79,7 @@ def parse(text: str, message: str, path: str | Path = "<text>") -> Prototxt:
         raise _readable(Path(path), error) from None
     except RecursionError:
         raise PrototxtError(path, None, "messages are nested too deeply") from None
-    return Prototxt(parsed, Path(path), locations.locate(text))
+    return Prototxt(parsed, Path(path), locations.locate(text), bounds)
 
 
 def _readable(path: Path, error: text_format.ParseError) -> PrototxtError:

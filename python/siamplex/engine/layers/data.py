@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 
@@ -37,17 +36,12 @@ class Data(Layer):
         self.require(backend == "LMDB", f"backend {backend} is not supported", "backend", 0)
 
     def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
-        self.source = DataSource(self._find(self.params.source))
+        self.source = DataSource(self.spec.source.find(self.params.source))
         mean = self.spec.message.transform_param.mean_file
-        self.transform = Transform(self.spec, self._find(mean) if mean else None)
+        self.transform = Transform(self.spec, self.spec.source.find(mean) if mean else None)
         shape = self.transform.output_shape(self.source.shape)
         count = int(self.params.batch_size)
         return [(count, *shape), (count,)][: len(self.spec.message.top)]
-
-    def _find(self, name: str) -> Path:
-        here = Path(name)
-        beside = self.spec.source.path.parent / name
-        return beside if not here.exists() and beside.exists() else here
 
     def forward(
         self, bottoms: Sequence[torch.Tensor], params: Sequence[torch.Tensor], context: Context

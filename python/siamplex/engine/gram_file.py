@@ -1,0 +1,46 @@
+"""Gram forms on disk: what a run that stops between snapshots needs to go on bit for bit.
+
+A snapshot writes wide weights out in full and goes on from what it wrote.  A stop on request must not
+do so: an uninterrupted run would not have.  Arrays of all Gram forms, in one ``.npz`` without pickles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from siamplex.durable import atomic_file, sha256
+from siamplex.engine.gram import GramWeight
+from siamplex.errors import InputError
+
+
+def write(path: Path, grams: Mapping[int, GramWeight]) -> dict[str, Any]:
+    """Write the state of each Gram form; returns the file's line for a manifest."""
+    arrays = {
+        f"{index}.{name}": tensor.cpu().numpy()
+        for index, gram in grams.items()
+        for name, tensor in gram.state().items()
+    }
+    with atomic_file(path) as handle:
+        np.savez(handle, **arrays)  # type: ignore[arg-type,unused-ignore]
+    return {"name": path.name, "size": path.stat().st_size, "sha256": sha256(path)}
+
+
+def is_there(path: Path, said: Mapping[str, Any]) -> bool:
+    """Whether ``path`` is the file a manifest speaks of."""
+    return path.exists() and path.stat().st_size == said.get("size") and sha256(path) == said.get("sha256")
+
+
+def read(path: Path, grams: Mapping[int, GramWeight]) -> None:
+    """Put the states in ``path`` back.  Raises InputError where they do not fit."""
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            for index, gram in grams.items():
+                names = [name for name in content.files if name.startswith(f"{index}.")]
+                gram.restore({name.split(".", 1)[1]: torch.from_numpy(content[name]) for name in names})
+    except (ValueError, KeyError, OSError) as error:
+        raise InputError(path, "the Gram forms of the snapshot beside it", str(error)) from None

@@ -1,0 +1,35 @@
+"""Where the paths that a prototxt names may lead.
+
+A prototxt may come from anybody.  What it names to read or write must lie in the working folder, in its
+own folder or in its run's, symbolic links followed, unless the person who runs it allows more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from siamplex.errors import InputError
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Folders that paths must stay in; none at all means anywhere."""
+
+    folders: tuple[Path, ...] = ()
+
+    @classmethod
+    def of(cls, prototxt: str | Path) -> Bounds:
+        """The working folder, the prototxt's own and, where that is a run's solvers/ or prototxt/, the run's."""
+        own = Path(prototxt).resolve().parent
+        folders = [Path.cwd().resolve(), own]
+        if own.name in ("solvers", "prototxt"):
+            folders.append(own.parent)
+        return cls(tuple(folders))
+
+    def check(self, path: str | Path, source: str | Path) -> None:
+        """Raise InputError where ``path``, named by ``source``, leads out of the folders."""
+        target = Path(path).resolve()
+        if self.folders and not any(target.is_relative_to(folder) for folder in self.folders):
+            where = " or ".join(dict.fromkeys(str(folder) for folder in self.folders))
+            raise InputError(source, f"paths within {where} (--allow-outside lifts this)", str(path))
