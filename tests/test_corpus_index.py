@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import zlib
+
 import cv2
 import numpy as np
 import pytest
@@ -7,13 +9,16 @@ import pytest
 from siamplex.corpus_index import index_folder, index_table, read_index, write_index
 from siamplex.errors import InputError
 
-PICTURE = np.full((12, 10, 3), 9, np.uint8)
+
+def picture(name):
+    """A picture of its own for each name."""
+    return np.random.default_rng(zlib.crc32(name.encode())).integers(0, 256, (12, 10, 3), dtype=np.uint8)
 
 
 def put(folder, *names):
     folder.mkdir(exist_ok=True, parents=True)
     for name in names:
-        assert cv2.imwrite(str(folder / name), PICTURE)
+        assert cv2.imwrite(str(folder / name), picture(name))
 
 
 def test_reads_nimstims_names_in_any_case_and_skips_neutral(tmp_path):
@@ -58,7 +63,7 @@ def test_missing_folder_and_broken_image(tmp_path):
         index_folder(tmp_path / "f")
     put(tmp_path / "f", "01F_AN_C.BMP")
     (tmp_path / "f" / "01F_HA_C.BMP").write_bytes(b"BM broken")
-    with pytest.raises(InputError, match=r"01F_HA_C\.BMP: expected a BMP, PNG or JPEG image"):
+    with pytest.raises(InputError, match=r"01F_HA_C\.BMP: expected a still BMP, PNG or JPEG image"):
         index_folder(tmp_path / "f")
 
 

@@ -7,7 +7,7 @@ import io
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,8 @@ from siamplex.emotions import EMOTIONS, NAMES, NEUTRAL
 from siamplex.errors import InputError
 from siamplex.faces.corpus import is_synthetic
 from siamplex.images import SUFFIXES, read_picture
-from siamplex.progress import track
+from siamplex.progress import say, track
+from siamplex.schema.csv_files import read_rows
 
 COLUMNS = ("image", "path", "subject", "emotion", "synthetic", "sha256")
 _NIMSTIM = re.compile(r"(\d{1,3})([FM])_([A-Z]{2})_([COX])", re.IGNORECASE)
@@ -101,15 +102,24 @@ def index_table(table: Path) -> CorpusIndex:
     Emotions are codes or names in any letter case.  Raises InputError.
     """
     rows = []
-    for number, row in enumerate(_read_csv(table, ("path", "subject", "emotion")), 2):
+    spelled: dict[str, str] = {}
+    for where, row in read_rows(table, ("path", "subject", "emotion")):
         emotion = _BY_NAME.get(row["emotion"].strip().lower())
-        where = f"{table} line {number}"
         if emotion is None:
             raise InputError(where, f"an emotion ({', '.join(NAMES.values())})", f"'{row['emotion']}'")
         if not row["subject"].strip() or not row["path"].strip():
             raise InputError(where, "a path and a subject", "an empty one")
-        rows.append((table.parent / row["path"].strip(), row["subject"].strip(), emotion))
+        subject = row["subject"].strip()
+        other = spelled.setdefault(_plain(subject), subject)
+        if other != subject:  # taken for two, one person could stand in two splits
+            raise InputError(where, "one spelling of each subject", f"'{other}' and '{subject}'")
+        rows.append((table.parent / row["path"].strip(), subject, emotion))
     return _collect(table, rows)
+
+
+def _plain(subject: str) -> str:
+    """A subject's name without what people vary: letter case, leading zeros, spaces."""
+    return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"[\s_-]+", "", subject)).casefold()
 
 
 def _collect(source: Path, rows: Iterable[tuple[Path, str, str]]) -> CorpusIndex:
@@ -117,6 +127,8 @@ def _collect(source: Path, rows: Iterable[tuple[Path, str, str]]) -> CorpusIndex
     skipped: Counter[str] = Counter()
     seen: dict[str, Path] = {}
     rows = list(rows)
+    by_content: dict[str, tuple[Path, str, str]] = {}
+    copies = 0
     for path, subject, emotion in track(rows, "index", len(rows)):
         if emotion in NEUTRAL:
             skipped[NEUTRAL[emotion]] += 1
@@ -128,11 +140,32 @@ def _collect(source: Path, rows: Iterable[tuple[Path, str, str]]) -> CorpusIndex
         if name.lower() in seen:
             raise InputError(path, "each image once", f"'{name}' also at {seen[name.lower()]}")
         seen[name.lower()] = path
-        entries.append(Entry(name, path, subject, emotion, is_synthetic(path.parent), sha256(path)))
+        digest = sha256(path)
+        first = by_content.setdefault(digest, (path, subject, emotion))
+        if first[1:] != (subject, emotion):
+            raise InputError(
+                path, "a picture of its own", f"the bytes of {first[0]} (subject {first[1]}, {first[2]}) once more"
+            )
+        copies += first[0] != path
+        entries.append(Entry(name, path, subject, emotion, is_synthetic(path.parent), digest))
     if not entries:
         raise InputError(source, "images of the six emotions", "none")
+    if copies:
+        say(f"{source}: {copies} images are copies of others of the same subject and emotion; they are kept")
+    _say_odd_numbers(source, {entry.subject for entry in entries})
     entries.sort(key=lambda entry: entry.image)
     return CorpusIndex(tuple(entries), dict(skipped))
+
+
+def _say_odd_numbers(source: Path, subjects: set[str]) -> None:
+    """NimStim numbers its actors throughout: 01F beside 01M is two people here, and likely one misspelt."""
+    for number in sorted(s[:-1] for s in subjects if s[:-1].isdigit() and s.endswith("F") and f"{s[:-1]}M" in subjects):
+        say(f"{source}: subjects {number}F and {number}M share a number; they are taken for two people")
+
+
+def as_indexed(index: CorpusIndex) -> bool:
+    """Whether every file is there with the bytes that were indexed."""
+    return all(entry.path.is_file() and sha256(entry.path) == entry.sha256 for entry in index.entries)
 
 
 def write_index(index: CorpusIndex, path: Path) -> None:
@@ -149,9 +182,9 @@ def write_index(index: CorpusIndex, path: Path) -> None:
 def read_index(path: Path) -> CorpusIndex:
     """Read what :func:`write_index` wrote.  Raises InputError."""
     entries = []
-    for number, row in enumerate(_read_csv(path, COLUMNS), 2):
+    for where, row in read_rows(path, COLUMNS):
         if row["emotion"] not in NAMES or row["synthetic"] not in ("0", "1"):
-            raise InputError(f"{path} line {number}", "a line of a corpus index", str(list(row.values())))
+            raise InputError(where, "a line of a corpus index", str(list(row.values())))
         entries.append(
             Entry(
                 row["image"],
@@ -165,21 +198,3 @@ def read_index(path: Path) -> CorpusIndex:
     if not entries:
         raise InputError(path, "a corpus index with images", "none")
     return CorpusIndex(tuple(entries), {})
-
-
-def _read_csv(path: Path, columns: Iterable[str]) -> Iterator[dict[str, str]]:
-    """Rows of a CSV that has at least ``columns``.  Raises InputError."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as handle:
-            reader = csv.DictReader(handle)
-            missing = [c for c in columns if c not in (reader.fieldnames or ())]
-            if missing:
-                raise InputError(path, f"columns {', '.join(columns)}", f"no column {missing[0]}")
-            for row in reader:
-                if any(row[c] is None for c in columns):
-                    raise InputError(f"{path} line {reader.line_num}", f"{len(list(columns))} values", "fewer")
-                yield row
-    except OSError as error:
-        raise InputError(path, "a readable CSV", error.strerror or str(error)) from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(path, "a CSV in UTF-8", str(error)) from None

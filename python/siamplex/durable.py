@@ -167,8 +167,8 @@ def sha256(path: str | Path) -> str:
         with path.open("rb") as handle:
             while chunk := handle.read(1 << 22):
                 digest.update(chunk)
-    except OSError as error:
-        raise InputError(path, "a readable file", error.strerror or str(error)) from None
+    except (OSError, ValueError) as error:
+        raise InputError(path, "a readable file", getattr(error, "strerror", None) or str(error)) from None
     return digest.hexdigest()
 
 

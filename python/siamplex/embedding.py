@@ -16,7 +16,9 @@ from siamplex.durable import atomic_file, sha256, write_text
 from siamplex.emotions import NAMES
 from siamplex.errors import InputError
 from siamplex.pairs.build import OpenedStore
+from siamplex.schema.array_files import read_arrays
 from siamplex.schema.blobs import Array
+from siamplex.schema.json_files import parse_object
 
 if TYPE_CHECKING:  # torch is loaded only where a net runs
     from siamplex.engine.net import Net
@@ -162,20 +164,17 @@ def write_embedding(embedding: Embedding, stem: Path) -> None:
 
 def read_embedding(path: Path) -> Embedding:
     """Read a ``.npz`` written by :func:`write_embedding`.  Raises InputError."""
+    what = "an embedding (siamplex extract)"
+    content = read_arrays(path, what)
     try:
-        with np.load(path, allow_pickle=False) as content:
-            embedding = Embedding(
-                np.asarray(content["points"], np.float32),
-                [str(x) for x in content["images"]],
-                [str(x) for x in content["subjects"]],
-                [str(x) for x in content["emotions"]],
-                [str(x) for x in content["splits"]],
-                json.loads(str(content["facts"])),
-            )
-    except OSError as error:
-        raise InputError(path, "an embedding (siamplex extract)", error.strerror or str(error)) from None
-    except Exception as error:  # a damaged archive raises whatever zip, numpy or json raise
-        raise InputError(path, "an embedding (siamplex extract)", str(error)) from None
+        images, subjects, emotions, splits = (
+            [str(x) for x in content[name].ravel()] for name in ("images", "subjects", "emotions", "splits")
+        )
+        points = np.asarray(content["points"], np.float32)
+        facts = parse_object(str(content["facts"]), path, what)
+    except (KeyError, ValueError, TypeError) as error:
+        raise InputError(path, what, f"no {error}") from None
+    embedding = Embedding(points, images, subjects, emotions, splits, facts)
     lengths = {
         len(embedding.points),
         *map(len, (embedding.subjects, embedding.emotions, embedding.splits)),

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from siamplex.errors import InputError
+from siamplex.schema.picture_files import PictureError, decode
 
 SUFFIXES = frozenset({".bmp", ".png", ".jpg", ".jpeg"})
 RESIZE_MODES = ("stretch", "crop", "pad")
@@ -25,15 +26,12 @@ def read_picture(path: str | Path) -> Picture:
         if not 0 < size <= MAX_BYTES:
             raise InputError(path, f"an image of 1 to {MAX_BYTES} bytes", f"{size} bytes")
         data = np.fromfile(path, np.uint8)
-    except OSError as error:
-        raise InputError(path, "a readable image", error.strerror or str(error)) from None
+    except (OSError, ValueError) as error:
+        raise InputError(path, "a readable image", getattr(error, "strerror", None) or str(error)) from None
     try:
-        picture = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    except cv2.error:
-        picture = None
-    if picture is None:
-        raise InputError(path, "a BMP, PNG or JPEG image", "something that does not decode")
-    return np.asarray(picture, np.uint8)
+        return np.asarray(decode(data), np.uint8)
+    except PictureError as error:
+        raise InputError(path, "a still BMP, PNG or JPEG image", str(error)) from None
 
 
 def fit(picture: Picture, size: int, mode: str = "stretch") -> Picture:

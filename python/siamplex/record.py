@@ -22,6 +22,7 @@ from typing import Any
 import siamplex
 from siamplex.durable import sha256, write_text
 from siamplex.errors import InputError
+from siamplex.schema.json_files import read_object
 
 FILE = "run.json"
 _FORMAT = 1
@@ -89,13 +90,10 @@ def _name(path: Path, run: Path) -> str:
 def read_record(run: Path) -> list[dict[str, Any]]:
     """The entries of a run, oldest first; none where there is no record.  Raises InputError."""
     path = run / FILE
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         return []
-    except (OSError, ValueError) as error:
-        raise InputError(path, "a run record", str(error)) from None
-    steps = content.get("steps") if isinstance(content, dict) else None
+    content = read_object(path, "a run record")
+    steps = content.get("steps")
     if not isinstance(steps, list) or content.get("format") != _FORMAT or not all(isinstance(s, dict) for s in steps):
         raise InputError(path, f"a run record of format {_FORMAT}", "something else")
     return steps

@@ -52,7 +52,7 @@ class Step:
             if any(told["outputs"].get(str(p)) != _state(p) for p in self._outputs):
                 return False
             return all(self._same(p, told["inputs"][str(p)]) for p in self._inputs)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return False
 
     def _same(self, path: Path, told: Mapping[str, Any]) -> bool:

@@ -182,5 +182,5 @@ class TestStore:
         with pytest.raises(InputError, match=r"expected a pair store \(siamplex pairs\)"):
             open_store(tmp_path)
         (tmp_path / "pairs.json").write_text("[]")
-        with pytest.raises(InputError, match="expected a description of a pair store"):
+        with pytest.raises(InputError, match="found a JSON list"):
             open_store(tmp_path)

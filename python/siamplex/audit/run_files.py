@@ -91,7 +91,8 @@ class RunFiles:
             inside = self.run.joinpath(*parts[start:])
             if inside.exists():
                 return inside
-        return path if path.exists() else beside.parent / path.name
+        here = Path.cwd() in path.absolute().resolve().parents  # a run may come from anybody: no further
+        return path if here and path.exists() else beside.parent / path.name
 
     def started_from(self, stage: Stage) -> list[tuple[Path, str]]:
         """Weights a stage started from, by its manifest: (path here, SHA-256 it had)."""

@@ -44,10 +44,10 @@ def run(args: argparse.Namespace) -> None:
     """Write the pair store and print Table 1."""
     from siamplex.corpus_index import read_index
     from siamplex.errors import UsageError
-    from siamplex.pairs.build import PairOptions, build_pairs
+    from siamplex.pairs.build import MAX_SIZE, PairOptions, build_pairs
 
-    if not 8 <= args.size <= 4096:
-        raise UsageError(f"--size: expected 8 to 4096 pixels, found {args.size}")
+    if not 8 <= args.size <= MAX_SIZE:
+        raise UsageError(f"--size: expected 8 to {MAX_SIZE} pixels, found {args.size}")
     options = PairOptions(
         layout=args.layout,
         size=args.size,

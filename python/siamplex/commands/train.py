@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--amp", action="store_true",
                         help="multiply in bfloat16: faster on CUDA, no longer Caffe's numbers")  # fmt: skip
     parser.add_argument("--allow-outside", action="store_true",
-                        help="let prototxts name paths outside the working folder, their own and their run's")  # fmt: skip
+                        help="let prototxts name paths beyond the working folder, their own and the run's")  # fmt: skip
 
 
 def _prefix(args: argparse.Namespace) -> str:

@@ -166,7 +166,8 @@ class Checkpoint:
             manifest = snapshots.verify(paths)
             self._note = manifest.note
             for started in manifest.weights if manifest.lean else ():
-                solver.file.source.bounds.check(started["path"], paths.manifest)
+                if Path(started["path"]) not in solver.options.weights:
+                    solver.file.source.bounds.check(started["path"], paths.manifest)
                 if sha256(started["path"]) != started["sha256"]:
                     raise InputError(started["path"], "the weights this run started from", "other bytes")
                 self._load_weights(Path(started["path"]))

@@ -16,6 +16,7 @@ import torch
 from siamplex.durable import atomic_file, sha256
 from siamplex.engine.gram import GramWeight
 from siamplex.errors import InputError
+from siamplex.schema.array_files import read_arrays
 
 
 def write(path: Path, grams: Mapping[int, GramWeight]) -> dict[str, Any]:
@@ -37,10 +38,10 @@ def is_there(path: Path, said: Mapping[str, Any]) -> bool:
 
 def read(path: Path, grams: Mapping[int, GramWeight]) -> None:
     """Put the states in ``path`` back.  Raises InputError where they do not fit."""
+    content = read_arrays(path, "the Gram forms of the snapshot beside it")
     try:
-        with np.load(path, allow_pickle=False) as content:
-            for index, gram in grams.items():
-                names = [name for name in content.files if name.startswith(f"{index}.")]
-                gram.restore({name.split(".", 1)[1]: torch.from_numpy(content[name]) for name in names})
-    except (ValueError, KeyError, OSError) as error:
+        for index, gram in grams.items():
+            names = [name for name in content if name.startswith(f"{index}.")]
+            gram.restore({name.split(".", 1)[1]: torch.from_numpy(content[name]) for name in names})
+    except (ValueError, KeyError) as error:
         raise InputError(path, "the Gram forms of the snapshot beside it", str(error)) from None

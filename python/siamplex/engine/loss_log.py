@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from types import TracebackType
 
 from siamplex.durable import write_text
 from siamplex.errors import InputError, StorageError
+from siamplex.schema.csv_files import read_rows
 
 
 class LossLog:
@@ -71,13 +71,10 @@ def read_losses(path: str | Path) -> list[tuple[int, float, float | None]]:
     """
     path = Path(path)
     rows: list[tuple[int, float, float | None]] = []
-    try:
-        with path.open(encoding="utf-8", newline="") as handle:
-            for row in csv.DictReader(handle):
-                rate = row["lr"]
-                rows.append((int(row["iteration"]), float(row["loss"]), float(rate) if rate else None))
-    except OSError as error:
-        raise InputError(path, "a losses.csv", error.strerror or str(error)) from None
-    except (KeyError, ValueError, TypeError, csv.Error) as error:
-        raise InputError(path, "columns iteration, loss, lr", str(error)) from None
+    for where, row in read_rows(path, ("iteration", "loss", "lr"), "a losses.csv"):
+        try:
+            rate = row["lr"]
+            rows.append((int(row["iteration"]), float(row["loss"]), float(rate) if rate else None))
+        except ValueError as error:
+            raise InputError(where, "iteration, loss, lr", str(error)) from None
     return rows

@@ -11,6 +11,7 @@ import torch
 
 from siamplex.engine.fillers import FillerError, fill
 from siamplex.engine.layer import BlobSpec, Context, Layer, LayerSpec, Shape, create
+from siamplex.engine.limits import Budget
 from siamplex.engine.phase import included, net_state
 from siamplex.errors import InputError
 from siamplex.schema import messages
@@ -90,6 +91,7 @@ class Net:
         self.shapes: dict[str, Shape] = {}
         self.inputs: list[str] = []
         self._unread: dict[str, None] = {}
+        self._budget = Budget(self.device)
         # what stands in for a node, or for what it reads, while a shortcut is taken
         self.overrides: dict[str, Callable[[Context], list[torch.Tensor]]] = {}
         self.bottoms_of: dict[str, dict[int, Callable[[], torch.Tensor]]] = {}
@@ -113,6 +115,9 @@ class Net:
             raise self.source.error(f"{len(message.input)} inputs with {len(shapes)} shapes", *self._path, "input", 0)
         for name, shape in zip(message.input, shapes, strict=True):
             self.inputs.append(name)
+            refused = self._budget.take(shape)
+            if refused:
+                raise self.source.error(f"input '{name}': {refused}", *self._path, "input", 0)
             self.shapes[name] = shape
             self._unread[name] = None
 
@@ -155,6 +160,9 @@ class Net:
             in_place = i < len(bottoms) and bottoms[i] == name
             if name in self.shapes and not in_place:
                 raise spec.error(f"top '{name}' is already the top of another layer", "top", i)
+            refused = None if in_place else self._budget.take(shape)
+            if refused:
+                raise spec.error(f"top '{name}': {refused}", "top", i)
             self.shapes[name] = shape
             self._unread[name] = None
         return tops
@@ -226,6 +234,9 @@ class Net:
                             f"{tuple(tensor.shape)} in phase {shared.phase}"
                         )
                     return tensor
+        refused = self._budget.take(blob.shape)
+        if refused:
+            raise spec.error(f"blob {index}: {refused}")
         try:
             values = fill(blob.filler, blob.shape, self.seed, spec.name, index)
         except FillerError as error:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from siamplex.durable import sha256, write_text
 from siamplex.errors import InputError
+from siamplex.schema.json_files import read_object
 from siamplex.schema.weights import Written
 
 _FORMAT = 1
@@ -84,15 +85,33 @@ class Manifest:
     @classmethod
     def read(cls, path: Path) -> Manifest:
         """Read a manifest; raises InputError."""
+        content = read_object(path, "a snapshot manifest")
+        if content.get("format") != _FORMAT:
+            raise InputError(path, f"a snapshot manifest of format {_FORMAT}", str(content.get("format")))
+        known = {f.name: f for f in fields(cls)}
+        for name, value in content.items():
+            if name not in known or not _fits(name, value):
+                raise InputError(path, "a snapshot manifest", f"{name}: {value!r:.80}")
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            if content.get("format") != _FORMAT:
-                raise InputError(path, f"a snapshot manifest of format {_FORMAT}", str(content.get("format")))
             return cls(**content)
-        except OSError as error:
-            raise InputError(path, "a snapshot manifest", error.strerror or str(error)) from None
-        except (ValueError, TypeError, AttributeError) as error:
+        except TypeError as error:
             raise InputError(path, "a snapshot manifest", str(error)) from None
+
+
+def _fits(name: str, value: Any) -> bool:
+    """Whether a manifest's value is of its field's kind."""
+    if name in ("caffemodel", "solverstate", "shown"):
+        return isinstance(value, dict)
+    if name == "gram":
+        return value is None or isinstance(value, dict)
+    if name in ("cursors", "origin"):
+        kind = int if name == "cursors" else str
+        return isinstance(value, dict) and all(isinstance(v, kind) for v in value.values())
+    if name == "weights":
+        return isinstance(value, list) and all(isinstance(w, dict) and {"path", "sha256"} <= set(w) for w in value)
+    if name == "growths":
+        return isinstance(value, list) and all(isinstance(g, list) and len(g) == 3 for g in value)
+    return isinstance(value, str) if name == "note" else isinstance(value, int)
 
 
 def entry(path: Path, written: Written) -> dict[str, Any]:
@@ -142,10 +161,10 @@ def latest_whole(prefix: str | Path, origin: dict[str, str] | None = None) -> Sn
 def note_of(weights: Path) -> str:
     """What the JSON beside a caffemodel (a manifest, or that of starting weights) says of its origin."""
     try:
-        content = json.loads(weights.with_suffix(".json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = read_object(weights.with_suffix(".json"), "a note")
+    except InputError:
         return ""
-    return str(content.get("note") or "") if isinstance(content, dict) else ""
+    return str(content.get("note") or "")
 
 
 def iteration_of(weights: Path) -> int:

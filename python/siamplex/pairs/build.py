@@ -17,11 +17,13 @@ from siamplex.errors import InputError
 from siamplex.images import read_face
 from siamplex.pairs.pairing import all_pairs
 from siamplex.pairs.split import SPLITS, draw_split, read_split, write_split
-from siamplex.pairs.store import stacked_bytes, write_indexed, write_stacked, write_table
+from siamplex.pairs.store import LAYOUTS, stacked_bytes, write_indexed, write_stacked, write_table
 from siamplex.pairs.table import format_table, pair_counts, table_csv
 from siamplex.progress import say, track
+from siamplex.schema.json_files import read_object
 
 MEAN_BGR = (104.0, 117.0, 123.0)  # ImageNet's, as Caffe's AlexNet users take it
+MAX_SIZE = 4096  # pixels each way
 _FORMAT = 1
 
 
@@ -72,6 +74,9 @@ def build_pairs(index: CorpusIndex, folder: Path, options: PairOptions, split_fi
     for name, found in pairs.items():
         if not len(found):
             raise InputError(split_file or folder, f"at least two images in the {name} split", "fewer: no pair")
+    if "train" in pairs and len(set(pairs["train"].same.tolist())) < 2:
+        kind = "one emotion: all pairs are the same" if pairs["train"].same.all() else "no emotion twice: none is"
+        raise InputError(split_file or folder, "same and different pairs to train on", f"images of {kind}")
     tables = {
         "all": pair_counts(all_pairs(range(len(index)), emotions, options.seed, "all"), emotions),
         **{name: pair_counts(found, emotions) for name, found in pairs.items()},
@@ -137,17 +142,26 @@ class OpenedStore:
         return tuple(self.store.options["mean"])
 
 
+def _check_store(store: PairStore) -> None:
+    """Raise ValueError, TypeError or KeyError where a description is not one; its files lie in its folder."""
+    options = store.options
+    if options["layout"] not in LAYOUTS or not 1 <= int(options["size"]) <= MAX_SIZE or len(options["mean"]) != 3:
+        raise ValueError(f"options {options}")
+    for part in (*store.lmdbs.values(), *([store.table] if store.table else [])):
+        if not isinstance(part["path"], str) or Path(part["path"]).name != part["path"] or "\0" in part["path"]:
+            raise ValueError(f"path {part['path']!r}, not a name in its folder")
+
+
 def open_store(folder: Path) -> OpenedStore:
     """Read a pair store's description.  Raises InputError."""
     path = folder / "pairs.json"
+    content = read_object(path, "a pair store (siamplex pairs)")
+    if content.get("format") != _FORMAT:
+        raise InputError(path, f"a pair store of format {_FORMAT}", str(content.get("format")))
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content.get("format") != _FORMAT:
-            raise InputError(path, f"a pair store of format {_FORMAT}", str(content.get("format")))
         store = PairStore(**content)
-    except OSError as error:
-        raise InputError(path, "a pair store (siamplex pairs)", error.strerror or str(error)) from None
-    except (ValueError, TypeError, AttributeError) as error:
+        _check_store(store)
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
         raise InputError(path, "a description of a pair store", str(error)) from None
     index = read_index(folder / "index.csv")
     return OpenedStore(store, index, read_split(folder / "split.csv", index))

@@ -11,6 +11,7 @@ from siamplex.corpus_index import CorpusIndex
 from siamplex.durable import write_text
 from siamplex.errors import InputError, UsageError
 from siamplex.randomness import numpy_stream
+from siamplex.schema.csv_files import read_rows
 
 SPLITS = ("train", "val", "test")
 
@@ -49,23 +50,13 @@ def read_split(path: Path, index: CorpusIndex) -> dict[str, str]:
     subject at all.
     """
     found: dict[str, str] = {}
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as handle:
-            reader = csv.DictReader(handle)
-            if not {"subject", "split"} <= set(reader.fieldnames or ()):
-                raise InputError(path, "columns subject, split", ", ".join(reader.fieldnames or ["none"]))
-            for row in reader:
-                subject, name = (row["subject"] or "").strip(), (row["split"] or "").strip()
-                where = f"{path} line {reader.line_num}"
-                if name not in SPLITS:
-                    raise InputError(where, f"one of {', '.join(SPLITS)}", f"'{name}'")
-                if found.get(subject, name) != name:
-                    raise InputError(where, f"subject {subject} in one split", f"{found[subject]} and {name}")
-                found[subject] = name
-    except OSError as error:
-        raise InputError(path, "a readable split file", error.strerror or str(error)) from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(path, "a CSV in UTF-8", str(error)) from None
+    for where, row in read_rows(path, ("subject", "split"), "a readable split file"):
+        subject, name = row["subject"].strip(), row["split"].strip()
+        if name not in SPLITS:
+            raise InputError(where, f"one of {', '.join(SPLITS)}", f"'{name}'")
+        if found.get(subject, name) != name:
+            raise InputError(where, f"subject {subject} in one split", f"{found[subject]} and {name}")
+        found[subject] = name
     missing = [s for s in index.subjects if s not in found]
     if missing:
         raise InputError(path, f"a split for subject {missing[0]}", "none")

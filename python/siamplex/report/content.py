@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,13 +12,16 @@ import numpy as np
 
 from siamplex.audit.audit import audit
 from siamplex.audit.finding import Finding
+from siamplex.corpus_index import as_indexed
 from siamplex.embedding import Embedding, read_embedding
 from siamplex.engine.loss_log import read_losses
 from siamplex.errors import InputError, SiamplexError
+from siamplex.faces.corpus import is_synthetic
 from siamplex.geometry_report import describe
 from siamplex.pairs.build import OpenedStore, open_store
 from siamplex.record import read_record
 from siamplex.report.thumbnails import Sprite, sprite
+from siamplex.schema.json_files import read_object
 from siamplex.similarity import report as similarity
 
 _MOST_LOSSES = 1500  # points of a curve
@@ -120,7 +122,8 @@ def _thinned(rows: list[tuple[int, float]]) -> list[tuple[int, float]]:
 
 def _faces(store: OpenedStore, embed: bool) -> tuple[Sprite | None, str]:
     """Thumbnails, and a sentence about them; photographs only where asked for."""
-    drawn = all(entry.synthetic for entry in store.index.entries)
+    # a crafted index may call photographs drawn: only a folder that says so itself, and the files indexed, count
+    drawn = all(e.synthetic and is_synthetic(e.path.parent) for e in store.index.entries) and as_indexed(store.index)
     if not drawn and not embed:
         return None, "Faces are not embedded in this page (siamplex report --embed-faces would)."
     made = sprite(store.index)
@@ -149,11 +152,11 @@ def _structure(run: Path, embedding: Embedding) -> tuple[dict[str, Any] | None, 
     """The similarity structure and its figure: as written for this snapshot, or looked at now without layers."""
     for path in sorted((run / "similarity").glob("*.json")):
         try:
-            known = json.loads(path.read_text(encoding="utf-8"))
+            known = read_object(path, "a similarity structure")
             if known["facts"]["sha256"] == embedding.facts.get("sha256") and "parts" in known:
                 figure = path.with_suffix(".png")
                 return dict(known), figure if figure.exists() else None
-        except (OSError, ValueError, KeyError, TypeError):
+        except (InputError, KeyError, TypeError):
             continue
     try:
         return similarity.describe(embedding), None

@@ -59,6 +59,8 @@ def read_blob(buffer: memoryview, start: int, end: int) -> Array:
     shape = tuple(dims) if dims is not None else tuple(legacy)
     if math.prod(shape) != values.size:
         raise WireError(f"a blob of shape {shape} with {values.size} values")
+    if len(shape) > MAX_AXES or max(shape, default=0) >= 2**31:
+        raise WireError(f"a blob of shape {shape}")
     return np.asarray(values.reshape(shape), dtype=np.float32)
 
 

@@ -29,7 +29,10 @@ class Bounds:
 
     def check(self, path: str | Path, source: str | Path) -> None:
         """Raise InputError where ``path``, named by ``source``, leads out of the folders."""
-        target = Path(path).resolve()
+        try:
+            target = Path(path).resolve()
+        except (OSError, ValueError, RuntimeError) as error:  # too long, a zero byte, a circle of links
+            raise InputError(source, "paths that can be", f"{path!r:.80}: {error}") from None
         if self.folders and not any(target.is_relative_to(folder) for folder in self.folders):
             where = " or ".join(dict.fromkeys(str(folder) for folder in self.folders))
             raise InputError(source, f"paths within {where} (--allow-outside lifts this)", str(path))

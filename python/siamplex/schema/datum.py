@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from google.protobuf.message import DecodeError
 
 from siamplex.schema import messages
+from siamplex.schema.picture_files import PictureError
+from siamplex.schema.picture_files import decode as decode_picture
 
 MAX_VALUES = 1 << 28  # values one sample may claim
 
@@ -29,9 +30,10 @@ def decode(record: bytes, color: bool = True) -> tuple[npt.NDArray[Any], int]:
     except DecodeError:
         raise DatumError("not a Datum") from None
     if datum.encoded:
-        image = cv2.imdecode(np.frombuffer(datum.data, np.uint8), cv2.IMREAD_COLOR if color else cv2.IMREAD_UNCHANGED)
-        if image is None:
-            raise DatumError("an encoded image that cannot be read")
+        try:
+            image = decode_picture(datum.data, color)
+        except PictureError as error:
+            raise DatumError(f"an encoded image, found {error}") from None
         if image.ndim == 2:
             image = image[:, :, None]
         return np.ascontiguousarray(image.transpose(2, 0, 1)), int(datum.label)

@@ -15,7 +15,7 @@ from siamplex.schema import locations, messages
 from siamplex.schema.bounds import Bounds
 
 ANYWHERE = Bounds()
-MAX_BYTES = 64 << 20  # far above any net; keeps a wrong file from being read whole
+MAX_BYTES = 8 << 20  # far above any net; a wrong file is not read whole
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,10 @@ class Prototxt:
         Raises InputError where it leads out of bounds.
         """
         here, beside = Path(name), self.path.parent / name
-        found = beside if not here.exists() and beside.exists() else here
+        try:
+            found = beside if not here.exists() and beside.exists() else here
+        except (OSError, ValueError) as error:
+            raise InputError(self.path, "paths that can be", f"{name!r:.80}: {error}") from None
         self.bounds.check(found, self.path)
         return found
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from siamplex.emotions import NAMES
 from siamplex.errors import InputError
+from siamplex.schema.csv_files import read_lines
 from siamplex.similarity.rdm import Matrix, Rdm, from_products
 
 WAYS = ("profile", "mutual")  # from confusions to dissimilarities
@@ -58,13 +58,7 @@ def read_judgements(path: Path, kind: str = "auto") -> Judgements:
     dissimilarities and one whose diagonal holds each row's largest value for confusions.
     Raises InputError.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as handle:
-            rows = [row for row in csv.reader(handle) if any(cell.strip() for cell in row)]
-    except OSError as error:
-        raise InputError(path, "a matrix as CSV", error.strerror or str(error)) from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(path, "a CSV in UTF-8", str(error)) from None
+    rows = [row for _, row in read_lines(path, "a matrix as CSV") if any(cell.strip() for cell in row)]
     if len(rows) < 4 or len(rows) > _MAX_ITEMS + 1:
         raise InputError(path, f"a header and 3 to {_MAX_ITEMS} rows", f"{len(rows)} lines")
     names = tuple(_code(cell) for cell in rows[0][1:])

@@ -1,0 +1,32 @@
+"""How much a net may ask for: more than the machine has is refused before anything is allocated."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+
+import torch
+
+
+def memory_of(device: torch.device) -> int:
+    """Bytes of memory a device has in all."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+class Budget:
+    """Counts the float32 values a net asks for against a device's memory."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._left = self._all = memory_of(device)
+
+    def take(self, shape: Sequence[int]) -> str | None:
+        """Count an array of ``shape``; what to say where it is not to be had, else None."""
+        if any(size < 0 for size in shape):
+            return f"shape {tuple(shape)} has a negative size"
+        self._left -= 4 * math.prod(shape)
+        if self._left >= 0:
+            return None
+        return f"shape {tuple(shape)}: with this the net asks for more than the {self._all / 2**30:.1f} GiB there are"

@@ -1,0 +1,45 @@
+"""Reading ``.npz`` archives without trusting them: sizes are checked before any array is made."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numpy.lib import format as npy
+
+from siamplex.errors import InputError
+
+_KINDS = "fiubU"  # numbers, truth values and text; never objects, which would need pickle
+
+
+def read_arrays(path: str | Path, what: str) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of an archive as ``numpy.savez`` writes it (stored, not compressed).  Raises InputError."""
+    path = Path(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {info.filename.removesuffix(".npy"): _read(archive, info) for info in archive.infolist()}
+    except OSError as error:
+        raise InputError(path, what, error.strerror or str(error)) from None
+    except (ValueError, TypeError, KeyError, EOFError, SyntaxError, NotImplementedError, RuntimeError, MemoryError,
+            zipfile.BadZipFile, OverflowError, RecursionError, zipfile.LargeZipFile) as error:  # fmt: skip
+        raise InputError(path, what, f"{type(error).__name__}: {error}".replace("\n", " ")) from None
+
+
+def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> npt.NDArray[Any]:
+    if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
+        raise ValueError(f"{info.filename} is compressed")
+    with archive.open(info) as handle:
+        version = npy.read_magic(handle)
+        header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        shape, fortran, dtype = header(handle)
+        size = math.prod(shape) * dtype.itemsize
+        if dtype.kind not in _KINDS or dtype.hasobject or min(shape, default=0) < 0 or size > info.file_size:
+            raise ValueError(f"{info.filename} claims {shape} of {dtype}")
+        data = handle.read(size)
+        if len(data) != size:
+            raise ValueError(f"{info.filename} breaks off")
+    return np.frombuffer(bytearray(data), dtype).reshape(shape, order="F" if fortran else "C")
