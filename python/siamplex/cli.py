@@ -14,6 +14,7 @@ from siamplex.progress import say
 from siamplex.record import FILE as RECORD
 from siamplex.record import Recording, Told, run_of
 from siamplex.steps import Step
+from siamplex.stopping import terminable
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -36,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; returns the exit code (2 for anything a person can put right)."""
     args = build_parser().parse_args(arguments)
     try:
-        return _run(args)
+        with terminable():
+            return _run(args)
     except Stopped as stopped:
         say(f"siamplex: {stopped}")
         return stopped.exit_code

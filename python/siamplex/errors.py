@@ -18,9 +18,15 @@ from pathlib import Path
 
 
 class SiamplexError(Exception):
-    """Base of every error this package raises on purpose."""
+    """Base of every error this package raises on purpose.
+
+    Its text is one line of printable characters, whatever a file had in it: others are shown escaped.
+    """
 
     exit_code = 2
+
+    def __init__(self, text: str) -> None:
+        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in text))
 
 
 class InputError(SiamplexError):

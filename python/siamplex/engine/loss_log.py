@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -34,18 +35,26 @@ class LossLog:
             self._file.write(",".join(texts) + "\n")
             self._file.flush()
         except OSError as error:
-            raise StorageError(f"{self.path}: expected to write it, found: {error.strerror}") from None
+            raise self._failed(error) from None
+
+    def _failed(self, error: OSError) -> StorageError:
+        with suppress(OSError):  # what could not be written is still in the buffer, and tried again
+            self._file.close()
+        return StorageError(f"{self.path}: expected to write it, found: {error.strerror}")
 
     def sync(self) -> None:
         """Let the disk have all rows so far, as a snapshot is about to rely on them."""
         try:
             os.fsync(self._file.fileno())
         except OSError as error:
-            raise StorageError(f"{self.path}: expected to write it, found: {error.strerror}") from None
+            raise self._failed(error) from None
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        try:
+            self._file.close()
+        except OSError as error:
+            raise self._failed(error) from None
 
     def __enter__(self) -> LossLog:
         return self

@@ -26,10 +26,10 @@ from siamplex.engine.sgd import SGD
 from siamplex.engine.shortcut import Shortcut, take_shortcut
 from siamplex.engine.snapshot import SnapshotPaths
 from siamplex.engine.solver_file import NetSource, SolverFile, check_not_past
-from siamplex.engine.stopping import StopRequest
 from siamplex.engine.twins import merge_twins
 from siamplex.errors import Stopped, TrainingError, UsageError
 from siamplex.progress import Progress, say
+from siamplex.stopping import StopRequest
 
 _EXPLODED = 1e6  # times the first loss
 

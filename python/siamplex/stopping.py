@@ -1,15 +1,35 @@
-"""Stopping when asked: SIGINT and SIGTERM let the iteration end, a snapshot follows, then the run stops."""
+"""Stopping when asked: a training ends its iteration and takes a snapshot, any other step ends at once."""
 
 from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
+from siamplex.errors import Stopped
 from siamplex.progress import say
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Let SIGTERM end a command as an error does, so that what is half-written goes.  Raises Stopped."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise Stopped(number, f"stopped by {signal.Signals(number).name}; nothing half-written is left")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class StopRequest:
