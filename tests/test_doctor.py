@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from siamplex import doctor
+from siamplex.caffe_engine import binary
 from siamplex.cli import main
 from siamplex.doctor import MISSING, NOTE, OK
 
@@ -33,12 +34,13 @@ def test_says_what_there_is(tmp_path, monkeypatch, capsys):
     [
         ("echo caffe version 1.0.0", OK, "version 1.0.0"),
         ("echo caffe version 1.0.0 >&2; exit 1", OK, "version 1.0.0"),
-        ("echo hello", MISSING, "does not say it is Caffe"),
-        ("exec sleep 9", MISSING, "does not run"),
+        ("echo caffe version 0.17.4", MISSING, "found version 0.17.4"),
+        ("echo hello", MISSING, "expected a caffe binary"),
+        ("exec sleep 9", MISSING, "timed out"),
     ],
 )
 def test_caffe_by_its_own_word(tmp_path, monkeypatch, script, state, word):
-    monkeypatch.setattr(doctor, "_WAIT", 0.5)
+    monkeypatch.setattr(binary, "_WAIT", 0.5)
     monkeypatch.setenv("CAFFE_BIN", str(program(tmp_path, script)))
     found = doctor.check_caffe()
     assert found.state == state and word in found.found

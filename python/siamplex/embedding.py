@@ -92,15 +92,43 @@ def embed(
     blob: str,
     batch: int,
     device: str,
+    engine: str = "torch",
 ) -> Embedding:
     """Run every image of a pair store through ``deploy`` with ``weights``; take the blob ``blob``.
 
     Raises InputError or PrototxtError.
     """
+    from siamplex.engine.snapshot import iteration_of, note_of
+
+    points = (_by_caffe if engine == "caffe" else _by_torch)(store, folder, deploy, weights, blob, batch, device)
+    entries = store.index.entries
+    notes = [note_of(weights) or f"the origin of {weights.name} is not recorded"]
+    if store.index.synthetic:
+        notes.append("faces are synthetic (drawn by siamplex)")
+    return Embedding(
+        points,
+        [e.image for e in entries],
+        [e.subject for e in entries],
+        [e.emotion for e in entries],
+        [store.split[e.subject] for e in entries],
+        {
+            "weights": weights.name,
+            "iteration": iteration_of(weights),
+            "sha256": sha256(weights),
+            "blob": blob,
+            "engine": engine,
+            "notes": notes,
+        },
+    )
+
+
+def _by_torch(
+    store: OpenedStore, folder: Path, deploy: Path, weights: Path, blob: str, batch: int, device: str
+) -> npt.NDArray[np.float32]:
+    """Activations (N, D) by the embedded engine."""
     import torch
 
     from siamplex.engine.layer import Context
-    from siamplex.engine.snapshot import iteration_of, note_of
     from siamplex.progress import Progress
 
     net, images = open_tower(store, folder, deploy, weights, device)
@@ -114,24 +142,17 @@ def embed(
             rows.append(values.reshape(len(chunk), -1).cpu().numpy())
             progress.step(len(chunk))
     progress.close()
-    entries = store.index.entries
-    notes = [note_of(weights) or f"the origin of {weights.name} is not recorded"]
-    if store.index.synthetic:
-        notes.append("faces are synthetic (drawn by siamplex)")
-    return Embedding(
-        np.concatenate(rows),
-        [e.image for e in entries],
-        [e.subject for e in entries],
-        [e.emotion for e in entries],
-        [store.split[e.subject] for e in entries],
-        {
-            "weights": weights.name,
-            "iteration": iteration_of(weights),
-            "sha256": sha256(weights),
-            "blob": blob,
-            "notes": notes,
-        },
-    )
+    return np.concatenate(rows)
+
+
+def _by_caffe(
+    store: OpenedStore, folder: Path, deploy: Path, weights: Path, blob: str, batch: int, device: str
+) -> npt.NDArray[np.float32]:
+    """Activations (N, D) by the caffe binary's own tool."""
+    from siamplex.caffe_engine.features import extract
+    from siamplex.pairs.images import stored_images
+
+    return extract(deploy, weights, stored_images(store, folder), blob, batch, device)
 
 
 def write_embedding(embedding: Embedding, stem: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
@@ -40,6 +40,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.number: int | None = None
+        self._pass_on: Callable[[], None] | None = None
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> StopRequest:
@@ -53,8 +54,16 @@ class StopRequest:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
+    def pass_on(self, call: Callable[[], None]) -> None:
+        """Let ``call`` tell a child process of the first signal, also of one that came already."""
+        self._pass_on = call
+        if self.number is not None:
+            call()
+
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.number is not None:
             raise KeyboardInterrupt
         self.number = number
+        if self._pass_on:
+            self._pass_on()
         say(f"{signal.Signals(number).name}: the iteration ends, then a snapshot; once more stops at once")

@@ -159,3 +159,28 @@ def test_similarity_as_written_is_shown_with_its_layers(own_run):
     command += ["run/prototxt/deploy.prototxt", "--layers", "pool2", "--out", "run/similarity/stage2.json"]
     assert main(command) == 0
     assert '<th scope="row">pool2</th>' in make(own_run)
+
+
+@pytest.mark.parametrize("how", ["a photograph called drawn", "other bytes than indexed"])
+def test_a_crafted_index_does_not_bring_photographs_onto_the_page(own_run, tmp_path, how):
+    """An index.csv from somebody else says 'drawn' and points at this reader's own pictures."""
+    path = own_run / "pairs/index.csv"
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    assert all(row["synthetic"] == "1" for row in rows)
+    source = (path.parent / rows[0]["path"]).resolve()
+    private = tmp_path / "private" / "me.png"
+    private.parent.mkdir()
+    private.write_bytes(source.read_bytes())
+    if how == "other bytes than indexed":
+        (private.parent / "synthetic.json").write_text("{}")
+        for marker in source.parent.iterdir():
+            if marker.suffix != source.suffix:
+                (private.parent / marker.name).write_bytes(marker.read_bytes())
+        rows[0]["sha256"] = "0" * 64
+    rows[0]["path"] = str(private)
+    with path.open("w", newline="") as handle:
+        writer = csv.DictWriter(handle, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(rows)
+    assert "image/jpeg" not in make(own_run)
+    assert "image/jpeg" in make(own_run, "--embed-faces")

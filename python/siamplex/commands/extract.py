@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pairs", type=Path, default=Path("run/pairs"), help="pair store (run/pairs)")
     parser.add_argument("--blob", default="fc6", help="blob to take (fc6)")
     parser.add_argument("--batch-size", type=int, default=16, help="images at a time (16)")
+    parser.add_argument("--engine", choices=("torch", "caffe"), default="torch", help="(torch)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (cpu)")
 
 
@@ -37,6 +38,8 @@ def run(args: argparse.Namespace) -> None:
     if args.batch_size < 1:
         raise UsageError(f"--batch-size: expected at least 1, found {args.batch_size}")
     store = open_store(args.pairs)
-    embedding = embed(store, args.pairs, args.deploy, args.weights, args.blob, args.batch_size, args.device)
+    embedding = embed(
+        store, args.pairs, args.deploy, args.weights, args.blob, args.batch_size, args.device, args.engine
+    )
     write_embedding(embedding, args.out.with_suffix(""))
     print(f"{args.out}: {len(embedding)} images; {'; '.join(embedding.facts['notes'])}")

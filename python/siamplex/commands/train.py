@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--snapshot", type=Path, help="solverstate to resume from")
     parser.add_argument("--resume", action="store_true", help="resume this run's newest whole snapshot, if any")
     parser.add_argument("--engine", choices=("torch", "caffe"), default="torch", help="(torch)")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (cpu)")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:N (cpu); caffe: cuda:N,M or cuda:all too")
     parser.add_argument("--seed", type=int, help="instead of the solver's random_seed")
     parser.add_argument("--snapshot-at", type=_iterations, default=frozenset(), metavar="N,N,...",
                         help="further iterations to snapshot at, 0 included")  # fmt: skip
@@ -72,10 +72,7 @@ def files(args: argparse.Namespace) -> tuple[list[Path], list[Path]]:
 def run(args: argparse.Namespace) -> Told:
     """Train to max_iter."""
     if args.engine == "caffe":
-        from siamplex.caffe_engine import train
-
-        train(args.solver, args.weights, args.snapshot, args.device)
-        return Told({"engine": "caffe", "device": args.device, "losses": _losses(args)})
+        return _by_caffe(args)
     from siamplex.engine.memory import keep_freed_memory
     from siamplex.engine.solver import Solver, TrainOptions
     from siamplex.progress import say
@@ -104,6 +101,26 @@ def run(args: argparse.Namespace) -> Told:
         return Told(idle=True)
     solver.solve()
     return Told({**facts, "iterations": [began, solver.iteration], "losses": _losses(args)})
+
+
+_EMBEDDED_ONLY = ("seed", "snapshot_at", "lean_snapshots", "keep_states", "no_shortcut", "amp")
+
+
+def _by_caffe(args: argparse.Namespace) -> Told:
+    """Train by the real binary; what only the embedded engine can do is refused."""
+    from siamplex.caffe_engine.training import train
+    from siamplex.errors import UsageError
+    from siamplex.progress import say
+
+    given = [name for name in _EMBEDDED_ONLY if getattr(args, name)]
+    if given:
+        raise UsageError(f"--{given[0].replace('_', '-')}: expected --engine torch for it, found --engine caffe")
+    done = train(args.solver, args.weights, args.snapshot, args.device, args.resume, args.allow_outside)
+    if args.resume and done.first == done.last:
+        say(f"train: {args.solver} already stands at its last iteration, {done.last}")
+        return Told(idle=True)
+    facts = {"engine": "caffe", "caffe": done.binary.version, "device": args.device}
+    return Told({**facts, "iterations": [done.first, done.last], "losses": _losses(args)})
 
 
 def _losses(args: argparse.Namespace) -> dict[str, Any]:

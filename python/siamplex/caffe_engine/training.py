@@ -1,0 +1,170 @@
+"""Training by the caffe binary: its log becomes progress, PREFIX_losses.csv and PREFIX_test.csv."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+from collections import deque
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from siamplex.caffe_engine.binary import Binary, check_gpus, find_binary, gpus_of
+from siamplex.caffe_engine.log import Display, Saved, StoppedEarly, Tested, fatal, read_log
+from siamplex.engine.loss_log import LossLog
+from siamplex.engine.run_lock import run_lock
+from siamplex.engine.snapshot import SnapshotPaths
+from siamplex.errors import InputError, Stopped, TrainingError, UsageError
+from siamplex.progress import Progress, say
+from siamplex.schema import prototxt
+from siamplex.schema.bounds import Bounds
+from siamplex.schema.messages import enum_name
+from siamplex.schema.prototxt import ANYWHERE
+from siamplex.schema.weights import read_caffemodel, read_solverstate
+from siamplex.stopping import StopRequest
+
+
+@dataclass(frozen=True)
+class CaffeRun:
+    """What came of a run: the binary and its version, first and last iteration."""
+
+    binary: Binary
+    first: int
+    last: int
+
+
+def command(binary: Path, solver: Path, weights: tuple[Path, ...], snapshot: Path | None, gpus: list[str]) -> list[str]:
+    """Arguments of ``caffe train``.  Raises UsageError."""
+    if weights and snapshot:
+        raise UsageError("give --snapshot to resume or --weights to fine-tune, not both")
+    arguments = [str(binary), "train", f"-solver={solver}"]
+    if weights:
+        arguments.append(f"-weights={','.join(map(str, weights))}")
+    if snapshot:
+        arguments.append(f"-snapshot={snapshot}")
+    if gpus:
+        arguments.append(f"-gpu={','.join(gpus)}")
+    return arguments
+
+
+def newest_snapshot(prefix: str) -> Path | None:
+    """The newest solverstate of ``prefix`` that is whole and has a whole caffemodel; Caffe writes no manifest."""
+    folder, name = Path(prefix).parent, Path(prefix).name
+    pattern = re.compile(re.escape(name) + r"_iter_(\d+)\.solverstate")
+    found = [(int(m.group(1)), p) for p in folder.glob("*.solverstate") if (m := pattern.fullmatch(p.name))]
+    for iteration, path in sorted(found, reverse=True):
+        try:
+            whole = read_solverstate(path).iteration == iteration
+            read_caffemodel(SnapshotPaths.beside(path).caffemodel)
+        except InputError:
+            continue
+        if whole:
+            return path
+    return None
+
+
+def train(
+    solver: Path,
+    weights: tuple[Path, ...] = (),
+    snapshot: Path | None = None,
+    device: str = "cpu",
+    resume: bool = False,
+    outside: bool = False,
+) -> CaffeRun:
+    """Run ``caffe train``; writes PREFIX_losses.csv, PREFIX_test.csv and PREFIX_caffe.log.
+
+    SIGINT and SIGTERM are passed on as the SIGINT on which Caffe takes a snapshot and ends.  Raises
+    InputError without a fitting binary, UsageError for a device it cannot use, TrainingError with
+    Caffe's own words where it fails, Stopped after a signal.
+    """
+    source = prototxt.read(solver, "SolverParameter", ANYWHERE if outside else Bounds.of(solver))
+    message = source.message
+    prefix = str(message.snapshot_prefix) or "train"
+    source.bounds.check(prefix, solver)
+    gpus = gpus_of(device)
+    if not gpus and enum_name(message, "solver_mode") == "GPU":
+        raise UsageError(f"{solver}: expected solver_mode: CPU for --device cpu, found GPU (which is Caffe's default)")
+    binary = find_binary()
+    check_gpus(binary, gpus)
+    if resume and not snapshot:
+        snapshot = newest_snapshot(prefix)
+    first = read_solverstate(snapshot).iteration if snapshot else 0
+    if resume and snapshot and first >= message.max_iter:
+        return CaffeRun(binary, first, first)
+    arguments = command(binary.path, solver, () if resume and snapshot else weights, snapshot, gpus)
+    with run_lock(prefix), StopRequest() as stop:
+        say(" ".join(arguments))
+        _Process(arguments, solver, prefix, first, int(message.max_iter), bool(message.test_iter)).run(stop)
+    return CaffeRun(binary, first, int(message.max_iter))
+
+
+class _Process:
+    """One run of the binary: started, its log followed, its end judged."""
+
+    def __init__(self, arguments: list[str], solver: Path, prefix: str, first: int, last: int, tests: bool) -> None:
+        self._arguments, self._solver, self._prefix, self._first = arguments, solver, prefix, first
+        self._tests = tests
+        self._progress = Progress("caffe train", max(last - first, 0))
+        self._tail: deque[str] = deque(maxlen=200)
+        self._saved: str | None = None
+        self._early = False
+
+    def run(self, stop: StopRequest) -> None:
+        with ExitStack() as stack:
+            log = stack.enter_context(Path(f"{self._prefix}_caffe.log").open("a", encoding="utf-8"))
+            losses = self._table(stack, "losses", ["iteration", "loss", "lr"])
+            tests = self._table(stack, "test", ["iteration", "net", "output", "value"]) if self._tests else None
+            # in a session of its own: a Ctrl-C reaches it once, through us
+            process = stack.enter_context(
+                subprocess.Popen(
+                    self._arguments,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    stdin=subprocess.DEVNULL,
+                    text=True,
+                    errors="replace",
+                    start_new_session=True,
+                )  # fmt: skip
+            )
+            stop.pass_on(lambda: process.send_signal(signal.SIGINT))
+            try:
+                for event in read_log(self._lines(process, log)):
+                    self._take(event, losses, tests)
+            except BaseException:
+                process.kill()
+                raise
+        self._judge(process.returncode, stop)
+
+    def _table(self, stack: ExitStack, name: str, header: list[str]) -> LossLog:
+        return stack.enter_context(LossLog(Path(f"{self._prefix}_{name}.csv"), header, self._first))
+
+    def _lines(self, process: subprocess.Popen[str], log: object) -> Iterator[str]:
+        assert process.stdout
+        for line in process.stdout:
+            log.write(line)  # type: ignore[attr-defined]
+            self._tail.append(line.rstrip())
+            yield line
+
+    def _take(self, event: object, losses: LossLog, tests: LossLog | None) -> None:
+        if isinstance(event, Display):
+            losses.row(event.iteration, event.loss, event.rate)
+            done = event.iteration - self._first
+            self._progress.step(max(done - self._progress.done, 0), f"loss {event.loss:.6g}")
+        elif isinstance(event, Tested) and tests:
+            tests.row(event.iteration, event.net, event.output, event.value)
+        elif isinstance(event, Saved):
+            self._saved = event.path
+        elif isinstance(event, StoppedEarly):
+            self._early = True
+
+    def _judge(self, code: int, stop: StopRequest) -> None:
+        if code:
+            what = fatal(list(self._tail)) or (self._tail[-1] if self._tail else "no word")
+            how = f"signal {-code}" if code < 0 else f"exit {code}"
+            raise TrainingError(f"{self._solver}: expected caffe to train it, found {how}: {what}")
+        if stop.number is not None and self._early:
+            where = f"--snapshot {self._saved} goes on from there" if self._saved else "it took no snapshot"
+            raise Stopped(stop.number, f"caffe stopped by {signal.Signals(stop.number).name}; {where}")
+        self._progress.close()
