@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
@@ -12,7 +12,8 @@ from typing import Any
 from siamplex.errors import Stopped
 from siamplex.progress import say
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+STOP, SNAPSHOT, NOTHING = "stop", "snapshot", "none"  # what a signal may bring about
+EFFECTS: Mapping[int, str] = {signal.SIGINT: STOP, signal.SIGTERM: STOP}
 
 
 @contextmanager
@@ -35,17 +36,20 @@ def terminable() -> Iterator[None]:
 class StopRequest:
     """While entered, the first SIGINT or SIGTERM is only noted; a second one ends the program at once.
 
-    ``number`` is the signal that came, None before.  Outside the main thread nothing is caught.
+    ``number`` is the signal that came, None before.  A signal whose effect is a snapshot only sets
+    ``wants_snapshot``.  Outside the main thread nothing is caught.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, effects: Mapping[int, str] = EFFECTS) -> None:
+        self._effects = effects
         self.number: int | None = None
+        self.wants_snapshot = False
         self._pass_on: Callable[[], None] | None = None
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._note) for number in _SIGNALS}
+            self._before = {number: signal.signal(number, self._note) for number in self._effects}
         return self
 
     def __exit__(
@@ -61,6 +65,10 @@ class StopRequest:
             call()
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        effect = self._effects[number]
+        if effect != STOP:
+            self.wants_snapshot |= effect == SNAPSHOT
+            return
         if self.number is not None:
             raise KeyboardInterrupt
         self.number = number

@@ -14,7 +14,7 @@ _OUTPUT = re.compile(r"\]\s+Test net output #(\d+): (\S+) = (\S+)")
 _TEST_LOSS = re.compile(r"\] Test loss: (\S+)")
 _SNAPSHOT = re.compile(r"\] Snapshotting solver state to binary proto file (\S+)")
 _EARLY = re.compile(r"\] Optimization stopped early")
-_FATAL = re.compile(r"^F\d{4} [^\]]*\] (.*)")
+_FATAL = re.compile(r"^F\d{4,8} [^\]]*\] (.*)")  # newer glog writes the year too
 _HINTS = (
     (re.compile(r"mdb_status == 0 \(2 vs"), "an LMDB is not where the prototxt says; paths are of the working folder"),
     (re.compile(r"out of memory", re.IGNORECASE), "a smaller batch_size needs less"),

@@ -84,8 +84,8 @@ def train(
     prefix = str(message.snapshot_prefix) or "train"
     source.bounds.check(prefix, solver)
     gpus = gpus_of(device)
-    if not gpus and enum_name(message, "solver_mode") == "GPU":
-        raise UsageError(f"{solver}: expected solver_mode: CPU for --device cpu, found GPU (which is Caffe's default)")
+    if not gpus and message.HasField("solver_mode") and enum_name(message, "solver_mode") == "GPU":
+        raise UsageError(f"{solver}: expected solver_mode: CPU for --device cpu, found GPU")
     binary = find_binary()
     check_gpus(binary, gpus)
     if resume and not snapshot:
@@ -126,7 +126,7 @@ class _Process:
                     text=True,
                     errors="replace",
                     start_new_session=True,
-                )  # fmt: skip
+                )
             )
             stop.pass_on(lambda: process.send_signal(signal.SIGINT))
             try:

@@ -75,6 +75,7 @@ def run(args: argparse.Namespace) -> Told:
         return _by_caffe(args)
     from siamplex.engine.memory import keep_freed_memory
     from siamplex.engine.solver import Solver, TrainOptions
+    from siamplex.engine.team import leave_team
     from siamplex.progress import say
 
     keep_freed_memory()
@@ -94,12 +95,19 @@ def run(args: argparse.Namespace) -> Told:
             outside=args.allow_outside,
         ),
     )
+    if not solver.team.leads:
+        solver.solve()
+        leave_team()
+        return Told(idle=True)
     began = solver.iteration
     facts = {"engine": "torch", "device": str(solver.device), "seed": solver.seed, "amp": args.amp}
+    if solver.team.size > 1:
+        facts["processes"] = solver.team.size
     if args.resume and solver.finished:
         say(f"train: {args.solver} already stands at its last iteration, {solver.iteration}")
         return Told(idle=True)
     solver.solve()
+    leave_team()
     return Told({**facts, "iterations": [began, solver.iteration], "losses": _losses(args)})
 
 

@@ -90,6 +90,12 @@ class Checkpoint:
         if not solver.prefix:
             raise solver.file.source.error("snapshot_prefix is missing")
         paths = SnapshotPaths.of(solver.prefix, solver.iteration)
+        if not solver.team.leads:
+            if solver.shortcut:
+                solver.shortcut.settle()
+            solver.team.wait()
+            return paths
+        solver.watcher.saving(paths)
         paths.manifest.unlink(missing_ok=True)  # it may vouch for an earlier run's files
         gram = None
         if solver.shortcut:
@@ -128,6 +134,7 @@ class Checkpoint:
             shown=solver.mean.state(),
         ).write(paths.manifest)
         self._drop_old_states()
+        solver.team.wait()
         return paths
 
     def _left_out(self) -> set[str]:

@@ -12,7 +12,7 @@ rounding; K and the sums behind a snapshot are accumulated in float64 blocks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ from siamplex.engine.feature_table import FeatureTable
 from siamplex.engine.net import Parameter
 from siamplex.engine.products import times_transposed
 
+Joined = Callable[[torch.Tensor], torch.Tensor]
 _COLUMNS = 8192  # width of the float64 blocks
 
 
@@ -102,12 +103,17 @@ class GramWeight:
         self._gradients.append((rows, gradient.float()))
 
     @torch.no_grad()
-    def update(self, rate: float, momentum: float, decay: float, share: float) -> None:
-        """Caffe's SGD step on (c, e, A): rate with lr_mult, decay with decay_mult, share 1 / iter_size."""
+    def update(self, rate: float, momentum: float, decay: float, share: float, joined: Joined | None = None) -> None:
+        """Caffe's SGD step on (c, e, A): rate with lr_mult, decay with decay_mult, share 1 / iter_size.
+
+        ``joined`` brings together what several processes have.
+        """
         self._av.mul_(momentum)
         if decay:
             self._av.add_(self._a, alpha=rate * decay)
         for rows, gradient in self._gradients:
+            if joined:
+                rows, gradient = joined(rows), joined(gradient)
             self._av.index_add_(0, rows, gradient, alpha=rate * share)
         self._gradients.clear()
         self._a.sub_(self._av)

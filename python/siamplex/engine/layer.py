@@ -15,17 +15,36 @@ from siamplex.schema import messages
 from siamplex.schema.prototxt import Prototxt
 
 Shape = tuple[int, ...]
+Rows = TypeVar("Rows", bound=Any)
 
 _GENERIC = frozenset("name type bottom top phase loss_weight param blobs propagate_down include exclude".split())
 
 
 @dataclass(frozen=True)
+class Share:
+    """The rows of each batch that this process computes: part ``rank`` of ``size`` even parts."""
+
+    rank: int = 0
+    size: int = 1
+
+    def of(self, rows: Rows) -> Rows:
+        """This process's part of a sequence, array or tensor along its first axis."""
+        count = len(rows) // self.size
+        part: Rows = rows[self.rank * count : (self.rank + 1) * count]
+        return part
+
+
+ALL = Share()
+
+
+@dataclass(frozen=True)
 class LayerSpec:
-    """One layer of a prototxt: its message and where it stands."""
+    """One layer of a prototxt: its message, where it stands, and the share of each batch it works on."""
 
     message: Any
     source: Prototxt
     path: tuple[str | int, ...]
+    share: Share = ALL
 
     @cached_property
     def name(self) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from siamplex.engine.fillers import FillerError, fill
-from siamplex.engine.layer import BlobSpec, Context, Layer, LayerSpec, Shape, create
+from siamplex.engine.layer import ALL, BlobSpec, Context, Layer, LayerSpec, Shape, Share, create
 from siamplex.engine.limits import Budget
 from siamplex.engine.phase import included, net_state
 from siamplex.errors import InputError
@@ -78,6 +78,7 @@ class Net:
         seed: int = 0,
         device: str | torch.device = "cpu",
         share_with: Net | None = None,
+        share: Share = ALL,
     ) -> None:
         self.source, self.phase, self.seed = source, phase, seed
         self.device = torch.device(device)
@@ -100,7 +101,7 @@ class Net:
         self._add_legacy_inputs()
         for index, layer in enumerate(self._message.layer):
             if included(layer, full_state):
-                self._add(LayerSpec(layer, source, (*message_path, "layer", index)))
+                self._add(LayerSpec(layer, source, (*message_path, "layer", index), share))
         self.outputs = list(self._unread)
 
     # --- building

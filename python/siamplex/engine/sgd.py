@@ -8,6 +8,7 @@ import torch
 
 from siamplex.engine.gram import GramWeight
 from siamplex.engine.net import Parameter
+from siamplex.engine.team import Team
 from siamplex.engine.wide import WIDE, WideGradients
 from siamplex.schema.prototxt import Prototxt
 
@@ -22,7 +23,8 @@ class SGD:
     parameters, as a solverstate does.
     """
 
-    def __init__(self, solver: Prototxt, parameters: list[Parameter]) -> None:
+    def __init__(self, solver: Prototxt, parameters: list[Parameter], team: Team | None = None) -> None:
+        self.team = team or Team()
         p = self._p = solver.message
         self.parameters = parameters
         if p.regularization_type not in ("L1", "L2"):
@@ -62,7 +64,7 @@ class SGD:
 
     def keep_factors(self, least: int = WIDE) -> None:
         """Take the gradients of weights of ``least`` and more values as factors, where nothing needs them whole."""
-        if self._p.clip_gradients < 0:
+        if self._p.clip_gradients < 0 and self.team.size == 1:
             self.wide = WideGradients([p.tensor for p in self.parameters], least)
 
     def take_back(self) -> None:
@@ -84,6 +86,7 @@ class SGD:
     @torch.no_grad()
     def update(self, rate: float) -> None:
         """Apply the gradients accumulated since the last update, at learning rate ``rate``."""
+        self.team.average(p.tensor.grad for p in self.parameters if p.tensor.grad is not None)
         self._clip()
         for index, parameter in enumerate(self.parameters):
             self._move(index, parameter, rate * parameter.lr_mult)
@@ -92,7 +95,9 @@ class SGD:
     def _move(self, index: int, parameter: Parameter, rate: float) -> None:
         if index in self._grams:
             decay = self._p.weight_decay * parameter.decay_mult
-            self._grams[index].update(rate, self._p.momentum, decay, 1.0 / self._p.iter_size)
+            joined = self.team.joined if self.team.size > 1 else None
+            share = 1.0 / (self._p.iter_size * self.team.size)
+            self._grams[index].update(rate, self._p.momentum, decay, share, joined)
             return
         weight, velocity = parameter.tensor, self._history.get(index)
         if rate == 0 and velocity is None:

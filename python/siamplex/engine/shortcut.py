@@ -163,7 +163,10 @@ class LookedUp:
         assert isinstance(layer, Data)
         position = layer.source.position
         values, labels = layer.source.batch(int(layer.params.batch_size))
-        self._look_up(values, position)
+        self._look_up(values, position)  # all of them, so that every process has the same table
+        share = layer.spec.share
+        self._rows = {key: share.of(rows) for key, rows in self._rows.items()}
+        labels = share.of(labels)
         nothing = torch.empty(0, device=self._net.device)
         return [nothing, torch.from_numpy(labels)][: len(self._node.tops)]
 

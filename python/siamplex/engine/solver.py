@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 import secrets
 import signal
-from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from siamplex.engine import snapshot as snapshots
 from siamplex.engine.checkpoint import Checkpoint
 from siamplex.engine.feature_table import TableFull
-from siamplex.engine.layer import Context
+from siamplex.engine.layer import ALL, Context
 from siamplex.engine.layers.data import Data
 from siamplex.engine.loss_log import LossLog
 from siamplex.engine.net import Net
@@ -26,10 +27,12 @@ from siamplex.engine.sgd import SGD
 from siamplex.engine.shortcut import Shortcut, take_shortcut
 from siamplex.engine.snapshot import SnapshotPaths
 from siamplex.engine.solver_file import NetSource, SolverFile, check_not_past
+from siamplex.engine.team import check_divisible, join_team
 from siamplex.engine.twins import merge_twins
+from siamplex.engine.watcher import Output, Watcher
 from siamplex.errors import Stopped, TrainingError, UsageError
 from siamplex.progress import Progress, say
-from siamplex.stopping import StopRequest
+from siamplex.stopping import EFFECTS, SNAPSHOT, StopRequest
 
 _EXPLODED = 1e6  # times the first loss
 
@@ -43,7 +46,8 @@ class TrainOptions:
     file out of snapshots; ``keep_states`` keeps only the newest so many solverstates (0: all);
     ``shortcut`` lets a frozen prefix be computed once an image, where that is exact; ``amp``
     multiplies in bfloat16, which is not what Caffe computes; ``outside`` lets prototxts name paths
-    anywhere (:class:`~siamplex.schema.bounds.Bounds`).
+    anywhere (:class:`~siamplex.schema.bounds.Bounds`); ``level`` and ``stages`` are added to the train
+    state; ``signals`` says what each signal brings about; ``watcher`` is told how the run goes.
     """
 
     weights: tuple[Path, ...] = ()
@@ -58,6 +62,10 @@ class TrainOptions:
     shortcut: bool = True
     amp: bool = False
     outside: bool = False
+    level: int = 0
+    stages: tuple[str, ...] = ()
+    signals: Mapping[int, str] = field(default_factory=lambda: dict(EFFECTS))
+    watcher: Watcher | None = None
     quiet: bool = False
 
 
@@ -65,24 +73,31 @@ class Solver:
     """One training run.  Raises PrototxtError, InputError or UsageError where it cannot be set up."""
 
     def __init__(self, solver_path: str | Path, options: TrainOptions | None = None) -> None:
-        self.options = options = options or TrainOptions()
+        options = options or TrainOptions()
+        self.team, device = join_team(options.device)
+        self.options = options = options if self.team.leads else replace(options, quiet=True)
+        self.watcher = options.watcher or Watcher()
         self.file = file = SolverFile(solver_path, options.outside)
         self._p = file.message
-        self.seed = self._choose_seed()
-        self.device = choose_device(options.device)
+        _add_state(self._p, options)
+        self.seed = self.team.leaders(self._choose_seed())
+        self.device = choose_device(device)
         self.prefix = options.snapshot_prefix or file.prefix
         self.rate = RatePolicy(file.source)
         self.net_sources = list(file.nets())
         self.net = self._build(self.net_sources[0], "TRAIN")
+        if self.team.size > 1:
+            check_divisible(self.net)
         self.net.learn()
         self.test_nets = [self._build(source, "TEST", self.net) for source in self.net_sources[1:]]
-        self.sgd = SGD(file.source, self.net.parameters)
+        self.sgd = SGD(file.source, self.net.parameters, self.team)
         self.iteration = 0
         self.mean = RunningMean(int(self._p.average_loss))
         self.shortcut: Shortcut | None = None
         self.in_full = False  # a table overflowed: every layer runs from then on
         self._first_loss: float | None = None
         self._logs: dict[str, LossLog] = {}
+        self._outputs: list[Output] = []
         self.checkpoint = Checkpoint(self)
         self.checkpoint.begin()
 
@@ -90,6 +105,7 @@ class Solver:
         return Net(
             net.source, phase, message=net.message, message_path=net.path, state=net.state,
             seed=self.seed, device=self.device, share_with=share_with,
+            share=ALL if share_with else self.team.share,  # every process runs the whole of a test
         )  # fmt: skip
 
     def _choose_seed(self) -> int:
@@ -129,7 +145,8 @@ class Solver:
         or SIGTERM asked for, TrainingError where the loss is no number any more.
         """
         check_not_past(self.iteration, self._p.max_iter)
-        with run_lock(self.prefix or "train"), StopRequest() as stop:
+        lock = run_lock(self.prefix or "train") if self.team.leads else nullcontext()
+        with lock, StopRequest(self.options.signals) as stop:
             self._solve(stop)
 
     def _solve(self, stop: StopRequest) -> None:
@@ -145,6 +162,8 @@ class Solver:
             self.shortcut.settle()
 
     def _open_logs(self, stack: ExitStack) -> dict[str, LossLog]:
+        if not self.team.leads:
+            return {}
         columns = {"losses": ["iteration", "loss", "lr"]}
         if self.test_nets:
             columns["test"] = ["iteration", "net", "output", "value"]
@@ -154,28 +173,34 @@ class Solver:
         }
 
     def _iterate(self, stop: StopRequest) -> None:
-        p, losses = self._p, self._logs["losses"]
+        p = self._p
         progress = Progress("train", int(p.max_iter) - self.iteration)
         while self.iteration < p.max_iter:
             self._test_when_due()
             shown = self._step()
             if shown:
-                losses.row(self.iteration - 1, self.mean.value, shown[1])
+                self._display(self.iteration - 1, shown[1])
             if not self.options.quiet:
                 progress.step(note=f"loss {self.mean.value:.6g}")
-            if self._snapshot_due():
+            if self._snapshot_due() or self._snapshot_wanted(stop):
                 self.snapshot()
-            if stop.number is not None and self.iteration < p.max_iter:
-                self._stop(stop.number)
+            number = self.team.largest(stop.number or 0)
+            if number and self.iteration < p.max_iter:
+                self._stop(number)
         if p.snapshot_after_train and self.prefix and not self._snapshot_due():
             self.snapshot()
         if p.display and self.iteration % p.display == 0:
             with torch.no_grad():
-                self.mean.add(float(self._forward(0)), self.iteration)
-            losses.row(self.iteration, self.mean.value, None)
+                self.mean.add(self.team.mean(float(self._forward(0))), self.iteration)
+            self._display(self.iteration, None)
         self._test_when_due()
         if not self.options.quiet:
             progress.close(f"loss {self.mean.value:.6g}")
+
+    def _display(self, iteration: int, rate: float | None) -> None:
+        if "losses" in self._logs:
+            self._logs["losses"].row(iteration, self.mean.value, rate)
+            self.watcher.displayed(iteration, self.mean.value, rate, self._outputs)
 
     def _stop(self, number: int) -> None:
         where = "no snapshot: the solver has no snapshot_prefix"
@@ -188,6 +213,13 @@ class Solver:
     def _snapshot_due(self) -> bool:
         by_interval = bool(self._p.snapshot) and self.iteration % self._p.snapshot == 0
         return bool(self.prefix) and (by_interval or self.iteration in self.options.snapshot_at)
+
+    def _snapshot_wanted(self, stop: StopRequest) -> bool:
+        """Whether a signal asked for a snapshot (in any process of a team)."""
+        if SNAPSHOT not in self.options.signals.values() or not self.prefix:
+            return False
+        wanted, stop.wants_snapshot = stop.wants_snapshot, False
+        return bool(self.team.largest(int(wanted)))
 
     def _take_shortcut(self) -> None:
         if self.shortcut or self.in_full or not self.options.shortcut:
@@ -218,12 +250,15 @@ class Solver:
         positions = [(layer, layer.source.position) for _, layer in self.data_layers()]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.amp):
             try:
-                return self.net.forward(context)[0]
+                loss, blobs = self.net.forward(context)
             except TableFull:
                 self._leave_shortcut()
                 for layer, position in positions:
                     layer.source.seek(position)
-                return self.net.forward(context)[0]
+                loss, blobs = self.net.forward(context)
+        if self.options.watcher:
+            self._outputs = outputs_of(self.net, blobs)
+        return loss
 
     def _step(self) -> tuple[float, float] | None:
         """One iteration; returns (loss, rate) when it is one to display."""
@@ -234,7 +269,7 @@ class Solver:
             if loss.requires_grad:
                 loss.backward()  # type: ignore[no-untyped-call]
             total += float(loss.detach())
-        loss_value = total / p.iter_size
+        loss_value = self.team.mean(total / p.iter_size)
         if not math.isfinite(loss_value) or self._explodes(loss_value):
             raise TrainingError(self.diverged(loss_value))
         self.mean.add(loss_value, self.iteration)
@@ -260,13 +295,19 @@ class Solver:
 
     def _test_when_due(self) -> None:
         p, log = self._p, self._logs.get("test")
-        if log is None or self.iteration % p.test_interval:
+        if not self.test_nets or self.iteration % p.test_interval:
             return
         if self.iteration == 0 and not p.test_initialization:
             return
         for number, (net, passes) in enumerate(zip(self.test_nets, p.test_iter, strict=True)):
-            for name, value in self.test(net, int(passes)).items():
-                log.row(self.iteration, number, name, value)
+            self.watcher.testing(self.iteration, number)
+            found = self.test(net, int(passes))
+            if log:
+                for name, value in found.items():
+                    log.row(self.iteration, number, name, value)
+            weights = loss_weights(net)
+            outputs = [Output(name, [v], weights.get(name, 0.0)) for name, v in found.items() if name != "(loss)"]
+            self.watcher.tested(self.iteration, number, outputs, found.get("(loss)"))
 
     @torch.no_grad()
     def test(self, net: Net, passes: int) -> dict[str, float]:
@@ -288,6 +329,29 @@ class Solver:
     def say(self, text: str) -> None:
         if not self.options.quiet:
             say(text)
+
+
+def _add_state(solver: Any, options: TrainOptions) -> None:
+    """Add level and stages of the command line to the train net's state, as Caffe's do."""
+    if options.level:
+        solver.train_state.level = options.level
+    solver.train_state.stage.extend(options.stages) if options.stages else None
+
+
+def loss_weights(net: Net) -> dict[str, float]:
+    """Weight in the loss of each top that has one."""
+    pairs = (pair for node in net.nodes for pair in zip(node.tops, node.loss_weights, strict=True))
+    return {top: weight for top, weight in pairs if weight}
+
+
+def outputs_of(net: Net, blobs: Mapping[str, torch.Tensor]) -> list[Output]:
+    """A net's outputs after a forward pass."""
+    weights = loss_weights(net)
+    return [
+        Output(name, blobs[name].detach().reshape(-1).tolist(), weights.get(name, 0.0))
+        for name in net.outputs
+        if name in blobs
+    ]
 
 
 def choose_device(name: str) -> torch.device:

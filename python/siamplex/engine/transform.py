@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from siamplex.engine.layer import Context, LayerSpec
+from siamplex.engine.layer import ALL, Context, LayerSpec, Share
 from siamplex.randomness import numpy_stream
 from siamplex.schema.weights import read_mean_file
 
@@ -54,10 +54,12 @@ class Transform:
             raise self._error(f"mean of {self._mean_image.shape} for samples {shape}", "mean_file")
         return (channels, crop, crop) if crop else (channels, height, width)
 
-    def apply(self, batch: npt.NDArray[Any], context: Context, layer: str) -> npt.NDArray[np.float32]:
-        """(N, C, H, W) of bytes or floats to float32, cropped."""
+    def apply(
+        self, batch: npt.NDArray[Any], context: Context, layer: str, share: Share = ALL
+    ) -> npt.NDArray[np.float32]:
+        """(N, C, H, W) of bytes or floats to float32, cropped; ``batch`` is this share of a whole one."""
         out = self.apply_part(batch, (0, batch.shape[1]))
-        return self._crop_and_mirror(out, context, layer) if self.is_random else out
+        return self._crop_and_mirror(out, context, layer, share) if self.is_random else out
 
     def apply_part(self, batch: npt.NDArray[Any], part: tuple[int, int]) -> npt.NDArray[np.float32]:
         """(N, C', H, W), channels ``part`` of the samples, less the mean and scaled; never cropped."""
@@ -86,18 +88,22 @@ class Transform:
         """Whether channels ``part`` stay as they are."""
         return self._mean(part) is None and self._scale == 1
 
-    def _crop_and_mirror(self, batch: npt.NDArray[np.float32], context: Context, layer: str) -> npt.NDArray[np.float32]:
+    def _crop_and_mirror(
+        self, batch: npt.NDArray[np.float32], context: Context, layer: str, share: Share
+    ) -> npt.NDArray[np.float32]:
         crop = int(self._params.crop_size)
         count, _, height, width = batch.shape
         stream = numpy_stream(context.seed, "transform", layer, context.iteration, context.sub_pass)
         result = []
-        for i in range(count):
-            sample = batch[i]
+        for i in range(count * share.size):  # drawn for the whole batch, so that shares have what it would have
+            room = np.array([height - crop, width - crop]) if crop else np.zeros(2, int)
+            top, left = stream.integers(0, room + 1) if crop and context.train else room // 2
+            flip = bool(self._params.mirror and stream.integers(2))
+            mine = i - share.rank * count
+            if not 0 <= mine < count:
+                continue
+            sample = batch[mine]
             if crop:
-                room = np.array([height - crop, width - crop])
-                top, left = stream.integers(0, room + 1) if context.train else room // 2
                 sample = sample[:, top : top + crop, left : left + crop]
-            if self._params.mirror and stream.integers(2):
-                sample = sample[:, :, ::-1]
-            result.append(sample)
+            result.append(sample[:, :, ::-1] if flip else sample)
         return np.stack(result)

@@ -58,7 +58,7 @@ class _Batch:
     def read(self, context: Context) -> list[torch.Tensor]:
         layer = self.data.layer
         assert isinstance(layer, Data)
-        values, labels = layer.source.batch(int(layer.params.batch_size))
+        values, labels = layer.batch()
         numbers = SampleNumbers()
         for low, high in self._parts:
             rows = [numbers.number(sample) for sample in values[:, low:high]]

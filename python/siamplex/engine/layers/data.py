@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from siamplex.engine.data_source import DataSource
+from siamplex.engine.data_source import Batch, DataSource
 from siamplex.engine.layer import Context, Layer, Shape, register
 from siamplex.engine.transform import Transform
 from siamplex.schema.messages import enum_name
@@ -40,12 +40,19 @@ class Data(Layer):
         mean = self.spec.message.transform_param.mean_file
         self.transform = Transform(self.spec, self.spec.source.find(mean) if mean else None)
         shape = self.transform.output_shape(self.source.shape)
-        count = int(self.params.batch_size)
+        count, even = divmod(int(self.params.batch_size), self.spec.share.size)
+        self.require(not even, f"{self.spec.share.size} processes do not share {self.params.batch_size} evenly",
+                     "batch_size", 0)  # fmt: skip
         return [(count, *shape), (count,)][: len(self.spec.message.top)]
 
     def forward(
         self, bottoms: Sequence[torch.Tensor], params: Sequence[torch.Tensor], context: Context
     ) -> list[torch.Tensor]:
-        values, labels = self.source.batch(int(self.params.batch_size))
-        data = self.transform.apply(values, context, self.spec.name)
+        values, labels = self.batch()
+        data = self.transform.apply(values, context, self.spec.name, self.spec.share)
         return [torch.from_numpy(data), torch.from_numpy(labels)][: len(self.spec.message.top)]
+
+    def batch(self) -> Batch:
+        """This process's share of the next batch, as stored: values (N, C, H, W) and labels (N,)."""
+        values, labels = self.source.batch(int(self.params.batch_size))
+        return self.spec.share.of(values), self.spec.share.of(labels)

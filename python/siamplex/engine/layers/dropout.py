@@ -38,11 +38,15 @@ class Dropout(Layer):
         return [x * self.mask(tuple(x.shape), context).to(device=x.device, dtype=x.dtype)]
 
     def mask(self, shape: Shape, context: Context) -> torch.Tensor:
-        """What a training pass multiplies by: 0 or 1 / (1 - ratio), float32 on the CPU."""
+        """What a training pass multiplies by: 0 or 1 / (1 - ratio), float32 on the CPU.
+
+        Drawn for the whole batch, of which ``shape`` may be a share.
+        """
         ratio = float(self.params.dropout_ratio)
         seed = derive(context.seed, "dropout", self.spec.name, context.iteration, context.sub_pass)
         stream = torch.Generator().manual_seed(seed)
-        kept = _draw(math.prod(shape), ratio, stream).reshape(shape)
+        share = self.spec.share
+        kept = share.of(_draw(math.prod(shape) * share.size, ratio, stream)).reshape(shape)
         return kept.to(torch.float32).mul_(1.0 / (1.0 - ratio))
 
 
