@@ -35,7 +35,7 @@ class Display:
 
 
 @dataclass(frozen=True)
-class Tested:
+class Scored:
     """One output of a test net."""
 
     iteration: int
@@ -56,7 +56,7 @@ class StoppedEarly:
     """Training ended on a signal."""
 
 
-Event = Union[Display, Tested, Saved, StoppedEarly]  # noqa: UP007  (an alias that Python 3.10 evaluates)
+Event = Union[Display, Scored, Saved, StoppedEarly]  # noqa: UP007  (an alias that Python 3.10 evaluates)
 
 
 def read_log(lines: Iterable[str]) -> Iterator[Event]:
@@ -75,9 +75,9 @@ def read_log(lines: Iterable[str]) -> Iterator[Event]:
         elif test := _TESTING.search(line):
             testing = int(test.group(1)), int(test.group(2))
         elif output := _OUTPUT.search(line):
-            yield Tested(*testing, output.group(2), _number(output.group(3)))
+            yield Scored(*testing, output.group(2), _number(output.group(3)))
         elif test_loss := _TEST_LOSS.search(line):
-            yield Tested(*testing, "(loss)", _number(test_loss.group(1)))
+            yield Scored(*testing, "(loss)", _number(test_loss.group(1)))
         elif saved := _SNAPSHOT.search(line):
             yield Saved(saved.group(1))
         elif _EARLY.search(line):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from siamplex.caffe_engine.binary import Binary, check_gpus, find_binary, gpus_of
-from siamplex.caffe_engine.log import Display, Saved, StoppedEarly, Tested, fatal, read_log
+from siamplex.caffe_engine.log import Display, Saved, Scored, StoppedEarly, fatal, read_log
 from siamplex.engine.loss_log import LossLog
 from siamplex.engine.run_lock import run_lock
 from siamplex.engine.snapshot import SnapshotPaths
@@ -152,7 +152,7 @@ class _Process:
             losses.row(event.iteration, event.loss, event.rate)
             done = event.iteration - self._first
             self._progress.step(max(done - self._progress.done, 0), f"loss {event.loss:.6g}")
-        elif isinstance(event, Tested) and tests:
+        elif isinstance(event, Scored) and tests:
             tests.row(event.iteration, event.net, event.output, event.value)
         elif isinstance(event, Saved):
             self._saved = event.path

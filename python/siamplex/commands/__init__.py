@@ -9,6 +9,7 @@ from types import ModuleType
 
 from siamplex.commands import (
     audit,
+    caffe,
     doctor,
     extract,
     faces,
@@ -41,4 +42,5 @@ ALL: tuple[ModuleType, ...] = (
     audit,
     report,
     doctor,
+    caffe,
 )

@@ -8,13 +8,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import lmdb
 import numpy as np
 import numpy.typing as npt
 
 from siamplex.errors import InputError
 from siamplex.schema.datum import DatumError, decode
-from siamplex.schema.lmdb_files import open_for_reading
+from siamplex.schema.record_stores import open_store
 
 _AHEAD = 1 << 20  # bytes of a batch from which the next one is read while this one is computed
 
@@ -22,18 +21,18 @@ Batch = tuple[npt.NDArray[Any], npt.NDArray[np.float32]]
 
 
 class DataSource:
-    """Batches of Datums from an LMDB folder, wrapping around at its end as Caffe's reader does.
+    """Batches of Datums from an LMDB (or LevelDB) folder, wrapping around at its end as Caffe's reader does.
 
     The batch after a large one is read in a second thread meanwhile; ``position`` is that of the
     batches handed out.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, backend: str = "LMDB") -> None:
         self.folder = folder
-        self._env = open_for_reading(folder)
-        self.entries = int(self._env.stat()["entries"])
+        self._store = open_store(folder, backend)
+        self.entries = self._store.entries
         if not self.entries:
-            raise InputError(folder, "an LMDB with records", "none")
+            raise InputError(folder, f"an {backend} with records" if backend == "LMDB" else "records", "none")
         self.position = 0
         self._reader: ThreadPoolExecutor | None = None
         self._ahead: tuple[int, Future[Batch]] | None = None  # size of the batch being read, and it
@@ -47,11 +46,9 @@ class DataSource:
         """A hash of the number of records and of up to 64 of them, spread over the whole."""
         digest = hashlib.sha256(f"{self.entries} {self.shape} {self.dtype}".encode())
         step = max(1, self.entries // 64)
-        # as buffers: only the records looked at are read from disk
-        with self._env.begin(buffers=True) as txn, txn.cursor() as cursor:
-            for number, record in enumerate(cursor.iternext(keys=False, values=True)):
-                if number % step == 0:
-                    digest.update(record)
+        for number, record in enumerate(self._store.records()):
+            if number % step == 0:
+                digest.update(record)
         return digest.hexdigest()
 
     def seek(self, position: int) -> None:
@@ -71,13 +68,9 @@ class DataSource:
 
     def _from(self, start: int) -> Iterator[bytes]:
         while True:
-            with self._env.begin(buffers=True) as txn, txn.cursor() as cursor:
-                try:
-                    for number, record in enumerate(cursor.iternext(keys=False, values=True)):
-                        if number >= start:
-                            yield bytes(record)
-                except lmdb.Error as error:
-                    raise InputError(self.folder, "a whole LMDB", str(error)) from None
+            for number, record in enumerate(self._store.records()):
+                if number >= start:
+                    yield bytes(record)
             start = 0
 
     def _decode(self, where: object, record: bytes) -> tuple[npt.NDArray[Any], int]:

@@ -127,7 +127,6 @@ def test_float_records(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "more", "message"),
     [
-        ("backend: LEVELDB", "", "backend LEVELDB is not supported"),
         ("backend: LMDB crop_size: 3", "", "'crop_size' is not supported"),
         ("backend: LMDB", "transform_param { force_color: true }", "'force_color' is not supported"),
         ("backend: LMDB", "transform_param { crop_size: 9 }", "crop_size 9 of 5x4 samples"),

@@ -10,6 +10,7 @@ from siamplex.engine.data_source import Batch, DataSource
 from siamplex.engine.layer import Context, Layer, Shape, register
 from siamplex.engine.transform import Transform
 from siamplex.schema.messages import enum_name
+from siamplex.schema.record_stores import BACKENDS
 
 
 @register("Data")
@@ -33,10 +34,10 @@ class Data(Layer):
         self.require(bool(p.source), "source is missing")
         self.require(p.batch_size > 0, "batch_size must be positive", "batch_size", 0)
         backend = enum_name(p, "backend")
-        self.require(backend == "LMDB", f"backend {backend} is not supported", "backend", 0)
+        self.require(backend in BACKENDS, f"backend {backend} is not supported", "backend", 0)
 
     def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
-        self.source = DataSource(self.spec.source.find(self.params.source))
+        self.source = DataSource(self.spec.source.find(self.params.source), enum_name(self.params, "backend"))
         mean = self.spec.message.transform_param.mean_file
         self.transform = Transform(self.spec, self.spec.source.find(mean) if mean else None)
         shape = self.transform.output_shape(self.source.shape)

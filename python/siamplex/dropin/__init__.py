@@ -1,0 +1,1 @@
+"""``siamplex caffe``: the commands and flags of BVLC's ``caffe`` tool, on the embedded engine."""

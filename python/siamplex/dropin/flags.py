@@ -1,0 +1,79 @@
+"""Flags as BVLC's tool takes them: ``-name=value``, ``--name value``, in any order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from siamplex.errors import UsageError
+
+COMMANDS = ("train", "test", "time", "device_query")
+_VALUES = {
+    "gpu": "", "solver": "", "model": "", "phase": "", "level": "0", "stage": "", "snapshot": "", "weights": "",
+    "iterations": "50", "sigint_effect": "stop", "sighup_effect": "snapshot",
+}  # fmt: skip
+# glog's, which scripts of that era pass along; this log goes to standard error in any case
+_IGNORED_SWITCHES = frozenset({"logtostderr", "alsologtostderr"})
+_IGNORED_VALUES = frozenset({"minloglevel", "stderrthreshold", "v", "log_dir", "vmodule"})
+_EFFECTS = ("snapshot", "stop", "none")
+
+
+@dataclass
+class Flags:
+    """A parsed command line: the command, and each flag's text."""
+
+    command: str
+    values: dict[str, str] = field(default_factory=lambda: dict(_VALUES))
+
+    def __getitem__(self, name: str) -> str:
+        return self.values[name]
+
+    def number(self, name: str) -> int:
+        """A whole number from zero on."""
+        text = self.values[name]
+        if not text.isdigit():
+            raise UsageError(f"-{name}: expected a whole number, found '{text}'")
+        return int(text)
+
+    def listed(self, name: str) -> list[str]:
+        """A comma-separated list."""
+        return [part for part in self.values[name].split(",") if part]
+
+    def needed(self, name: str, what: str) -> str:
+        """A flag that must be given."""
+        if not self.values[name]:
+            raise UsageError(f"caffe {self.command}: expected {what} (-{name}), found none")
+        return self.values[name]
+
+    def effect(self, name: str) -> str:
+        """What a signal brings about."""
+        if self.values[name] not in _EFFECTS:
+            raise UsageError(f"-{name}: expected one of {', '.join(_EFFECTS)}, found '{self.values[name]}'")
+        return self.values[name]
+
+
+def parse(arguments: Sequence[str]) -> Flags:
+    """Parse a command line.  Raises UsageError for a command or flag that the tool does not have."""
+    words: list[str] = []
+    given: dict[str, str] = {}
+    rest = list(arguments)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("-") or word == "-":
+            words.append(word)
+            continue
+        name, equals, value = word.lstrip("-").partition("=")
+        if name.removeprefix("no") in _IGNORED_SWITCHES:
+            continue
+        if name not in _VALUES and name not in _IGNORED_VALUES:
+            raise UsageError(f"caffe: unknown command line flag '{name}' (known: {', '.join(_VALUES)})")
+        if not equals:
+            if not rest:
+                raise UsageError(f"caffe: flag '-{name}' is missing its value")
+            value = rest.pop(0)
+        given[name] = value
+    if len(words) != 1 or words[0] not in COMMANDS:
+        raise UsageError(f"caffe: expected one command of {', '.join(COMMANDS)}, found '{' '.join(words)}'")
+    flags = Flags(words[0])
+    flags.values.update({name: value for name, value in given.items() if name in _VALUES})
+    return flags

@@ -1,0 +1,19 @@
+"""The net that ``-model``, ``-phase``, ``-level`` and ``-stage`` describe."""
+
+from __future__ import annotations
+
+from siamplex.dropin.flags import Flags
+from siamplex.engine.net import Net
+from siamplex.errors import UsageError
+from siamplex.schema import messages, prototxt
+
+
+def build(flags: Flags, phase: str, device: str) -> Net:
+    """Build it.  Raises UsageError for a phase Caffe has not, and all that a Net raises."""
+    from siamplex.engine.solver import choose_device
+
+    if phase not in ("TRAIN", "TEST"):
+        raise UsageError(f"-phase: expected TRAIN or TEST, found '{phase}'")
+    state = messages.NetState(level=flags.number("level"), stage=flags.listed("stage"))
+    source = prototxt.read(flags["model"], "NetParameter")
+    return Net(source, phase, state=state, device=choose_device(device))

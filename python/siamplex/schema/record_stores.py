@@ -1,0 +1,84 @@
+"""Stores of records in key order, as Caffe's Data layers read them: LMDB and, where plyvel is there, LevelDB."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Protocol
+
+import lmdb
+
+from siamplex.errors import InputError
+from siamplex.schema.lmdb_files import open_for_reading
+
+BACKENDS = ("LMDB", "LEVELDB")
+
+
+class RecordStore(Protocol):
+    """Records in the order of their keys, as often as asked for."""
+
+    entries: int
+
+    def records(self) -> Iterator[Any]:
+        """Each record's bytes (a buffer that holds until the next is asked for).  Raises InputError."""
+
+
+class LmdbStore:
+    """An LMDB folder; several may read the same."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._env = open_for_reading(folder)
+        self.entries = int(self._env.stat()["entries"])
+
+    def records(self) -> Iterator[Any]:
+        # as buffers: only the records looked at are read from disk
+        try:
+            with self._env.begin(buffers=True) as txn, txn.cursor() as cursor:
+                yield from cursor.iternext(keys=False, values=True)
+        except lmdb.Error as error:
+            raise InputError(self._folder, "a whole LMDB", str(error)) from None
+
+
+class LevelDbStore:
+    """A LevelDB folder, as BVLC's examples of 2014 write them; one process at a time can open it."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            import plyvel
+        except ImportError:
+            raise InputError(
+                folder, "plyvel to read LevelDB with (pip install 'siamplex[leveldb]'), or an LMDB", "no plyvel"
+            ) from None
+        if not (folder / "CURRENT").is_file():
+            raise InputError(folder, "a LevelDB folder", "nothing there" if not folder.exists() else "no CURRENT")
+        self._folder, self._error = folder, plyvel.Error
+        try:
+            self._db = plyvel.DB(str(folder), create_if_missing=False, paranoid_checks=True)
+            with closing(self._db.iterator(include_value=False)) as keys:
+                self.entries = sum(1 for _ in keys)
+        except (plyvel.Error, OSError) as error:
+            raise InputError(folder, "a LevelDB folder", str(error)) from None
+
+    def records(self) -> Iterator[Any]:
+        try:
+            with closing(self._db.iterator(include_key=False, verify_checksums=True, fill_cache=False)) as values:
+                yield from values
+        except (self._error, OSError) as error:
+            raise InputError(self._folder, "a whole LevelDB", str(error)) from None
+
+
+_open: weakref.WeakValueDictionary[str, LevelDbStore] = weakref.WeakValueDictionary()
+
+
+def open_store(folder: Path, backend: str = "LMDB") -> RecordStore:
+    """Open a store; who reads a LevelDB that this process has open already shares it.  Raises InputError."""
+    if backend != "LEVELDB":
+        return LmdbStore(folder)
+    name = str(folder.resolve())
+    found = _open.get(name)
+    if found is None:
+        found = _open[name] = LevelDbStore(folder)
+    return found
