@@ -87,6 +87,7 @@ def run(flags: Flags) -> None:
                 signal.SIGTERM: "stop",
             },
             watcher=CaffeLog(int(p.display), int(p.average_loss)),
+            tables=False,  # the tool writes snapshots and its log, no more
             quiet=True,
         ),
     )

@@ -31,6 +31,9 @@ def run_lock(prefix: str) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             owner = os.read(handle, 32).decode("ascii", "replace").strip() or "?"
+            if owner == str(os.getppid()):  # it holds the folder for this process, its own engine
+                yield
+                return
             raise UsageError(
                 f"{path.parent}: expected no other training in this folder, found process {owner} at it"
             ) from None

@@ -47,7 +47,8 @@ class TrainOptions:
     ``shortcut`` lets a frozen prefix be computed once an image, where that is exact; ``amp``
     multiplies in bfloat16, which is not what Caffe computes; ``outside`` lets prototxts name paths
     anywhere (:class:`~siamplex.schema.bounds.Bounds`); ``level`` and ``stages`` are added to the train
-    state; ``signals`` says what each signal brings about; ``watcher`` is told how the run goes.
+    state; ``signals`` says what each signal brings about; ``watcher`` is told how the run goes; ``tables``
+    writes PREFIX_losses.csv and PREFIX_test.csv.
     """
 
     weights: tuple[Path, ...] = ()
@@ -66,6 +67,7 @@ class TrainOptions:
     stages: tuple[str, ...] = ()
     signals: Mapping[int, str] = field(default_factory=lambda: dict(EFFECTS))
     watcher: Watcher | None = None
+    tables: bool = True
     quiet: bool = False
 
 
@@ -162,7 +164,7 @@ class Solver:
             self.shortcut.settle()
 
     def _open_logs(self, stack: ExitStack) -> dict[str, LossLog]:
-        if not self.team.leads:
+        if not (self.team.leads and self.options.tables):
             return {}
         columns = {"losses": ["iteration", "loss", "lr"]}
         if self.test_nets:
@@ -200,6 +202,7 @@ class Solver:
     def _display(self, iteration: int, rate: float | None) -> None:
         if "losses" in self._logs:
             self._logs["losses"].row(iteration, self.mean.value, rate)
+        if self.team.leads:
             self.watcher.displayed(iteration, self.mean.value, rate, self._outputs)
 
     def _stop(self, number: int) -> None:
