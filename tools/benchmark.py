@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -178,10 +179,13 @@ def caffe_iteration(binary: str, stage: int, iterations: int) -> float:
     Path("caffe_solver.prototxt").write_text(text, encoding="utf-8")
     arguments = [binary, "train", "-solver=caffe_solver.prototxt", f"-weights={WEIGHTS}"]
     answer = subprocess.run(arguments, capture_output=True, text=True, check=False)
-    times = [float(t) for t in re.findall(r"([\d.]+)s/1 iters", answer.stdout + answer.stderr)]
-    if len(times) < 2:
+    # by the clock at the head of each line: not every release prints what an iteration took
+    clocks = re.findall(r"^I\d+ (\d+):(\d+):([\d.]+) .*\] Iteration \d+.*, lr = ", answer.stdout + answer.stderr, re.M)
+    at = [3600 * int(hours) + 60 * int(minutes) + float(seconds) for hours, minutes, seconds in clocks]
+    times = sorted((later - earlier) % 86400 for earlier, later in pairwise(at))
+    if answer.returncode or len(times) < 2:
         raise SystemExit(f"benchmark: {binary} printed no times:\n{answer.stderr[-2000:]}")
-    return sorted(times[1:])[len(times[1:]) // 2]
+    return times[len(times) // 2]
 
 
 # --- the table

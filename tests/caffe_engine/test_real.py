@@ -48,8 +48,10 @@ def test_the_pipeline_is_the_same_on_both_engines(real_caffe, faces, tmp_path, m
         for stage, start in ((1, "weights/init"), (2, "stage1/snap_iter_8")):
             run(f"train --engine {engine} --solver {engine}/solvers/stage{stage}_{layout}.prototxt "
                 f"--weights {engine}/{start}.caffemodel{table}")  # fmt: skip
-        run(f"extract --engine {engine} --pairs {engine}/pairs --weights {engine}/stage2/snap_iter_8.caffemodel "
-            f"--batch-size 7 --deploy {engine}/prototxt/deploy.prototxt --out {engine}/features/stage2.npz")  # fmt: skip
+        run(
+            f"extract --engine {engine} --pairs {engine}/pairs --weights {engine}/stage2/snap_iter_8.caffemodel "
+            f"--deploy {engine}/prototxt/deploy.prototxt --out {engine}/features/stage2.npz --batch-size 7"
+        )
     for stage in (1, 2):
         ours, theirs = (read_losses(f"{engine}/stage{stage}/snap_losses.csv") for engine in ("torch", "caffe"))
         assert [r[0] for r in ours] == [r[0] for r in theirs] == list(range(9))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from siamplex.schema import messages
-from siamplex.schema.datum import DatumError, decode, encode
+from siamplex.schema.datum import DatumError, decode, decode_uniform, encode
 
 SHAPES = st.tuples(st.integers(1, 6), st.integers(1, 5), st.integers(1, 5))
 
@@ -56,3 +56,30 @@ def test_any_bytes_are_decoded_or_refused(data):
     except DatumError:
         return
     assert values.ndim == 3
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.uint8])
+def test_records_laid_out_alike_are_decoded_at_once(kind):
+    stream = np.random.default_rng(2)
+    samples = [(stream.integers(0, 200, (2, 1, 3)).astype(kind), int(stream.integers(2))) for _ in range(20)]
+    values, labels = decode_uniform([encode(*sample) for sample in samples])
+    assert values.dtype == kind and labels.dtype == np.float32
+    for i, (value, label) in enumerate(samples):
+        np.testing.assert_array_equal(values[i], value)
+        assert labels[i] == label
+
+
+@pytest.mark.parametrize("odd", ["shape", "length", "label", "broken", "no label"])
+def test_records_laid_out_otherwise_are_left_to_decode(odd):
+    plain = encode(np.ones((2, 1, 1), np.float32), 1)
+    other = {
+        "shape": encode(np.ones((1, 2, 1), np.float32), 1),
+        "length": encode(np.ones((3, 1, 1), np.float32), 1),
+        "label": encode(np.ones((2, 1, 1), np.float32), 1)[:-1] + b"\x80",
+        "broken": plain[:-1],
+        "no label": messages.Datum(channels=2, height=1, width=1, float_data=[1, 2]).SerializeToString(),
+    }[odd]
+    if odd != "label":
+        assert decode_uniform([plain, other]) is None
+        assert decode_uniform([other, other]) is None or odd in ("shape", "length")
+    assert decode_uniform([encode(np.ones((2, 1, 1), np.float32), 300)] * 2) is None

@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from siamplex.errors import InputError
-from siamplex.schema.datum import DatumError, decode
+from siamplex.schema.datum import DatumError, decode, decode_uniform
 from siamplex.schema.record_stores import open_store
 
+_SMALL, _MOST = 64, 1 << 26  # bytes of a sample's values, and of all, up to which a store is decoded whole
 _AHEAD = 1 << 20  # bytes of a batch from which the next one is read while this one is computed
 
 Batch = tuple[npt.NDArray[Any], npt.NDArray[np.float32]]
@@ -40,6 +41,8 @@ class DataSource:
         values, _ = self._decode(b"(first)", next(self._records))
         self.shape: tuple[int, ...] = values.shape
         self.dtype = values.dtype
+        self._whole: Batch | None = None  # of a store of small records: all of them, decoded at once
+        self._may_be_whole = values.nbytes <= _SMALL and values.nbytes * self.entries <= _MOST
         self.seek(0)
 
     def fingerprint(self) -> str:
@@ -92,6 +95,12 @@ class DataSource:
         return batch
 
     def _read(self, position: int, size: int) -> Batch:
+        if self._may_be_whole:
+            self._whole = decode_uniform([bytes(record) for record in self._store.records()])
+            self._may_be_whole = False
+        if self._whole:
+            chosen = np.arange(position, position + size) % self.entries
+            return self._whole[0][chosen], self._whole[1][chosen]
         values = np.empty((size, *self.shape), self.dtype)
         labels = np.empty(size, np.float32)
         for i in range(size):

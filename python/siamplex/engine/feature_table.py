@@ -66,6 +66,7 @@ class FeatureTable:
         self._numbers = SampleNumbers()
         self._count = 0
         self._store: torch.Tensor | None = None
+        self._in_order = False
         self._grown: list[Callable[[int, int], None]] = []
 
     def __len__(self) -> int:
@@ -88,6 +89,14 @@ class FeatureTable:
 
         Raises TableFull.
         """
+        if self._in_order:
+            rows_at_once = samples.reshape(len(samples)).astype(np.int64)
+            if (
+                (rows_at_once == samples.reshape(-1)).all()
+                and rows_at_once.min() >= 0
+                and rows_at_once.max() < self._count
+            ):
+                return torch.from_numpy(rows_at_once)
         rows = [self._numbers.number(sample) for sample in samples]
         if len(self._numbers) > self._count:
             first = {row: i for i, row in reversed(list(enumerate(rows)))}
@@ -97,6 +106,11 @@ class FeatureTable:
                 raise TableFull
             self._add(new)
         return torch.tensor(rows)
+
+    def fill_in_order(self, count: int, dtype: npt.DTypeLike) -> None:
+        """Add the samples 0, 1, ... count - 1, each of one value: from then on a sample is its row's number."""
+        self.lookup(np.arange(count, dtype=dtype).reshape(-1, 1, 1, 1))
+        self._in_order = True
 
     def _add(self, samples: npt.NDArray[Any]) -> None:
         first = self._count

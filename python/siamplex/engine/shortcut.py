@@ -125,8 +125,7 @@ def _table(net: Net, prefix: Prefix, feature: Feature, shortcut: Shortcut) -> Fe
         whole = layer.source.shape[1:] == (1, 1) and part[1] - part[0] == 1
         if isinstance(first, Embed) and whole and transform.is_identity(part) and first.params.input_dim <= limit:
             # all images of an indexed store, in their own order, so that a resumed run has the same rows
-            indices = np.arange(first.params.input_dim, dtype=layer.source.dtype)
-            table.lookup(indices.reshape(-1, 1, 1, 1))
+            table.fill_in_order(int(first.params.input_dim), layer.source.dtype)
         shortcut.tables[key] = table
     return shortcut.tables[key]
 

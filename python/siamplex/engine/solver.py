@@ -98,6 +98,7 @@ class Solver:
         self.shortcut: Shortcut | None = None
         self.in_full = False  # a table overflowed: every layer runs from then on
         self._first_loss: float | None = None
+        self._data = [layer for _, layer in self.data_layers()]
         self._logs: dict[str, LossLog] = {}
         self._outputs: list[Output] = []
         self.checkpoint = Checkpoint(self)
@@ -250,7 +251,7 @@ class Solver:
 
     def _forward(self, sub_pass: int) -> torch.Tensor:
         context = Context(True, self.seed, self.iteration, sub_pass, self.sgd.wide)
-        positions = [(layer, layer.source.position) for _, layer in self.data_layers()]
+        positions = [(layer, layer.source.position) for layer in self._data] if self.shortcut else []
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.amp):
             try:
                 loss, blobs = self.net.forward(context)

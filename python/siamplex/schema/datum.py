@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,9 @@ from google.protobuf.message import DecodeError
 from siamplex.schema import messages
 from siamplex.schema.picture_files import PictureError
 from siamplex.schema.picture_files import decode as decode_picture
+from siamplex.schema.wire import WireError, fields
 
+_DATA, _LABEL, _FLOATS, _ENCODED = 4, 5, 6, 7  # field numbers
 MAX_VALUES = 1 << 28  # values one sample may claim
 
 
@@ -48,6 +51,37 @@ def decode(record: bytes, color: bool = True) -> tuple[npt.NDArray[Any], int]:
     if values.size != count:
         raise DatumError(f"a Datum of shape {shape} with {values.size} values")
     return values.reshape(shape), int(datum.label)
+
+
+def decode_uniform(records: Sequence[bytes]) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32]] | None:
+    """Values (N, C, H, W) and labels (N,) of records laid out alike but for their values, all at once.
+
+    None where they are not laid out alike, or not plain: :func:`decode` is then to be used on each.
+    """
+    try:
+        sample, _ = decode(records[0])
+        spans = list(fields(memoryview(records[0]), 0, len(records[0])))
+    except (DatumError, WireError):
+        return None
+    labels = [f for f in spans if f.number == _LABEL]
+    values = [f for f in spans if f.number in (_DATA, _FLOATS)]
+    size = sum(f.end - f.start for f in values)
+    plain = (
+        len({f.kind for f in values}) == 1 and size == sample.nbytes and not any(f.number == _ENCODED for f in spans)
+    )
+    if not plain or len(labels) != 1 or labels[0].end - labels[0].start != 1:
+        return None
+    length = len(records[0])
+    if any(len(record) != length for record in records):
+        return None
+    table = np.frombuffer(b"".join(records), np.uint8).reshape(len(records), length)
+    of_values = np.concatenate([np.arange(f.start, f.end) for f in values])
+    of_layout = np.setdiff1d(np.arange(length), [*of_values, labels[0].start])
+    label = table[:, labels[0].start]
+    if (table[:, of_layout] != table[0, of_layout]).any() or (label > 0x7F).any():
+        return None
+    found = np.ascontiguousarray(table[:, of_values]).view(sample.dtype.newbyteorder("<"))
+    return found.reshape(len(records), *sample.shape), label.astype(np.float32)
 
 
 def encode(values: npt.NDArray[Any], label: int) -> bytes:

@@ -6,12 +6,19 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from siamplex.engine.layer import Context, Layer, Shape, register
 
 # Caffe adds this to the distance it divides by in the backward pass, and only there
 _NEAR_ZERO = 1e-4
+_SMALL = 1 << 14  # values of an embedding up to which numpy is quicker
+
+
+def _push(gap: Any, distance: Any, legacy: bool, zero: Any) -> Any:
+    """What a dissimilar pair's difference is multiplied by in the gradient."""
+    return (gap > 0) * (zero - 1 if legacy else -gap / (distance + _NEAR_ZERO))
 
 
 class _Contrastive(torch.autograd.Function):
@@ -28,26 +35,46 @@ class _Contrastive(torch.autograd.Function):
     ) -> torch.Tensor:
         diff = a - b
         squared = (diff * diff).sum(dim=1)  # (N,)
-        if legacy:
-            gap = margin - squared
-            apart = gap.clamp(min=0)
-        else:
-            gap = margin - squared.sqrt()
-            apart = gap.clamp(min=0).square()
-        ctx.save_for_backward(diff, squared, gap, similar)
+        distance = squared.sqrt()
+        gap = margin - (squared if legacy else distance)
+        apart = gap.clamp(min=0)
+        apart = apart if legacy else apart.square()
+        ctx.save_for_backward(diff, gap, distance, similar)
         ctx.legacy = legacy
         return torch.where(similar, squared, apart).sum() / (2 * a.shape[0])
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        diff, squared, gap, similar = ctx.saved_tensors
-        if ctx.legacy:
-            push = -torch.ones_like(gap)
-        else:
-            push = -gap / (squared.sqrt() + _NEAR_ZERO)
-        push = torch.where(gap > 0, push, torch.zeros_like(push))
-        factor = torch.where(similar, torch.ones_like(push), push)
+        diff, gap, distance, similar = ctx.saved_tensors
+        factor = torch.where(similar, 1.0, _push(gap, distance, ctx.legacy, torch.zeros_like(gap)))
         grad = diff * (factor * (grads[0] / diff.shape[0]))[:, None]
+        return grad, -grad, None, None, None
+
+
+class _SmallContrastive(torch.autograd.Function):
+    """The same on the CPU, where a handful of pairs is done before torch has begun."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, a: torch.Tensor, b: torch.Tensor, similar: torch.Tensor, margin: float, legacy: bool
+    ) -> torch.Tensor:
+        diff = a.detach().numpy() - b.detach().numpy()
+        squared = (diff * diff).sum(axis=1)
+        distance = np.sqrt(squared)
+        gap = np.float32(margin) - (squared if legacy else distance)
+        apart = np.maximum(gap, np.float32(0))
+        alike = similar.numpy()
+        ctx.arrays = diff, gap, distance, alike
+        ctx.legacy = legacy
+        loss = np.where(alike, squared, apart if legacy else apart * apart).sum() / np.float32(2 * len(diff))
+        return torch.tensor(loss)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        diff, gap, distance, alike = ctx.arrays
+        share = np.float32(float(grads[0]) / len(diff))
+        factor = np.where(alike, np.float32(1), _push(gap, distance, ctx.legacy, np.zeros_like(gap)))
+        grad = torch.from_numpy(diff * (factor * share)[:, None])
         return grad, -grad, None, None, None
 
 
@@ -77,4 +104,6 @@ class ContrastiveLoss(Layer):
     ) -> list[torch.Tensor]:
         first, second = (x.reshape(x.shape[0], -1).float() for x in bottoms[:2])
         similar = bottoms[2].reshape(-1).long() != 0
-        return [_Contrastive.apply(first, second, similar, float(self.params.margin), bool(self.params.legacy_version))]
+        small = first.device.type == "cpu" and first.numel() <= _SMALL
+        function = _SmallContrastive if small else _Contrastive
+        return [function.apply(first, second, similar, float(self.params.margin), bool(self.params.legacy_version))]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from siamplex.engine.layer import Context, Layer, Shape, register
@@ -46,17 +49,19 @@ class Dropout(Layer):
         seed = derive(context.seed, "dropout", self.spec.name, context.iteration, context.sub_pass)
         stream = torch.Generator().manual_seed(seed)
         share = self.spec.share
-        kept = share.of(_draw(math.prod(shape) * share.size, ratio, stream)).reshape(shape)
-        return kept.to(torch.float32).mul_(1.0 / (1.0 - ratio))
+        kept = share.of(_draw(math.prod(shape) * share.size, ratio, stream))
+        return torch.from_numpy(np.multiply(kept, np.float32(1.0 / (1.0 - ratio)), dtype=np.float32)).reshape(shape)
 
 
-def _draw(count: int, ratio: float, stream: torch.Generator) -> torch.Tensor:
-    """True (count,) with probability 1 - ratio.
+def _draw(count: int, ratio: float, stream: torch.Generator) -> npt.NDArray[Any]:
+    """1 (count,) with probability 1 - ratio, else 0.
 
-    One random byte decides where that is exact, as for 0.5: a quarter of the random numbers.
+    One random bit decides for 0.5, one byte where that is exact: few random numbers go a long way.
     """
     limit = ratio * 256
     if not limit.is_integer():
-        return torch.rand(count, generator=stream) >= ratio
-    words = torch.empty(-(-count // 8), dtype=torch.int64).random_(-(2**63), None, generator=stream)
-    return words.view(torch.uint8)[:count] >= int(limit)
+        return (torch.rand(count, generator=stream) >= ratio).numpy()
+    bits = ratio == 0.5
+    words = torch.empty(-(-count // (64 if bits else 8)), dtype=torch.int64).random_(-(2**63), None, generator=stream)
+    octets = words.numpy().view(np.uint8)
+    return np.unpackbits(octets, count=count) if bits else octets[:count] >= int(limit)
