@@ -11,6 +11,7 @@ LAYOUT  ?= indexed
 ALEXNET ?= weights/bvlc_alexnet.caffemodel
 SEED    ?= 1
 HUMAN   ?=
+PROCESSES ?= 1
 SEEDS   ?= 5
 
 # what a run computes: the paper's settings
@@ -38,16 +39,31 @@ INIT   := $(OUT)/weights/init.caffemodel
 TABLE   = $(if $(filter indexed,$(LAYOUT)),$(comma)$(OUT)/pairs/images.caffemodel)
 LAST1   = $(OUT)/stage1/snap_iter_$(ITERATIONS).caffemodel
 LAST2   = $(OUT)/stage2/snap_iter_$(STAGE2_ITERATIONS).caffemodel
-EXTRACT = $(S) extract --pairs $(OUT)/pairs --deploy $(OUT)/prototxt/deploy.prototxt --device $(DEVICE)
-TRAIN   = $(S) train --engine $(ENGINE) --device $(DEVICE) \
-          $(if $(filter torch,$(ENGINE)),--resume --lean-snapshots --keep-states 1)
+EXTRACT = $(S) extract --pairs $(OUT)/pairs --deploy $(OUT)/prototxt/deploy.prototxt --engine $(ENGINE) --device $(firstword $(subst $(comma), ,$(DEVICE)))
+# where the embedded engine looks into layers and repeats seeds: its torch may not know Caffe's GPU
+EMBEDDED = $(if $(filter caffe,$(ENGINE)),cpu,$(DEVICE))
+TORCHRUN = $(if $(filter-out 1,$(PROCESSES)),$(VENV)/bin/python -m torch.distributed.run --nproc-per-node $(PROCESSES) \
+          -m siamplex,$(S))
+TRAIN   = $(TORCHRUN) train --engine $(ENGINE) --device $(DEVICE) --resume \
+          $(if $(filter torch,$(ENGINE)),--lean-snapshots --keep-states 1)
+# the container, and what make docker-train hands on to the make inside: all that was given but for places
+DOCKER    ?= docker
+IMAGE     ?= siamplex
+CAFFE_ENV ?= environment.yml
+GPUS      ?= --gpus all
+TARGET    ?= figures
+DOCKER_ENGINE = $(if $(filter command,$(firstword $(origin ENGINE))),$(ENGINE),caffe)
+DOCKER_DEVICE = $(if $(filter command,$(firstword $(origin DEVICE))),$(DEVICE),cuda)
+HANDED_ON := BATCH STAGE2_BATCH BASE_LR ITERATIONS STAGE2_ITERATIONS STAGE2_BASE_LR DISPLAY SNAPSHOT SHOWN SEED SEEDS \
+             LAYOUT ACTORS SIZE WIDTH TEST_INTERVAL PROCESSES PAIRS_FLAGS NETS_FLAGS REPORT_FLAGS
+PASSED_ON  = $(foreach name,$(HANDED_ON),$(if $(filter command,$(firstword $(origin $(name)))),"$(name)=$($(name))"))
 comma  := ,
 empty  :=
 space  := $(empty) $(empty)
 
 .DEFAULT_GOAL := help
 .PHONY: help venv test check demo reproduce benchmark doctor faces index pairs prototxt init weights train finetune \
-        features geometry figures similarity report audit seeds clean
+        features geometry figures similarity report audit seeds clean image docker-train
 
 help: ## this text
 	@echo "Targets:"
@@ -56,7 +72,8 @@ help: ## this text
 	@echo "  FACES=dir     folder of NimStim faces, or a CSV path,subject,emotion (drawn stand-in faces)"
 	@echo "  OUT=dir       folder of the run ($(OUT))"
 	@echo "  ENGINE=name   torch (embedded) or caffe (the real binary: PATH or CAFFE_BIN) ($(ENGINE))"
-	@echo "  DEVICE=name   cpu, cuda or cuda:N ($(DEVICE))"
+	@echo "  DEVICE=name   cpu, cuda or cuda:N; with ENGINE=caffe cuda:N,M too ($(DEVICE))"
+	@echo "  PROCESSES=n   train as n processes of the embedded engine, one GPU each with DEVICE=cuda ($(PROCESSES))"
 	@echo "  LAYOUT=name   indexed or stacked pairs; stacked is 39 GB for 504 images ($(LAYOUT))"
 	@echo "  HUMAN=csv     people's confusions or dissimilarities of the six emotions, for similarity and maps"
 	@echo "  SEEDS=n       seeds of make seeds ($(SEEDS))"
@@ -97,6 +114,17 @@ doctor: venv ## say what this machine can do and what is missing
 
 benchmark: venv ## measure siamplex against a plain PyTorch port (CAFFE=binary: against Caffe too)
 	$(VENV)/bin/python tools/benchmark.py $(if $(CAFFE),--caffe $(CAFFE))
+
+image: ## build the container with the real Caffe (CAFFE_ENV=environments/caffe-cpu.yml without GPU, TORCH=torch)
+	$(DOCKER) build --tag $(IMAGE) --build-arg CAFFE_ENV=$(CAFFE_ENV) --build-arg "TORCH=$(TORCH)" .
+
+docker-train: ## run TARGET (figures) in it, with Caffe on all GPUs, FACES read-only, OUT written as you
+	mkdir -p $(OUT)
+	$(DOCKER) run --rm $(GPUS) --user $$(id -u):$$(id -g) --volume "$(abspath $(OUT)):/out" \
+		$(if $(FACES),--volume "$(abspath $(FACES)):/faces:ro") \
+		$(if $(wildcard $(ALEXNET)),--volume "$(abspath $(ALEXNET)):/alexnet.caffemodel:ro") \
+		$(IMAGE) $(TARGET) OUT=/out ENGINE=$(DOCKER_ENGINE) DEVICE=$(DOCKER_DEVICE) $(if $(FACES),FACES=/faces) \
+		$(if $(wildcard $(ALEXNET)),ALEXNET=/alexnet.caffemodel) $(PASSED_ON)
 
 DEMO := STAGE2_ITERATIONS=120 STAGE2_BASE_LR=0.00001 DISPLAY=5
 
@@ -151,7 +179,7 @@ figures: features ## Figures 3(a-d), 4, 5, 6 and the loss curve
 
 similarity: features ## layers against people (HUMAN=csv), action units and the circle, with intervals; maps
 	@$(S) similarity $(OUT)/features/stage2.npz --weights $(LAST2) --deploy $(OUT)/prototxt/deploy.prototxt \
-		--pairs $(OUT)/pairs --device $(DEVICE) $(if $(HUMAN),--human "$(HUMAN)") \
+		--pairs $(OUT)/pairs --device $(EMBEDDED) $(if $(HUMAN),--human "$(HUMAN)") \
 		--out $(OUT)/similarity/stage2.json --stamp $(STAMPS)/similarity.json
 	$(if $(HUMAN),@$(S) mds "$(HUMAN)" --embedding $(OUT)/features/stage2.npz --out $(OUT)/maps/people)
 
@@ -162,7 +190,7 @@ audit: venv ## hold the run OUT against the paper; fails where a setting the pap
 	@$(S) audit $(OUT) $(if $(wildcard $(ALEXNET)),--alexnet $(ALEXNET))
 
 seeds: init ## train stage 1 from SEEDS seeds: how often does the paper's order appear?
-	@$(S) seeds $(OUT) --seeds $(SEEDS) --device $(DEVICE) $(if $(wildcard $(ALEXNET)),--alexnet $(ALEXNET))
+	@$(S) seeds $(OUT) --seeds $(SEEDS) --device $(EMBEDDED) $(if $(wildcard $(ALEXNET)),--alexnet $(ALEXNET))
 
 clean: ## remove the environment (runs are kept)
 	rm -rf $(VENV)
