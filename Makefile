@@ -56,6 +56,8 @@ DOCKER_ENGINE = $(if $(filter command,$(firstword $(origin ENGINE))),$(ENGINE),c
 DOCKER_DEVICE = $(if $(filter command,$(firstword $(origin DEVICE))),$(DEVICE),cuda)
 HANDED_ON := BATCH STAGE2_BATCH BASE_LR ITERATIONS STAGE2_ITERATIONS STAGE2_BASE_LR DISPLAY SNAPSHOT SHOWN SEED SEEDS \
              LAYOUT ACTORS SIZE WIDTH TEST_INTERVAL PROCESSES PAIRS_FLAGS NETS_FLAGS REPORT_FLAGS
+absolute   = $(if $(filter /%,$(firstword $(1))),$(1),$(CURDIR)/$(1))
+IS_TABLE   = $(filter %.csv %.CSV,$(lastword $(FACES)))
 PASSED_ON  = $(foreach name,$(HANDED_ON),$(if $(filter command,$(firstword $(origin $(name)))),"$(name)=$($(name))"))
 comma  := ,
 empty  :=
@@ -119,11 +121,12 @@ image: ## build the container with the real Caffe (CAFFE_ENV=environments/caffe-
 	$(DOCKER) build --tag $(IMAGE) --build-arg CAFFE_ENV=$(CAFFE_ENV) --build-arg "TORCH=$(TORCH)" .
 
 docker-train: ## run TARGET (figures) in it, with Caffe on all GPUs, FACES read-only, OUT written as you
-	mkdir -p $(OUT)
-	$(DOCKER) run --rm $(GPUS) --user $$(id -u):$$(id -g) --volume "$(abspath $(OUT)):/out" \
-		$(if $(FACES),--volume "$(abspath $(FACES)):/faces:ro") \
-		$(if $(wildcard $(ALEXNET)),--volume "$(abspath $(ALEXNET)):/alexnet.caffemodel:ro") \
-		$(IMAGE) $(TARGET) OUT=/out ENGINE=$(DOCKER_ENGINE) DEVICE=$(DOCKER_DEVICE) $(if $(FACES),FACES=/faces) \
+	mkdir -p "$(OUT)"
+	$(DOCKER) run --rm $(GPUS) --user $$(id -u):$$(id -g) --volume "$(call absolute,$(OUT)):/out" \
+		$(if $(FACES),--volume "$(call absolute,$(if $(IS_TABLE),$(dir $(FACES)),$(FACES))):/faces:ro") \
+		$(if $(wildcard $(ALEXNET)),--volume "$(call absolute,$(ALEXNET)):/alexnet.caffemodel:ro") \
+		$(IMAGE) $(TARGET) OUT=/out ENGINE=$(DOCKER_ENGINE) DEVICE=$(DOCKER_DEVICE) \
+		$(if $(FACES),FACES=/faces$(if $(IS_TABLE),/$(notdir $(FACES)))) \
 		$(if $(wildcard $(ALEXNET)),ALEXNET=/alexnet.caffemodel) $(PASSED_ON)
 
 DEMO := STAGE2_ITERATIONS=120 STAGE2_BASE_LR=0.00001 DISPLAY=5
