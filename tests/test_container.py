@@ -84,7 +84,8 @@ def test_docker_train_hands_all_over(tmp_path):
         cwd=ROOT, capture_output=True, text=True, check=True,
     ).stdout.splitlines()[-1]  # fmt: skip
     assert made.startswith("run --rm --gpus all --user ")
-    for part in (f"--volume {tmp_path}/run:/out ", "--volume /data/my faces:/faces:ro ", f"--volume {weights}:/alexnet.caffemodel:ro ", "ITERATIONS=100",
+    for part in (f"--volume {tmp_path}/run:/out ", "--volume /data/my faces:/faces:ro ",
+                 f"--volume {weights}:/alexnet.caffemodel:ro ", "ITERATIONS=100",
                  "siamplex figures OUT=/out ENGINE=caffe DEVICE=cuda FACES=/faces ", "NETS_FLAGS=--pool3 --gamma 0.5",
                  "ALEXNET=/alexnet.caffemodel"):  # fmt: skip
         assert part in made, part

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -49,19 +48,27 @@ class Dropout(Layer):
         seed = derive(context.seed, "dropout", self.spec.name, context.iteration, context.sub_pass)
         stream = torch.Generator().manual_seed(seed)
         share = self.spec.share
-        kept = share.of(_draw(math.prod(shape) * share.size, ratio, stream))
-        return torch.from_numpy(np.multiply(kept, np.float32(1.0 / (1.0 - ratio)), dtype=np.float32)).reshape(shape)
+        whole = _draw(math.prod(shape) * share.size, ratio, stream)
+        return torch.from_numpy(share.of(whole)).reshape(shape)
 
 
-def _draw(count: int, ratio: float, stream: torch.Generator) -> npt.NDArray[Any]:
-    """1 (count,) with probability 1 - ratio, else 0.
+def _draw(count: int, ratio: float, stream: torch.Generator) -> npt.NDArray[np.float32]:
+    """1 / (1 - ratio) (count,) with probability 1 - ratio, else 0.
 
     One random bit decides for 0.5, one byte where that is exact: few random numbers go a long way.
     """
+    scale = np.float32(1.0 / (1.0 - ratio))
     limit = ratio * 256
     if not limit.is_integer():
-        return (torch.rand(count, generator=stream) >= ratio).numpy()
+        return np.multiply((torch.rand(count, generator=stream) >= ratio).numpy(), scale)
     bits = ratio == 0.5
     words = torch.empty(-(-count // (64 if bits else 8)), dtype=torch.int64).random_(-(2**63), None, generator=stream)
     octets = words.numpy().view(np.uint8)
-    return np.unpackbits(octets, count=count) if bits else octets[:count] >= int(limit)
+    if bits:
+        masks: npt.NDArray[np.float32] = _EIGHT.take(octets, axis=0).reshape(-1)[:count]
+        return masks
+    return np.multiply(octets[:count] >= int(limit), scale)
+
+
+# the masks that eight bits stand for: (256, 8), 0 or 2
+_EIGHT = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).astype(np.float32) * np.float32(2)
