@@ -94,9 +94,17 @@ def read_record(run: Path) -> list[dict[str, Any]]:
         return []
     content = read_object(path, "a run record")
     steps = content.get("steps")
-    if not isinstance(steps, list) or content.get("format") != _FORMAT or not all(isinstance(s, dict) for s in steps):
+    if not isinstance(steps, list) or content.get("format") != _FORMAT or not all(map(_is_step, steps)):
         raise InputError(path, f"a run record of format {_FORMAT}", "something else")
     return steps
+
+
+def _is_step(step: Any) -> bool:
+    """Whether an entry is one: its parts are objects, and files in them are described by objects."""
+    if not isinstance(step, dict) or not all(isinstance(step.get(k, {}), dict) for k in ("options", "versions")):
+        return False
+    files = [step.get(name, {}) for name in ("inputs", "outputs")]
+    return all(isinstance(f, dict) and all(isinstance(v, dict) for v in f.values()) for f in files)
 
 
 @contextmanager

@@ -87,6 +87,25 @@ def test_a_prototxt_changed_after_training(own_run):
     assert only_new(after, look(own_run)) == {("solver of stage 2", "solver, net and pairs are those trained with")}
 
 
+def test_a_run_by_real_caffe_has_no_manifests(own_run):
+    """The record then says what each stage was trained with."""
+    setting = "solver, net and pairs are those trained with"
+    for manifest in own_run.glob("stage?/*.json"):
+        manifest.unlink()
+    found = look(own_run)
+    for stage in (1, 2):
+        assert found[(f"solver of stage {stage}", setting)].verdict == SAME, found[
+            (f"solver of stage {stage}", setting)
+        ]
+    edit(own_run / "solvers/stage1_indexed.prototxt", "momentum: 0.9", "momentum: 0.8")
+    found = look(own_run)
+    assert found[("solver of stage 1", setting)].verdict == DIFFERS
+    assert "stage1_indexed.prototxt" in found[("solver of stage 1", setting)].run
+    assert found[("solver of stage 2", setting)].verdict == SAME
+    (own_run / "run.json").unlink()
+    assert look(own_run)[("solver of stage 1", setting)].verdict == UNCHECKED
+
+
 def test_flipped_labels(own_run):
     before = look(own_run)
     rewrite(own_run / "pairs/val_indexed_lmdb", lambda datum: setattr(datum, "label", 1 - datum.label))

@@ -77,7 +77,7 @@ class RunFiles:
         """The solver that trained a stage: as recorded, or where the layout of a run has it."""
         name = f"stage{number}_{self.layout}.prototxt"
         for step in reversed(self.record):
-            given = str(step.get("options", {}).get("solver", "")) if step.get("command") == "train" else ""
+            given = str(_options(step).get("solver", "")) if step.get("command") == "train" else ""
             if given and f"stage{number}" in Path(given).name:
                 return self._named(given, self.run / "solvers" / name)
         own = self.run / "solvers" / name
@@ -101,12 +101,17 @@ class RunFiles:
             return []
         return [(self._named(w["path"], self.initial), w["sha256"]) for w in manifest.weights]
 
-    def step(self, command: str, needle: str = "") -> dict[str, Any]:
-        """The newest entry of a command in the record (whose options contain ``needle``), or nothing."""
+    def training(self, number: int) -> dict[str, Any]:
+        """The newest entry of a stage's training in the record, known by its solver; or nothing."""
         for step in reversed(self.record):
-            if step.get("command") == command and needle in str(step.get("options")):
+            if step.get("command") == "train" and f"stage{number}" in Path(str(_options(step).get("solver"))).name:
                 return step
         return {}
+
+
+def _options(step: dict[str, Any]) -> dict[str, Any]:
+    options = step.get("options")
+    return options if isinstance(options, dict) else {}
 
 
 def same_file(path: Path, digest: str) -> bool:

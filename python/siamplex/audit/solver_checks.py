@@ -41,7 +41,7 @@ def _remembered(found: Findings, files: RunFiles, stage: Stage) -> None:
     manifest = stage.manifest
     setting = "solver, net and pairs are those trained with"
     if manifest is None:
-        recorded = files.step("train", f"stage{stage.number}").get("inputs", {})
+        recorded = files.training(stage.number).get("inputs", {})
         known = {v.get("sha256") for v in recorded.values()}
         if not known:
             found.unchecked(setting, "-", "no manifest beside the snapshots and no run record")
