@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -55,7 +56,7 @@ class Node:
     propagate: list[bool]
     train: bool
 
-    @property
+    @cached_property
     def name(self) -> str:
         return self.layer.spec.name
 
@@ -97,6 +98,7 @@ class Net:
         self.overrides: dict[str, Callable[[Context], list[torch.Tensor]]] = {}
         self.bottoms_of: dict[str, dict[int, Callable[[], torch.Tensor]]] = {}
         self.skipped: set[str] = set()
+        self._kept: tuple[int, list[Node]] = (0, [])
         full_state = net_state(phase, self._message.state, *([state] if state is not None else []))
         self._add_legacy_inputs()
         for index, layer in enumerate(self._message.layer):
@@ -317,16 +319,24 @@ class Net:
         passed over).  With ``until`` the run ends once that blob has its final value.
         """
         blobs: dict[str, torch.Tensor] = {k: v.to(self.device) for k, v in (given or {}).items()}
-        loss = torch.zeros((), device=self.device)
+        loss: torch.Tensor | None = None
         last = self._last_writer(until) if until else None
-        for node in self.nodes:
-            name = node.layer.spec.name
-            if name not in self.skipped and not (given and node.tops and all(top in given for top in node.tops)):
-                part = self._run(node, blobs, context)
-                loss = loss if part is None else loss + part
+        contexts = {train: replace(context, train=train) for train in (True, False)}
+        for node in self._to_run(whole=last is not None):
+            if node.name not in self.skipped and not (given and node.tops and all(top in given for top in node.tops)):
+                part = self._run(node, blobs, contexts[node.train])
+                loss = part if loss is None else loss if part is None else loss + part
             if node is last:
                 break
-        return loss, blobs
+        return torch.zeros((), device=self.device) if loss is None else loss, blobs
+
+    def _to_run(self, whole: bool) -> list[Node]:
+        """The nodes in order, those passed over left out unless ``whole``: most of them, behind a shortcut."""
+        if whole or not self.skipped:
+            return self.nodes
+        if self._kept[0] != len(self.skipped):
+            self._kept = len(self.skipped), [node for node in self.nodes if node.name not in self.skipped]
+        return self._kept[1]
 
     def _last_writer(self, blob: str) -> Node:
         writers = [node for node in self.nodes if blob in node.tops]
@@ -336,16 +346,16 @@ class Net:
 
     def _run(self, node: Node, blobs: dict[str, torch.Tensor], context: Context) -> torch.Tensor | None:
         """Run one node; returns what its tops add to the loss, if anything."""
-        own = replace(context, train=node.train)
         if node.name in self.overrides:
-            tops = self.overrides[node.name](own)
+            tops = self.overrides[node.name](context)
         else:
-            tops = node.layer.forward(self._bottoms(node, blobs), [p.tensor for p in node.params], own)
+            tops = node.layer.forward(self._bottoms(node, blobs), [p.tensor for p in node.params], context)
         loss: torch.Tensor | None = None
         for name, top, weight in zip(node.tops, tops, node.loss_weights, strict=True):
             blobs[name] = top.to(self.device)
             if weight:
-                part = weight * blobs[name].sum()
+                part = blobs[name].sum() if blobs[name].dim() else blobs[name]
+                part = part if weight == 1 else weight * part
                 loss = part if loss is None else loss + part
         return loss
 

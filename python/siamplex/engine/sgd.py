@@ -34,6 +34,7 @@ class SGD:
             )  # fmt: skip
         if p.iter_size < 1:
             raise solver.error("iter_size must be positive", "iter_size", 0)
+        self._momentum, self._share, self._l2 = float(p.momentum), 1.0 / p.iter_size, p.regularization_type == "L2"
         self._history: dict[int, torch.Tensor] = {}
         self._grams: dict[int, GramWeight] = {}
         self.wide: WideGradients | None = None
@@ -121,15 +122,23 @@ class SGD:
         # the same roundings in the same order as Caffe's: a near tie in a pooling window is enough
         # for one of them to send a run another way
         arrays = [weight, velocity] if gradient is None else [weight, velocity, gradient]
-        for w, v, *g in zip(*(a.view(-1).split(_BLOCK) for a in arrays), strict=True):
-            v.mul_(self._p.momentum)
-            if g:
-                if self._p.iter_size > 1:
-                    g[0].mul_(1.0 / self._p.iter_size)
-                if decay:
-                    g[0].add_(w if self._p.regularization_type == "L2" else w.sign(), alpha=decay)
-                v.add_(g[0], alpha=rate)
-            w.sub_(v)
+        if weight.numel() <= _BLOCK:
+            self._apply_block(rate, decay, *arrays)
+            return
+        for block in zip(*(a.view(-1).split(_BLOCK) for a in arrays), strict=True):
+            self._apply_block(rate, decay, *block)
+
+    def _apply_block(
+        self, rate: float, decay: float, w: torch.Tensor, v: torch.Tensor, g: torch.Tensor | None = None
+    ) -> None:
+        v.mul_(self._momentum)
+        if g is not None:
+            if self._share != 1:
+                g.mul_(self._share)
+            if decay:
+                g.add_(w if self._l2 else w.sign(), alpha=decay)
+            v.add_(g, alpha=rate)
+        w.sub_(v)
 
     def _clip(self) -> None:
         """Scale all gradients down to a joint L2 norm of clip_gradients, where that is set."""
