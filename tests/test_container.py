@@ -79,7 +79,7 @@ def test_docker_train_hands_all_over(tmp_path):
     weights = tmp_path / "alexnet.caffemodel"
     weights.write_bytes(b"x")
     made = subprocess.run(
-        ["make", "docker-train", "DOCKER=echo", "FACES=/data/my faces", f"OUT={tmp_path}/run", f"ALEXNET={weights}",
+        ["make", "--no-print-directory", "docker-train", "DOCKER=echo", "FACES=/data/my faces", f"OUT={tmp_path}/run", f"ALEXNET={weights}",
          "ITERATIONS=100", "NETS_FLAGS=--pool3 --gamma 0.5"],
         cwd=ROOT, capture_output=True, text=True, check=True,
     ).stdout.splitlines()[-1]  # fmt: skip
@@ -95,13 +95,13 @@ def test_docker_train_hands_all_over(tmp_path):
 @pytest.mark.skipif(not shutil.which("make"), reason="no make here")
 def test_docker_train_without_a_gpu():
     made = subprocess.run(
-        ["make", "-n", "docker-train", "DOCKER=echo", "OUT=/tmp/x", "GPUS=", "DEVICE=cpu", "ENGINE=torch",
+        ["make", "--no-print-directory", "-n", "docker-train", "DOCKER=echo", "OUT=/tmp/x", "GPUS=", "DEVICE=cpu", "ENGINE=torch",
          "TARGET=report"],
         cwd=ROOT, capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
     assert "--gpus" not in made and "report OUT=/out ENGINE=torch DEVICE=cpu" in made
     made = subprocess.run(
-        ["make", "-n", "docker-train", "OUT=x", "FACES=corpus/faces.csv"],
+        ["make", "--no-print-directory", "-n", "docker-train", "OUT=x", "FACES=corpus/faces.csv"],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -114,6 +114,10 @@ def test_docker_train_without_a_gpu():
 @pytest.mark.skipif(not shutil.which("make"), reason="no make here")
 def test_processes_are_launched_by_torchrun():
     made = subprocess.run(
-        ["make", "-n", "train", "OUT=/tmp/x", "PROCESSES=2"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["make", "--no-print-directory", "-n", "train", "OUT=/tmp/x", "PROCESSES=2"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout
     assert "-m torch.distributed.run --nproc-per-node 2 -m siamplex train --engine torch" in made.replace("\\\n", "")

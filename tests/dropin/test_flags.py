@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from siamplex.cli import main
 from siamplex.dropin.flags import parse
 from siamplex.errors import UsageError
 
@@ -34,6 +35,13 @@ def test_flags_in_every_form(arguments):
 def test_refuses(arguments, message):
     with pytest.raises(UsageError, match=message):
         parse(arguments)
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help", "-help"])
+def test_help(flag, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["caffe", flag])
+    assert end.value.code == 0 and "device_query" in capsys.readouterr().out
 
 
 def test_values_are_checked():

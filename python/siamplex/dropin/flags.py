@@ -15,6 +15,16 @@ _VALUES = {
 # glog's, which scripts of that era pass along; this log goes to standard error in any case
 _IGNORED_SWITCHES = frozenset({"logtostderr", "alsologtostderr"})
 _IGNORED_VALUES = frozenset({"minloglevel", "stderrthreshold", "v", "log_dir", "vmodule"})
+USAGE = """usage: siamplex caffe COMMAND [-flag=value ...]
+
+commands:
+  train          train or finetune: -solver, and -weights A,B or -snapshot
+  test           score a model: -model -weights [-iterations 50]
+  time           time a model layer by layer: -model [-iterations 50 -phase TRAIN]
+  device_query   say what the GPUs are: [-gpu all]
+
+-gpu N, -phase, -level, -stage, -sigint_effect and -sighup_effect (snapshot, stop, none) mean what BVLC's do."""
+HELP = frozenset({"-h", "-help", "--help"})
 _EFFECTS = ("snapshot", "stop", "none")
 
 
