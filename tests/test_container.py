@@ -74,50 +74,47 @@ def test_hadolint_finds_nothing():
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.skipif(not shutil.which("make"), reason="no make here")
+def make(*arguments):
+    """What make prints for a target."""
+    if not shutil.which("make"):
+        pytest.skip("no make here")
+    command = ["make", "--no-print-directory", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
 def test_docker_train_hands_all_over(tmp_path):
     weights = tmp_path / "alexnet.caffemodel"
     weights.write_bytes(b"x")
-    made = subprocess.run(
-        ["make", "--no-print-directory", "docker-train", "DOCKER=echo", "FACES=/data/my faces", f"OUT={tmp_path}/run", f"ALEXNET={weights}",
-         "ITERATIONS=100", "NETS_FLAGS=--pool3 --gamma 0.5"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    ).stdout.splitlines()[-1]  # fmt: skip
+    given = (f"OUT={tmp_path}/run", f"ALEXNET={weights}", "ITERATIONS=100", "NETS_FLAGS=--pool3 --gamma 0.5")
+    made = make("docker-train", "DOCKER=echo", "FACES=/data/my faces", *given).splitlines()[-1]
     assert made.startswith("run --rm --gpus all --user ")
-    for part in (f"--volume {tmp_path}/run:/out ", "--volume /data/my faces:/faces:ro ",
-                 f"--volume {weights}:/alexnet.caffemodel:ro ", "ITERATIONS=100",
-                 "siamplex figures OUT=/out ENGINE=caffe DEVICE=cuda FACES=/faces ", "NETS_FLAGS=--pool3 --gamma 0.5",
-                 "ALEXNET=/alexnet.caffemodel"):  # fmt: skip
+    for part in (
+        f"--volume {tmp_path}/run:/out ",
+        "--volume /data/my faces:/faces:ro ",
+        f"--volume {weights}:/alexnet.caffemodel:ro ",
+        "siamplex figures OUT=/out ENGINE=caffe DEVICE=cuda FACES=/faces ",
+        "ALEXNET=/alexnet.caffemodel",
+        "ITERATIONS=100",
+        "NETS_FLAGS=--pool3 --gamma 0.5",
+    ):
         assert part in made, part
     assert (tmp_path / "run").is_dir()  # made by the caller, so that it is the caller's
 
 
-@pytest.mark.skipif(not shutil.which("make"), reason="no make here")
-def test_docker_train_without_a_gpu():
-    made = subprocess.run(
-        ["make", "--no-print-directory", "-n", "docker-train", "DOCKER=echo", "OUT=/tmp/x", "GPUS=", "DEVICE=cpu", "ENGINE=torch",
-         "TARGET=report"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
+def test_docker_train_without_a_gpu_and_with_a_table():
+    made = make("-n", "docker-train", "OUT=/tmp/x", "GPUS=", "DEVICE=cpu", "ENGINE=torch", "TARGET=report")
     assert "--gpus" not in made and "report OUT=/out ENGINE=torch DEVICE=cpu" in made
-    made = subprocess.run(
-        ["make", "--no-print-directory", "-n", "docker-train", "OUT=x", "FACES=corpus/faces.csv"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
+    made = make("-n", "docker-train", "OUT=x", "FACES=corpus/faces.csv")
     assert f'--volume "{ROOT}/x:/out"' in made and f'--volume "{ROOT}/corpus/:/faces:ro"' in made
     assert "FACES=/faces/faces.csv" in made
 
 
-@pytest.mark.skipif(not shutil.which("make"), reason="no make here")
+def test_image_takes_the_environment_and_torch_asked_for():
+    made = make("-n", "image", "CAFFE_ENV=environments/caffe-cpu.yml", "TORCH=torch", "DOCKER=podman")
+    assert "podman build --tag siamplex --build-arg CAFFE_ENV=environments/caffe-cpu.yml" in made
+    assert '--build-arg "TORCH=torch"' in made
+
+
 def test_processes_are_launched_by_torchrun():
-    made = subprocess.run(
-        ["make", "--no-print-directory", "-n", "train", "OUT=/tmp/x", "PROCESSES=2"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    assert "-m torch.distributed.run --nproc-per-node 2 -m siamplex train --engine torch" in made.replace("\\\n", "")
+    made = make("-n", "train", "OUT=/tmp/x", "PROCESSES=2").replace("\\\n", "")
+    assert "-m torch.distributed.run --nproc-per-node 2 -m siamplex train --engine torch" in made

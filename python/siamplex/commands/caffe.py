@@ -17,10 +17,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Run one of the tool's commands."""
     from siamplex.dropin import devices, test, timing, train
-    from siamplex.dropin.flags import HELP, USAGE, parse
+    from siamplex.dropin.flags import HELP_FLAGS, USAGE, parse
 
-    if HELP & set(args.arguments):
-        print(USAGE)
+    if HELP_FLAGS & set(args.arguments):
+        print(f"{USAGE}\n\n{HELP}")
         raise SystemExit(0)
     flags = parse(args.arguments)
     {"train": train.run, "test": test.run, "time": timing.run, "device_query": devices.query}[flags.command](flags)

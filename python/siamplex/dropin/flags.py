@@ -24,7 +24,7 @@ commands:
   device_query   say what the GPUs are: [-gpu all]
 
 -gpu N, -phase, -level, -stage, -sigint_effect and -sighup_effect (snapshot, stop, none) mean what BVLC's do."""
-HELP = frozenset({"-h", "-help", "--help"})
+HELP_FLAGS = frozenset({"-h", "-help", "--help"})
 _EFFECTS = ("snapshot", "stop", "none")
 
 
