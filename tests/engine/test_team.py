@@ -75,6 +75,9 @@ def test_two_processes_go_on_where_one_stopped(twin_solver, tmp_path):
     assert done.stderr.count("resumed from") == 1  # one of them speaks
     again = read_losses(tmp_path / "one_losses.csv")
     assert [r[0] for r in again] == list(range(13))
+    done = together(path, "--resume")  # nothing left to do: said once, by all of them
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("already stands at its last iteration, 12") == 1
 
 
 def test_what_does_not_divide_is_refused(twin_solver, tmp_path):

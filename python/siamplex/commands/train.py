@@ -95,19 +95,19 @@ def run(args: argparse.Namespace) -> Told:
             outside=args.allow_outside,
         ),
     )
-    if not solver.team.leads:
-        solver.solve()
-        leave_team()
-        return Told(idle=True)
     began = solver.iteration
     facts = {"engine": "torch", "device": str(solver.device), "seed": solver.seed, "amp": args.amp}
     if solver.team.size > 1:
         facts["processes"] = solver.team.size
     if args.resume and solver.finished:
-        say(f"train: {args.solver} already stands at its last iteration, {solver.iteration}")
+        if solver.team.leads:
+            say(f"train: {args.solver} already stands at its last iteration, {solver.iteration}")
+        leave_team()
         return Told(idle=True)
     solver.solve()
     leave_team()
+    if not solver.team.leads:  # the leader keeps the record
+        return Told(idle=True)
     return Told({**facts, "iterations": [began, solver.iteration], "losses": _losses(args)})
 
 
