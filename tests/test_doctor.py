@@ -46,6 +46,12 @@ def test_caffe_by_its_own_word(tmp_path, monkeypatch, script, state, word):
     assert found.state == state and word in found.found
 
 
+def test_a_binary_named_but_not_there(tmp_path, monkeypatch):
+    monkeypatch.setenv("CAFFE_BIN", str(tmp_path / "none"))
+    found = doctor.check_caffe()
+    assert found.state == MISSING and "nothing there" in found.found
+
+
 def test_another_file_under_alexnets_name(tmp_path):
     path = tmp_path / "bvlc_alexnet.caffemodel"
     path.write_bytes(b"not it")

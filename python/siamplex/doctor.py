@@ -89,7 +89,9 @@ def check_caffe() -> Check:
     """The caffe binary, by what it says of itself."""
     try:
         find_path()
-    except InputError:
+    except InputError as error:
+        if os.environ.get("CAFFE_BIN"):
+            return Check("engine caffe", MISSING, f"CAFFE_BIN is {error.path}: nothing there", "correct or unset it")
         advice = "not needed: ENGINE=torch computes the same; for the real binary set CAFFE_BIN"
         return Check("engine caffe", NOTE, "no caffe binary", advice)
     try:
