@@ -25,7 +25,7 @@ def read_picture(path: str | Path) -> Picture:
         size = path.stat().st_size
         if not 0 < size <= MAX_BYTES:
             raise InputError(path, f"an image of 1 to {MAX_BYTES} bytes", f"{size} bytes")
-        data = np.fromfile(path, np.uint8)
+        data = path.read_bytes()
     except (OSError, ValueError) as error:
         raise InputError(path, "a readable image", getattr(error, "strerror", None) or str(error)) from None
     try:

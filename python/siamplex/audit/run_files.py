@@ -76,10 +76,9 @@ class RunFiles:
     def _solver(self, number: int) -> Path:
         """The solver that trained a stage: as recorded, or where the layout of a run has it."""
         name = f"stage{number}_{self.layout}.prototxt"
-        for step in reversed(self.record):
-            given = str(_options(step).get("solver", "")) if step.get("command") == "train" else ""
-            if given and f"stage{number}" in Path(given).name:
-                return self._named(given, self.run / "solvers" / name)
+        given = str(self.training(number).get("options", {}).get("solver", ""))
+        if given:
+            return self._named(given, self.run / "solvers" / name)
         own = self.run / "solvers" / name
         return own if own.exists() else Path("solvers") / name
 
@@ -104,14 +103,12 @@ class RunFiles:
     def training(self, number: int) -> dict[str, Any]:
         """The newest entry of a stage's training in the record, known by its solver; or nothing."""
         for step in reversed(self.record):
-            if step.get("command") == "train" and f"stage{number}" in Path(str(_options(step).get("solver"))).name:
+            if (
+                step.get("command") == "train"
+                and f"stage{number}" in Path(str(step.get("options", {}).get("solver"))).name
+            ):
                 return step
         return {}
-
-
-def _options(step: dict[str, Any]) -> dict[str, Any]:
-    options = step.get("options")
-    return options if isinstance(options, dict) else {}
 
 
 def same_file(path: Path, digest: str) -> bool:

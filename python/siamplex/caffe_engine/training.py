@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from siamplex.caffe_engine.binary import Binary, check_gpus, find_binary, gpus_of
-from siamplex.caffe_engine.log import Display, Saved, Scored, StoppedEarly, fatal, read_log
-from siamplex.engine.loss_log import LossLog
+from siamplex.caffe_engine.log import Display, Event, Saved, Scored, StoppedEarly, fatal, read_log
+from siamplex.engine.loss_log import LossLog, open_logs
 from siamplex.engine.run_lock import run_lock
 from siamplex.engine.snapshot import SnapshotPaths
 from siamplex.errors import InputError, Stopped, TrainingError, UsageError
@@ -114,8 +115,7 @@ class _Process:
     def run(self, stop: StopRequest) -> None:
         with ExitStack() as stack:
             log = stack.enter_context(Path(f"{self._prefix}_caffe.log").open("a", encoding="utf-8"))
-            losses = self._table(stack, "losses", ["iteration", "loss", "lr"])
-            tests = self._table(stack, "test", ["iteration", "net", "output", "value"]) if self._tests else None
+            tables = open_logs(stack, self._prefix, self._first, self._tests)
             # in a session of its own: a Ctrl-C reaches it once, through us
             process = stack.enter_context(
                 subprocess.Popen(
@@ -131,29 +131,26 @@ class _Process:
             stop.pass_on(lambda: process.send_signal(signal.SIGINT))
             try:
                 for event in read_log(self._lines(process, log)):
-                    self._take(event, losses, tests)
+                    self._take(event, tables)
             except BaseException:
                 process.kill()
                 raise
         self._judge(process.returncode, stop)
 
-    def _table(self, stack: ExitStack, name: str, header: list[str]) -> LossLog:
-        return stack.enter_context(LossLog(Path(f"{self._prefix}_{name}.csv"), header, self._first))
-
-    def _lines(self, process: subprocess.Popen[str], log: object) -> Iterator[str]:
+    def _lines(self, process: subprocess.Popen[str], log: TextIO) -> Iterator[str]:
         assert process.stdout
         for line in process.stdout:
-            log.write(line)  # type: ignore[attr-defined]
+            log.write(line)
             self._tail.append(line.rstrip())
             yield line
 
-    def _take(self, event: object, losses: LossLog, tests: LossLog | None) -> None:
+    def _take(self, event: Event, tables: dict[str, LossLog]) -> None:
         if isinstance(event, Display):
-            losses.row(event.iteration, event.loss, event.rate)
+            tables["losses"].row(event.iteration, event.loss, event.rate)
             done = event.iteration - self._first
             self._progress.step(max(done - self._progress.done, 0), f"loss {event.loss:.6g}")
-        elif isinstance(event, Scored) and tests:
-            tests.row(event.iteration, event.net, event.output, event.value)
+        elif isinstance(event, Scored) and "test" in tables:
+            tables["test"].row(event.iteration, event.net, event.output, event.value)
         elif isinstance(event, Saved):
             self._saved = event.path
         elif isinstance(event, StoppedEarly):

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from siamplex.errors import UsageError
+from siamplex.stopping import NOTHING, SNAPSHOT, STOP
 
 COMMANDS = ("train", "test", "time", "device_query")
 _VALUES = {
     "gpu": "", "solver": "", "model": "", "phase": "", "level": "0", "stage": "", "snapshot": "", "weights": "",
-    "iterations": "50", "sigint_effect": "stop", "sighup_effect": "snapshot",
+    "iterations": "50", "sigint_effect": STOP, "sighup_effect": SNAPSHOT,
 }  # fmt: skip
 # glog's, which scripts of that era pass along; this log goes to standard error in any case
 _IGNORED_SWITCHES = frozenset({"logtostderr", "alsologtostderr"})
@@ -25,7 +26,7 @@ commands:
 
 -gpu N, -phase, -level, -stage, -sigint_effect and -sighup_effect (snapshot, stop, none) mean what BVLC's do."""
 HELP_FLAGS = frozenset({"-h", "-help", "--help"})
-_EFFECTS = ("snapshot", "stop", "none")
+_EFFECTS = (SNAPSHOT, STOP, NOTHING)
 
 
 @dataclass

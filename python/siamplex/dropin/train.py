@@ -14,6 +14,7 @@ from siamplex.engine.snapshot import SnapshotPaths
 from siamplex.engine.watcher import Output, Watcher
 from siamplex.errors import Stopped, UsageError
 from siamplex.progress import say
+from siamplex.stopping import STOP
 
 _SOLVER, _SGD = "solver.cpp:0", "sgd_solver.cpp:0"
 
@@ -21,8 +22,8 @@ _SOLVER, _SGD = "solver.cpp:0", "sgd_solver.cpp:0"
 class CaffeLog(Watcher):
     """Writes what a training does as Caffe's log would have it."""
 
-    def __init__(self, display: int, average: int) -> None:
-        self._display, self._average = display, average
+    def __init__(self, display: int) -> None:
+        self._display = display
         self._last, self._last_iteration = time.monotonic(), -1
 
     def displayed(self, iteration: int, loss: float, rate: float | None, outputs: Sequence[Output]) -> None:
@@ -84,9 +85,9 @@ def run(flags: Flags) -> None:
             signals={
                 signal.SIGINT: flags.effect("sigint_effect"),
                 signal.SIGHUP: flags.effect("sighup_effect"),
-                signal.SIGTERM: "stop",
+                signal.SIGTERM: STOP,
             },
-            watcher=CaffeLog(int(p.display), int(p.average_loss)),
+            watcher=CaffeLog(int(p.display)),
             tables=False,  # the tool writes snapshots and its log, no more
             quiet=True,
         ),

@@ -17,6 +17,7 @@ from siamplex.engine.origin import settings_hash
 from siamplex.engine.snapshot import Manifest, SnapshotPaths
 from siamplex.errors import InputError, TrainingError, UsageError
 from siamplex.schema.blobs import Array
+from siamplex.schema.bounds import here_or_beside
 from siamplex.schema.weights import read_caffemodel, read_solverstate, write_caffemodel, write_solverstate
 
 if TYPE_CHECKING:
@@ -30,9 +31,9 @@ class Checkpoint:
         self._solver = solver
         self._loaded: list[dict[str, str]] = []
         self._note = ""
+        self._given = {path: sha256(path) for path in self._weight_files()}
         self._start = self._origin()
-        self._resumed: Manifest | None = None
-        self._paths: SnapshotPaths | None = None
+        self._resumed: tuple[Manifest, SnapshotPaths] | None = None
 
     # --- where a run comes from
 
@@ -48,8 +49,7 @@ class Checkpoint:
         if state:
             self._restore(state)
         else:
-            for path in self._weight_files():
-                self._load_weights(path)
+            self._load_given()
 
     def _weight_files(self) -> tuple[Path, ...]:
         return self._solver.options.weights or self._solver.file.weight_files()
@@ -64,15 +64,19 @@ class Checkpoint:
         for number, net in enumerate(solver.net_sources):
             origin[f"net{number}"] = net.hash
         for number, path in enumerate(self._weight_files()):
-            origin[f"weights{number}"] = sha256(path)
+            origin[f"weights{number}"] = self._given[path]
         for key, layer in solver.data_layers():
             origin[key] = layer.source.fingerprint()
         return origin
 
-    def _load_weights(self, path: Path) -> None:
+    def _load_given(self) -> None:
+        for path in self._weight_files():
+            self._load_weights(path, self._given[path])
+
+    def _load_weights(self, path: Path, digest: str) -> None:
         net = self._solver.net
         filled = net.load(read_caffemodel(path), path)
-        self._loaded.append({"path": str(path), "sha256": sha256(path)})
+        self._loaded.append({"path": str(path), "sha256": digest})
         self._note = self._note or snapshots.note_of(path)
         if not filled:
             raise InputError(path, f"layers of net '{net.name}'", "none of them")
@@ -100,7 +104,7 @@ class Checkpoint:
         gram = None
         if solver.shortcut:
             if stopping and solver.shortcut.grams:
-                gram = gram_file.write(paths.gram, solver.shortcut.grams)
+                gram = snapshots.entry(paths.gram, gram_file.write(paths.gram, solver.shortcut.grams))
             solver.shortcut.settle()
         for parameter in solver.net.parameters:
             if parameter.lr_mult and not bool(torch.isfinite(parameter.tensor).all()):
@@ -177,10 +181,10 @@ class Checkpoint:
                     solver.file.source.bounds.check(started["path"], paths.manifest)
                 if sha256(started["path"]) != started["sha256"]:
                     raise InputError(started["path"], "the weights this run started from", "other bytes")
-                self._load_weights(Path(started["path"]))
+                self._load_weights(Path(started["path"]), started["sha256"])
             self._loaded = manifest.weights
             self._start = manifest.origin
-            self._resumed, self._paths = manifest, paths
+            self._resumed = manifest, paths
             model = paths.caffemodel
             solver.seed = self._check_seed(paths.manifest, manifest.seed)
             self._seek(manifest)
@@ -188,8 +192,7 @@ class Checkpoint:
         else:  # real Caffe's: data are read from the beginning, as Caffe would
             solver.say(f"{path} has no manifest: resuming as Caffe does, from the first record")
             model = self._model_of(path, state.learned_net) if state.learned_net else paths.caffemodel
-            for given in self._weight_files():
-                self._load_weights(given)
+            self._load_given()
         solver.net.load(read_caffemodel(model), model)
         self._restore_history(path, state.history)
         solver.iteration = state.iteration
@@ -198,8 +201,8 @@ class Checkpoint:
 
     def _model_of(self, path: Path, named: str) -> Path:
         """The caffemodel a solverstate names: of the working folder as in Caffe, or else beside it."""
-        here, beside = Path(named), path.parent / Path(named).name
-        found = beside if not here.exists() and beside.exists() else here
+        beside = path.parent / Path(named).name
+        found = here_or_beside(named, beside, path)
         if found != beside:
             self._solver.file.source.bounds.check(found, path)
         return found
@@ -210,29 +213,25 @@ class Checkpoint:
 
     def retrace(self) -> None:
         """With its shortcut taken again, bring a resumed run to the very state it was saved in."""
-        solver, manifest = self._solver, self._resumed
-        if manifest is None or not solver.shortcut:
+        solver = self._solver
+        if self._resumed is None or not solver.shortcut:
             return
+        manifest, paths = self._resumed
         try:
             solver.shortcut.replay(manifest.growths)
         except (KeyError, IndexError, TypeError, ValueError):
-            raise InputError(self._manifest_path, "the batches that brought new images", "others") from None
+            raise InputError(paths.manifest, "the batches that brought new images", "others") from None
         self._seek(manifest)
-        if manifest.gram and self._paths:
-            if gram_file.is_there(self._paths.gram, manifest.gram):
-                gram_file.read(self._paths.gram, solver.shortcut.grams)
+        if manifest.gram:
+            if snapshots.is_as_said(paths.gram, manifest.gram):
+                gram_file.read(paths.gram, solver.shortcut.grams)
             else:
-                solver.say(f"{self._paths.gram} is gone: the last bits may differ from those of an unbroken run")
-
-    @property
-    def _manifest_path(self) -> Path:
-        assert self._paths
-        return self._paths.manifest
+                solver.say(f"{paths.gram} is gone: the last bits may differ from those of an unbroken run")
 
     def resume_mean(self) -> bool:
         """Take up the running mean of losses; False where there is none to take up."""
         try:
-            return bool(self._resumed and self._solver.mean.restore(self._resumed.shown))
+            return bool(self._resumed and self._solver.mean.restore(self._resumed[0].shown))
         except (KeyError, TypeError, ValueError):
             return False
 

@@ -165,16 +165,11 @@ class GramWeight:
     @torch.no_grad()
     def restore(self, arrays: Mapping[str, torch.Tensor]) -> None:
         """Put a :meth:`state` back.  Raises ValueError where it is not one of this weight over these rows."""
-        now = self.state()
-        rows, out = len(self.table), self.parameter.tensor.shape[0]
-        shapes = {name: tuple(tensor.shape) for name, tensor in now.items()} | {
-            "a": (rows, out), "av": (rows, out), "z0": (rows, out),
-            "y0": (rows, out) if "v0" in arrays else (0, out),
-        }  # fmt: skip
+        wide = tuple(self.parameter.tensor.shape)
+        rows = (len(self.table), wide[0])
+        shapes = {"factors": (4,), "a": rows, "av": rows, "z0": rows, "y0": (0, wide[0]), "w0": wide}
         if "v0" in arrays:
-            shapes["v0"] = shapes["w0"]
-        else:
-            shapes.pop("v0", None)
+            shapes |= {"y0": rows, "v0": wide}
         found = {name: tuple(tensor.shape) for name, tensor in arrays.items()}
         if found != shapes:
             raise ValueError(f"arrays of shapes {found}")

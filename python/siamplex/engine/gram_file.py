@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,10 +16,11 @@ from siamplex.durable import atomic_file, sha256
 from siamplex.engine.gram import GramWeight
 from siamplex.errors import InputError
 from siamplex.schema.array_files import read_arrays
+from siamplex.schema.weights import Written
 
 
-def write(path: Path, grams: Mapping[int, GramWeight]) -> dict[str, Any]:
-    """Write the state of each Gram form; returns the file's line for a manifest."""
+def write(path: Path, grams: Mapping[int, GramWeight]) -> Written:
+    """Write the state of each Gram form."""
     arrays = {
         f"{index}.{name}": tensor.cpu().numpy()
         for index, gram in grams.items()
@@ -28,12 +28,7 @@ def write(path: Path, grams: Mapping[int, GramWeight]) -> dict[str, Any]:
     }
     with atomic_file(path) as handle:
         np.savez(handle, **arrays)  # type: ignore[arg-type,unused-ignore]
-    return {"name": path.name, "size": path.stat().st_size, "sha256": sha256(path)}
-
-
-def is_there(path: Path, said: Mapping[str, Any]) -> bool:
-    """Whether ``path`` is the file a manifest speaks of."""
-    return path.exists() and path.stat().st_size == said.get("size") and sha256(path) == said.get("sha256")
+    return Written(path.stat().st_size, sha256(path))
 
 
 def read(path: Path, grams: Mapping[int, GramWeight]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -66,6 +66,17 @@ class LossLog:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def open_logs(stack: ExitStack, prefix: str, iteration: int, tests: bool) -> dict[str, LossLog]:
+    """PREFIX_losses.csv and, with ``tests``, PREFIX_test.csv, by ``losses`` and ``test``; ``stack`` closes them."""
+    columns = {"losses": ["iteration", "loss", "lr"]}
+    if tests:
+        columns["test"] = ["iteration", "net", "output", "value"]
+    return {
+        name: stack.enter_context(LossLog(Path(f"{prefix}_{name}.csv"), header, iteration))
+        for name, header in columns.items()
+    }
 
 
 def _before(line: str, iteration: int) -> bool:

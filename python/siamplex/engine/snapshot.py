@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -117,6 +117,11 @@ def _fits(name: str, value: Any) -> bool:
 def entry(path: Path, written: Written) -> dict[str, Any]:
     """A file's line in a manifest."""
     return {"name": path.name, "size": written.size, "sha256": written.sha256}
+
+
+def is_as_said(path: Path, said: Mapping[str, Any]) -> bool:
+    """Whether a file is there with the bytes that a manifest's line says."""
+    return path.exists() and path.stat().st_size == said.get("size") and sha256(path) == said.get("sha256")
 
 
 def verify(paths: SnapshotPaths) -> Manifest:

@@ -18,7 +18,7 @@ from siamplex.engine.checkpoint import Checkpoint
 from siamplex.engine.feature_table import TableFull
 from siamplex.engine.layer import ALL, Context
 from siamplex.engine.layers.data import Data
-from siamplex.engine.loss_log import LossLog
+from siamplex.engine.loss_log import LossLog, open_logs
 from siamplex.engine.net import Net
 from siamplex.engine.rates import RatePolicy
 from siamplex.engine.run_lock import run_lock
@@ -26,7 +26,7 @@ from siamplex.engine.running_mean import RunningMean
 from siamplex.engine.sgd import SGD
 from siamplex.engine.shortcut import Shortcut, take_shortcut
 from siamplex.engine.snapshot import SnapshotPaths
-from siamplex.engine.solver_file import NetSource, SolverFile, check_not_past
+from siamplex.engine.solver_file import NetSource, SolverFile
 from siamplex.engine.team import check_divisible, join_team
 from siamplex.engine.twins import merge_twins
 from siamplex.engine.watcher import Output, Watcher
@@ -147,14 +147,16 @@ class Solver:
         Raises UsageError while another run holds the prefix, Stopped after the snapshot that a SIGINT
         or SIGTERM asked for, TrainingError where the loss is no number any more.
         """
-        check_not_past(self.iteration, self._p.max_iter)
+        if self.iteration > self._p.max_iter:
+            raise UsageError(f"iteration {self.iteration} is past max_iter {self._p.max_iter}")
         lock = run_lock(self.prefix or "train") if self.team.leads else nullcontext()
         with lock, StopRequest(self.options.signals) as stop:
             self._solve(stop)
 
     def _solve(self, stop: StopRequest) -> None:
-        with ExitStack() as open_logs:
-            self._logs = self._open_logs(open_logs)
+        with ExitStack() as stack:
+            if self.team.leads and self.options.tables:
+                self._logs = open_logs(stack, self.prefix or "train", self.iteration, bool(self.test_nets))
             self._take_shortcut()
             if not self.checkpoint.resume_mean():
                 self.mean.begin(self.iteration)
@@ -163,17 +165,6 @@ class Solver:
             self._iterate(stop)
         if self.shortcut:
             self.shortcut.settle()
-
-    def _open_logs(self, stack: ExitStack) -> dict[str, LossLog]:
-        if not (self.team.leads and self.options.tables):
-            return {}
-        columns = {"losses": ["iteration", "loss", "lr"]}
-        if self.test_nets:
-            columns["test"] = ["iteration", "net", "output", "value"]
-        return {
-            name: stack.enter_context(LossLog(Path(f"{self.prefix or 'train'}_{name}.csv"), header, self.iteration))
-            for name, header in columns.items()
-        }
 
     def _iterate(self, stop: StopRequest) -> None:
         p = self._p
@@ -192,13 +183,16 @@ class Solver:
                 self._stop(number)
         if p.snapshot_after_train and self.prefix and not self._snapshot_due():
             self.snapshot()
-        if p.display and self.iteration % p.display == 0:
+        if self._display_due():
             with torch.no_grad():
                 self.mean.add(self.team.mean(float(self._forward(0))), self.iteration)
             self._display(self.iteration, None)
         self._test_when_due()
         if not self.options.quiet:
             progress.close(f"loss {self.mean.value:.6g}")
+
+    def _display_due(self) -> bool:
+        return bool(self._p.display) and self.iteration % self._p.display == 0
 
     def _display(self, iteration: int, rate: float | None) -> None:
         if "losses" in self._logs:
@@ -260,7 +254,7 @@ class Solver:
                 for layer, position in positions:
                     layer.source.seek(position)
                 loss, blobs = self.net.forward(context)
-        if self.options.watcher:
+        if self.options.watcher and self._display_due():
             self._outputs = outputs_of(self.net, blobs)
         return loss
 
@@ -278,7 +272,7 @@ class Solver:
             raise TrainingError(self.diverged(loss_value))
         self.mean.add(loss_value, self.iteration)
         rate = self.rate(self.iteration)
-        shown = bool(p.display) and self.iteration % p.display == 0
+        shown = self._display_due()
         self.sgd.update(rate)
         self.iteration += 1
         return (self.mean.value, rate) if shown else None

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from siamplex.engine.origin import net_hash
-from siamplex.errors import UsageError
 from siamplex.schema import prototxt
 from siamplex.schema.bounds import Bounds
 from siamplex.schema.messages import enum_name
@@ -120,9 +119,3 @@ class SolverFile:
             return self.source, value, (field, index)
         source = prototxt.read(self.source.find(value), "NetParameter", self.source.bounds)
         return source, source.message, ()
-
-
-def check_not_past(iteration: int, last: int) -> None:
-    """Raise UsageError where a run already stands past its last iteration."""
-    if iteration > last:
-        raise UsageError(f"iteration {iteration} is past max_iter {last}")

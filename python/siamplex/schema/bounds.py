@@ -36,3 +36,12 @@ class Bounds:
         if self.folders and not any(target.is_relative_to(folder) for folder in self.folders):
             where = " or ".join(dict.fromkeys(str(folder) for folder in self.folders))
             raise InputError(source, f"paths within {where} (--allow-outside lifts this)", str(path))
+
+
+def here_or_beside(name: str, beside: Path, source: str | Path) -> Path:
+    """The path that ``source`` names: of the working folder as in Caffe, or else ``beside``.  Raises InputError."""
+    here = Path(name)
+    try:
+        return beside if not here.exists() and beside.exists() else here
+    except (OSError, ValueError) as error:  # too long, a zero byte
+        raise InputError(source, "paths that can be", f"{name!r:.80}: {error}") from None

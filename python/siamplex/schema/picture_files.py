@@ -19,26 +19,25 @@ class PictureError(ValueError):
     """Bytes that are no whole still picture."""
 
 
-def decode(data: bytes | npt.NDArray[np.uint8], color: bool = True) -> npt.NDArray[Any]:
+def decode(data: bytes, color: bool = True) -> npt.NDArray[Any]:
     """Pixels (H, W, 3) BGR uint8 of an encoded picture; without ``color`` as it is stored.
 
     More than 8 bits a channel are reduced to 8, CMYK and grey become BGR, transparency is dropped, a
     JPEG is turned as its EXIF says.  Raises PictureError for another format, an animation, a file cut
     short, or more than MAX_PIXELS.
     """
-    raw = bytes(data)
-    if raw.startswith(_PNG):
-        size = _png(raw)
-    elif raw.startswith(b"\xff\xd8"):
-        size = _jpeg(raw)
-    elif raw.startswith(b"BM"):
-        size = _bmp(raw)
+    if data.startswith(_PNG):
+        size = _png(data)
+    elif data.startswith(b"\xff\xd8"):
+        size = _jpeg(data)
+    elif data.startswith(b"BM"):
+        size = _bmp(data)
     else:
-        raise PictureError("another format than BMP, PNG or JPEG" if raw else "nothing")
+        raise PictureError("another format than BMP, PNG or JPEG" if data else "nothing")
     if not 0 < size[0] * size[1] <= MAX_PIXELS:
         raise PictureError(f"{size[0]}x{size[1]} pixels")
     try:
-        picture = cv2.imdecode(np.frombuffer(raw, np.uint8), cv2.IMREAD_COLOR if color else cv2.IMREAD_UNCHANGED)
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR if color else cv2.IMREAD_UNCHANGED)
     except cv2.error:
         picture = None
     if picture is None:

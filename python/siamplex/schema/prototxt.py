@@ -12,7 +12,7 @@ from google.protobuf import text_format
 from siamplex.durable import write_text
 from siamplex.errors import InputError, PrototxtError
 from siamplex.schema import locations, messages
-from siamplex.schema.bounds import Bounds
+from siamplex.schema.bounds import Bounds, here_or_beside
 
 ANYWHERE = Bounds()
 MAX_BYTES = 8 << 20  # far above any net; a wrong file is not read whole
@@ -32,11 +32,7 @@ class Prototxt:
 
         Raises InputError where it leads out of bounds.
         """
-        here, beside = Path(name), self.path.parent / name
-        try:
-            found = beside if not here.exists() and beside.exists() else here
-        except (OSError, ValueError) as error:
-            raise InputError(self.path, "paths that can be", f"{name!r:.80}: {error}") from None
+        found = here_or_beside(name, self.path.parent / name, self.path)
         self.bounds.check(found, self.path)
         return found
 
