@@ -12,6 +12,7 @@ from pathlib import Path
 
 from siamplex.caffe_engine.binary import check_gpus, find_binary, find_path
 from siamplex.durable import free_bytes
+from siamplex.engine.limits import machine_memory
 from siamplex.errors import InputError, UsageError
 from siamplex.pairs.store import stacked_bytes
 from siamplex.weights import alexnet
@@ -134,7 +135,7 @@ def check_disk(folder: Path) -> Check:
 def check_memory() -> Check:
     """Memory of the machine."""
     try:
-        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+        total = machine_memory() / 1e9
     except (ValueError, OSError):
         return Check("memory", NOTE, "not told by this system")
     if total < _DEMO_MEMORY:

@@ -93,6 +93,8 @@ def test_what_does_not_divide_is_refused(twin_solver, tmp_path):
     [
         ('type: "Reshape" bottom: "d" top: "t" reshape_param { shape { dim: -1 } }', "may depend on others"),
         ('type: "Slice" bottom: "d" top: "t" top: "u" slice_param { axis: 0 }', "takes batches apart"),
+        ('type: "Concat" bottom: "d" bottom: "d" top: "t" concat_param { axis: 0 }', "takes batches apart"),
+        ('type: "Slice" bottom: "d" top: "t" top: "u" slice_param { axis: -2 }', "takes batches apart"),
         ('type: "Flatten" bottom: "d" top: "t" loss_weight: 1', "no mean over samples"),
     ],
 )

@@ -103,10 +103,8 @@ class RunFiles:
     def training(self, number: int) -> dict[str, Any]:
         """The newest entry of a stage's training in the record, known by its solver; or nothing."""
         for step in reversed(self.record):
-            if (
-                step.get("command") == "train"
-                and f"stage{number}" in Path(str(step.get("options", {}).get("solver"))).name
-            ):
+            solver = Path(str(step.get("options", {}).get("solver", "")))
+            if step.get("command") == "train" and f"stage{number}" in solver.name:
                 return step
         return {}
 

@@ -90,13 +90,10 @@ class FeatureTable:
         Raises TableFull.
         """
         if self._in_order:
-            rows_at_once = samples.reshape(len(samples)).astype(np.int64)
-            if (
-                (rows_at_once == samples.reshape(-1)).all()
-                and rows_at_once.min() >= 0
-                and rows_at_once.max() < self._count
-            ):
-                return torch.from_numpy(rows_at_once)
+            given = samples.reshape(len(samples))
+            numbers = given.astype(np.int64)
+            if (numbers == given).all() and numbers.min() >= 0 and numbers.max() < self._count:
+                return torch.from_numpy(numbers)
         rows = [self._numbers.number(sample) for sample in samples]
         if len(self._numbers) > self._count:
             first = {row: i for i, row in reversed(list(enumerate(rows)))}

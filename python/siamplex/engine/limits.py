@@ -5,15 +5,24 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:  # the doctor asks for the machine's memory where there is no torch
+    import torch
+
+
+def machine_memory() -> int:
+    """Bytes of memory this machine has in all.  Raises OSError or ValueError where the system does not tell."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def memory_of(device: torch.device) -> int:
     """Bytes of memory a device has in all."""
     if device.type == "cuda":
+        import torch
+
         return int(torch.cuda.get_device_properties(device).total_memory)
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return machine_memory()
 
 
 class Budget:

@@ -15,10 +15,14 @@ import torch
 from torch import distributed
 
 from siamplex.engine.layer import Share
+from siamplex.engine.layers.accuracy import Accuracy
+from siamplex.engine.layers.concat import Concat
+from siamplex.engine.layers.data import Data
+from siamplex.engine.layers.dropout import Dropout
+from siamplex.engine.layers.slice import Slice
 from siamplex.engine.net import Net, Node
-from siamplex.errors import PrototxtError, UsageError
-
-_ALONE = ("Data", "Dropout", "Slice", "Concat", "Silence")
+from siamplex.errors import UsageError
+from siamplex.schema.messages import enum_name
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,7 @@ def check_divisible(net: Net) -> None:
     for node in net.nodes:
         problem = _problem(node)
         if problem:
-            raise _error(node, problem)
+            raise node.layer.spec.error(f"cannot be trained by several processes: {problem}")
     if net.inputs:
         raise UsageError(f"{net.source.path}: expected samples from Data layers alone, found input '{net.inputs[0]}'")
 
@@ -120,19 +124,12 @@ def check_divisible(net: Net) -> None:
 def _problem(node: Node) -> str | None:
     layer, kind = node.layer, node.layer.spec.type
     if any(node.loss_weights):
-        if kind == "ContrastiveLoss":
-            return None
-        if kind == "SoftmaxWithLoss":
-            loss = layer.spec.message.loss_param
-            uneven = loss.HasField("ignore_label") or loss.normalization == 3
-            return "its loss is no mean over samples" if uneven else None
-        return "its loss is no mean over samples"
-    if kind in ("Slice", "Concat"):
-        return "it takes batches apart" if getattr(layer, "axis", 1) == 0 else None
-    if kind in _ALONE or layer.per_sample or kind == "Accuracy":
+        loss = layer.spec.message.loss_param
+        even = not loss.HasField("ignore_label") and enum_name(loss, "normalization") != "NONE"
+        is_mean = kind == "ContrastiveLoss" or (kind == "SoftmaxWithLoss" and even)
+        return None if is_mean else "its loss is no mean over samples"
+    if isinstance(layer, (Slice, Concat)):
+        return None if layer.along else "it takes batches apart"
+    if isinstance(layer, (Data, Dropout, Accuracy)) or layer.per_sample:
         return None
     return "its result for a sample may depend on others"
-
-
-def _error(node: Node, what: str) -> PrototxtError:
-    return node.layer.spec.error(f"cannot be trained by several processes: {what}")

@@ -23,7 +23,7 @@ class Concat(Layer):
 
     def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
         asked = self.params.concat_dim if self.params.HasField("concat_dim") else self.params.axis
-        self._axis = axis = self.canonical_axis(asked, len(bottoms[0]), "axis", 0)
+        self.along = axis = self.canonical_axis(asked, len(bottoms[0]), "axis", 0)
         for shape in bottoms[1:]:
             same = len(shape) == len(bottoms[0]) and all(
                 a == b for i, (a, b) in enumerate(zip(shape, bottoms[0], strict=True)) if i != axis
@@ -35,4 +35,4 @@ class Concat(Layer):
     def forward(
         self, bottoms: Sequence[torch.Tensor], params: Sequence[torch.Tensor], context: Context
     ) -> list[torch.Tensor]:
-        return [torch.cat(list(bottoms), dim=self._axis)]
+        return [torch.cat(list(bottoms), dim=self.along)]

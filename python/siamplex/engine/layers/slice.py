@@ -33,7 +33,7 @@ class Slice(Layer):
 
     def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
         shape = bottoms[0]
-        axis = self._axis = self.canonical_axis(self.axis, len(shape), "axis", 0)
+        axis = self.along = self.canonical_axis(self.axis, len(shape), "axis", 0)
         count, points = len(self.spec.message.top), [int(p) for p in self.params.slice_point]
         if points:
             self.require(len(points) == count - 1, f"{len(points)} slice points for {count} tops")
@@ -48,4 +48,4 @@ class Slice(Layer):
     def forward(
         self, bottoms: Sequence[torch.Tensor], params: Sequence[torch.Tensor], context: Context
     ) -> list[torch.Tensor]:
-        return list(bottoms[0].split(self.sizes, dim=self._axis))
+        return list(bottoms[0].split(self.sizes, dim=self.along))
