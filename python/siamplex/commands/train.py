@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keep-states", type=int, default=0, metavar="N",
                         help="keep only the newest N solverstates (0: all)")  # fmt: skip
     parser.add_argument("--no-shortcut", action="store_true",
-                        help="run every layer at every iteration, frozen ones too")  # fmt: skip
+                        help="run every layer at every iteration, the direct way")  # fmt: skip
     parser.add_argument("--amp", action="store_true",
                         help="multiply in bfloat16: faster on CUDA, no longer Caffe's numbers")  # fmt: skip
     parser.add_argument("--allow-outside", action="store_true",

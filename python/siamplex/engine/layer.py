@@ -64,6 +64,7 @@ class Context:
     """What a forward pass belongs to: phase, seed, iteration, pass within the iteration.
 
     ``wide`` takes the gradients of wide weights as factors, where the update asks for them so.
+    ``spectra`` lets a convolution go by its spectra where that is quicker.
     """
 
     train: bool
@@ -71,6 +72,7 @@ class Context:
     iteration: int = 0
     sub_pass: int = 0
     wide: WideGradients | None = None
+    spectra: bool = False
 
 
 @dataclass

@@ -231,10 +231,11 @@ class Solver:
             self.say(f"shortcut: {self.shortcut.describe()} (--no-shortcut turns this off)")
             return
         merged = [merge_twins(net) for net in (self.net, *self.test_nets)]
+        spectra = "convolutions go by their spectra where that is quicker (--no-shortcut turns this off)"
         if merged[0]:
-            self.say(f"none; twins run as one from {merged[0]} (--no-shortcut turns this off)")
+            self.say(f"none; twins run as one from {merged[0]}, {spectra}")
         else:
-            self.say("none: every layer runs at every iteration")
+            self.say(f"none: every layer runs at every iteration; {spectra}")
 
     def _leave_shortcut(self) -> None:
         assert self.shortcut
@@ -244,7 +245,7 @@ class Solver:
         self.say("shortcut left: more distinct images than its table holds")
 
     def _forward(self, sub_pass: int) -> torch.Tensor:
-        context = Context(True, self.seed, self.iteration, sub_pass, self.sgd.wide)
+        context = Context(True, self.seed, self.iteration, sub_pass, self.sgd.wide, self.options.shortcut)
         positions = [(layer, layer.source.position) for layer in self._data] if self.shortcut else []
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.amp):
             try:

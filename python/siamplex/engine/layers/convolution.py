@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional
 
 from siamplex.engine.layer import BlobSpec, Context, Layer, Shape, register
+from siamplex.engine.spectral import spectral_conv2d, worthwhile
 
 # From so many channels on, having a pixel's channels side by side pays on a CPU: the pooling and
 # normalisation behind follow suit, and torch's pooling is an order of magnitude faster that way
@@ -78,6 +79,9 @@ class Convolution(Layer):
         x, bias = bottoms[0], params[1] if len(params) > 1 else None
         if x.device.type == "cpu" and self.params.num_output >= _WIDE:
             x = x.contiguous(memory_format=torch.channels_last)
+        plain = self.stride == (1, 1) and self.dilation == (1, 1)
+        if context.spectra and plain and worthwhile(x, params[0], self.pad):
+            return [spectral_conv2d(x, params[0], bias, self.pad)]
         return [
             functional.conv2d(
                 x,
