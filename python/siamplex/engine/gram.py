@@ -13,6 +13,7 @@ rounding; K and the sums behind a snapshot are accumulated in float64 blocks.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from siamplex.engine.products import times_transposed
 
 Joined = Callable[[torch.Tensor], torch.Tensor]
 _COLUMNS = 8192  # width of the float64 blocks
+_AS_IS = nullcontext()  # entering autocast only to find it off costs more than a small product
 
 
 class _Outputs(torch.autograd.Function):
@@ -92,7 +94,9 @@ class GramWeight:
     def outputs(self, rows: torch.Tensor) -> torch.Tensor:
         """F[rows] W^T (B, O)."""
         z0, gram = self._z0.index_select(0, rows), self._gram.index_select(0, rows)
-        with torch.autocast(z0.device.type, enabled=False):  # the Gram form needs its precision
+        # the Gram form needs its precision
+        single = torch.autocast(z0.device.type, enabled=False) if torch.is_autocast_enabled(z0.device.type) else _AS_IS
+        with single:
             z = times_transposed(gram, self._a.t()).add_(z0, alpha=self._c)
         if self._velocity is not None and self._e:
             z.add_(self._y0.index_select(0, rows), alpha=self._e)

@@ -14,16 +14,19 @@ import torch
 _LARGE = 1 << 20  # multiply-adds from which oneDNN's longer way in is worth it
 
 
-def times_transposed(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
-    """x w^T (n, m) for x (n, k) and w (m, k), float32; either may be a transposed view.  No gradient."""
+def times_transposed(x: torch.Tensor, w: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+    """x w^T + bias (n, m) for x (n, k), w (m, k) and bias (m,), float32.
+
+    x and w may be transposed views.  No gradient.
+    """
     if x.device.type == "cpu" and x.shape[0] * w.numel() >= _LARGE and _onednn_multiplies():
-        result: torch.Tensor = _onednn(x, w)
+        result: torch.Tensor = _onednn(x, w, bias)
         return result
-    return x @ w.t()
+    return x @ w.t() if bias is None else torch.addmm(bias, x, w.t())
 
 
-def _onednn(x: torch.Tensor, w: torch.Tensor) -> Any:
-    return torch.ops.mkldnn._linear_pointwise(x, w, None, "none", [], "")
+def _onednn(x: torch.Tensor, w: torch.Tensor, bias: torch.Tensor | None = None) -> Any:
+    return torch.ops.mkldnn._linear_pointwise(x, w, bias, "none", [], "")
 
 
 @cache
@@ -37,13 +40,15 @@ def _onednn_multiplies() -> bool:
 
 
 class _Linear(torch.autograd.Function):
-    """y = x w^T (N, O), all three products by ``times_transposed``."""
+    """y = x w^T + b (N, O), all three products by ``times_transposed``."""
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, factors: Factors | None) -> torch.Tensor:
+    def forward(
+        ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, factors: Factors | None
+    ) -> torch.Tensor:
         ctx.save_for_backward(x, weight)
         ctx.factors = factors
-        return times_transposed(x, weight)
+        return times_transposed(x, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
@@ -56,17 +61,20 @@ class _Linear(torch.autograd.Function):
                 ctx.factors.append((gradient, x))
             else:
                 own = times_transposed(gradient.t(), x.t())
-        return below, own, None
+        bias = gradient.sum(0) if ctx.needs_input_grad[2] else None
+        return below, own, bias, None
 
 
 Factors = list[tuple[torch.Tensor, torch.Tensor]]
 
 
-def linear(x: torch.Tensor, weight: torch.Tensor, factors: Factors | None = None) -> torch.Tensor:
-    """y = x w^T (N, O) for x (N, K) and weight (O, K), differentiable.
+def linear(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None, factors: Factors | None = None
+) -> torch.Tensor:
+    """y = x w^T + b (N, O) for x (N, K), weight (O, K) and bias (O,) or None, differentiable.
 
     With ``factors`` the weight's gradient is not computed: (dL/dy (N, O), x (N, K)), whose product
     (dL/dy)^T x it is, is added to the list instead.
     """
-    result: torch.Tensor = _Linear.apply(x, weight, factors)
+    result: torch.Tensor = _Linear.apply(x, weight, bias, factors)
     return result

@@ -247,7 +247,7 @@ class Solver:
     def _forward(self, sub_pass: int) -> torch.Tensor:
         context = Context(True, self.seed, self.iteration, sub_pass, self.sgd.wide, self.options.shortcut)
         positions = [(layer, layer.source.position) for layer in self._data] if self.shortcut else []
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.amp):
+        with torch.autocast(self.device.type, torch.bfloat16) if self.options.amp else nullcontext():
             try:
                 loss, blobs = self.net.forward(context)
             except TableFull:

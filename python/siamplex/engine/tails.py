@@ -57,7 +57,7 @@ class Tail:
 
     def __init__(self, net: Net, pairs: list[Pair], start: Start) -> None:
         self._pairs, self._start = pairs, start
-        self._result = torch.empty(0)
+        self._halves: tuple[torch.Tensor, ...] = ()
         last = pairs[-1]
         earlier, later = sorted(last, key=net.nodes.index)
         half = {last[0].name: 0, last[1].name: 1}
@@ -72,16 +72,14 @@ class Tail:
                 x = _drop(x, a.layer, b.layer, context)
             else:
                 x = a.layer.forward([x], [p.tensor for p in a.params], context)[0]
-        self._result = x
+        self._halves = x.split(len(x) // 2)  # in one go, and so back in one go
         return self._give(half)
 
     def _give(self, half: int) -> list[torch.Tensor]:
-        count = len(self._result) // 2
-        return [self._result[half * count : (half + 1) * count]]
+        return [self._halves[half]]
 
 
 def _drop(x: torch.Tensor, a: Dropout, b: Dropout, context: Context) -> torch.Tensor:
     if not context.train:
         return x
-    half = (len(x) // 2, *x.shape[1:])
-    return x * torch.cat([a.mask(half, context), b.mask(half, context)]).to(x.device)
+    return x * a.twin_masks(b, tuple(x.shape), context).to(x.device)

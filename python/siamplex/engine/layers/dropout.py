@@ -44,30 +44,45 @@ class Dropout(Layer):
 
         Drawn for the whole batch, of which ``shape`` may be a share.
         """
-        ratio = float(self.params.dropout_ratio)
-        seed = derive(context.seed, "dropout", self.spec.name, context.iteration, context.sub_pass)
-        stream = torch.Generator().manual_seed(seed)
         share = self.spec.share
-        whole = _draw(math.prod(shape) * share.size, ratio, stream)
+        whole = np.empty(math.prod(shape) * share.size, np.float32)
+        _draw(whole, float(self.params.dropout_ratio), self._stream(context))
         return torch.from_numpy(share.of(whole)).reshape(shape)
 
+    def twin_masks(self, twin: Dropout, shape: Shape, context: Context) -> torch.Tensor:
+        """The masks of this layer and of its twin, each (N / 2, ...), one below the other: (N, ...)."""
+        half = (shape[0] // 2, *shape[1:])
+        if self.spec.share.size > 1:
+            return torch.cat([self.mask(half, context), twin.mask(half, context)])
+        both = np.empty(shape, np.float32)
+        for part, layer in zip((both[: half[0]], both[half[0] :]), (self, twin), strict=True):
+            _draw(part.reshape(-1), float(layer.params.dropout_ratio), layer._stream(context))
+        return torch.from_numpy(both)
 
-def _draw(count: int, ratio: float, stream: torch.Generator) -> npt.NDArray[np.float32]:
-    """1 / (1 - ratio) (count,) with probability 1 - ratio, else 0.
+    def _stream(self, context: Context) -> torch.Generator:
+        seed = derive(context.seed, "dropout", self.spec.name, context.iteration, context.sub_pass)
+        return torch.Generator().manual_seed(seed)
+
+
+def _draw(out: npt.NDArray[np.float32], ratio: float, stream: torch.Generator) -> None:
+    """Fill ``out`` (count,): 1 / (1 - ratio) with probability 1 - ratio, else 0.
 
     One random bit decides for 0.5, one byte where that is exact: few random numbers go a long way.
     """
-    scale = np.float32(1.0 / (1.0 - ratio))
+    count, scale = len(out), np.float32(1.0 / (1.0 - ratio))
     limit = ratio * 256
     if not limit.is_integer():
-        return np.multiply((torch.rand(count, generator=stream) >= ratio).numpy(), scale)
+        np.multiply((torch.rand(count, generator=stream) >= ratio).numpy(), scale, out=out)
+        return
     bits = ratio == 0.5
     words = torch.empty(-(-count // (64 if bits else 8)), dtype=torch.int64).random_(-(2**63), None, generator=stream)
     octets = words.numpy().view(np.uint8)
-    if bits:
-        masks: npt.NDArray[np.float32] = _EIGHT.take(octets, axis=0).reshape(-1)[:count]
-        return masks
-    return np.multiply(octets[:count] >= int(limit), scale)
+    if not bits:
+        np.multiply(octets[:count] >= int(limit), scale, out=out)
+    elif count % 8:
+        out[:] = _EIGHT.take(octets, axis=0).reshape(-1)[:count]
+    else:  # "clip": an index cannot be out of range, and without a check numpy writes in place
+        _EIGHT.take(octets[: count // 8], axis=0, out=out.reshape(-1, 8), mode="clip")
 
 
 # the masks that eight bits stand for: (256, 8), 0 or 2

@@ -47,5 +47,4 @@ class InnerProduct(Layer):
         if x.dim() != 2 or torch.is_autocast_enabled(x.device.type):
             return [functional.linear(x, weight, bias)]
         factors = context.wide.of(params[0]) if context.wide and not self.params.transpose else None
-        y = linear(x, weight, factors)
-        return [y if bias is None else y + bias]
+        return [linear(x, weight, bias, factors)]
