@@ -8,6 +8,9 @@ to the weight W and its velocity V, so both stay
 with scalars c, e and small A (N, num_output).  Outputs need F only through Z0 = F W0^T,
 Y0 = F V0^T and the Gram matrix K = F F^T, all small.  The same numbers as the direct form, up to
 rounding; K and the sums behind a snapshot are accumulated in float64 blocks.
+
+Rows of A are kept for those M images alone that ever sent a gradient back: what is only tested has none.
+A' is kept divided by a scale, so that momentum costs a number and not a pass over it.
 """
 
 from __future__ import annotations
@@ -24,6 +27,8 @@ from siamplex.engine.products import times_transposed
 
 Joined = Callable[[torch.Tensor], torch.Tensor]
 _COLUMNS = 8192  # width of the float64 blocks
+_LEAST_SCALE = 1e-3  # of A', before it is multiplied out
+_LEAST_MOMENTUM = 0.5  # below, that would be at every few iterations
 _AS_IS = nullcontext()  # entering autocast only to find it off costs more than a small product
 
 
@@ -54,9 +59,12 @@ class GramWeight:
         out = parameter.tensor.shape[0]
         empty = torch.empty((0, out), device=parameter.tensor.device)
         self._z0, self._y0 = empty, empty.clone()  # (N, O)
-        self._a, self._av = empty.clone(), empty.clone()  # (N, O)
+        self._moved = torch.empty(0, dtype=torch.int64, device=empty.device)  # (M,) rows of the table
+        self._place = self._moved.clone()  # (N,) where a row of the table is among them, -1 where it is not
+        self._a, self._av, self._scale = empty.clone(), empty.clone(), 1.0  # (M, O); A' = scale av
         self._gradients: list[tuple[torch.Tensor, torch.Tensor]] = []  # rows (B,) and dL/dz (B, O), until the update
         self._gram = torch.empty((0, 0), device=empty.device)  # (N, N)
+        self._columns = self._gram  # (N, M)
         # gives autograd a reason to come by
         self.anchor = torch.zeros((), device=empty.device, requires_grad=True)
         table.on_growth(self._grow)
@@ -73,13 +81,30 @@ class GramWeight:
         cross = _products(new, features)
         self._gram[first:last] = cross
         self._gram[:first, first:last] = cross[:, :first].t()
-        zeros = new.new_zeros((count, self._a.shape[1]))
-        self._a = torch.cat([self._a, zeros])
-        self._av = torch.cat([self._av, zeros])
+        self._place = torch.cat([self._place, self._place.new_full((count,), -1)])
+        self._columns = self._gram.index_select(1, self._moved)
         weight = self.parameter.tensor.detach()
         self._z0 = torch.cat([self._z0, new @ weight.t()])
         if self._velocity is not None:
             self._y0 = torch.cat([self._y0, new @ self._velocity.t()])
+
+    def _places(self, rows: torch.Tensor) -> torch.Tensor:
+        """Where ``rows`` (B,) of the table are in A; those not met before are added."""
+        places = self._place.index_select(0, rows)
+        if len(self._moved) < len(self.table) and bool(places.min() < 0):
+            new = list(dict.fromkeys(rows[places < 0].tolist()))  # in the order met
+            self._move(torch.cat([self._moved, rows.new_tensor(new)]))
+            zeros = self._a.new_zeros((len(new), self._a.shape[1]))
+            self._a, self._av = torch.cat([self._a, zeros]), torch.cat([self._av, zeros])
+            places = self._place.index_select(0, rows)
+        return places
+
+    def _move(self, moved: torch.Tensor) -> None:
+        """Let the rows of A be those of ``moved`` (M,)."""
+        self._moved = moved
+        self._place.fill_(-1)
+        self._place[moved] = torch.arange(len(moved), device=moved.device)
+        self._columns = self._gram.index_select(1, moved)
 
     # --- one iteration
 
@@ -93,7 +118,7 @@ class GramWeight:
     @torch.no_grad()
     def outputs(self, rows: torch.Tensor) -> torch.Tensor:
         """F[rows] W^T (B, O)."""
-        z0, gram = self._z0.index_select(0, rows), self._gram.index_select(0, rows)
+        z0, gram = self._z0.index_select(0, rows), self._columns.index_select(0, rows)
         # the Gram form needs its precision
         single = torch.autocast(z0.device.type, enabled=False) if torch.is_autocast_enabled(z0.device.type) else _AS_IS
         with single:
@@ -112,15 +137,22 @@ class GramWeight:
 
         ``joined`` brings together what several processes have.
         """
-        self._av.mul_(momentum)
+        if momentum >= _LEAST_MOMENTUM:
+            self._scale *= momentum
+        else:
+            self._av.mul_(momentum)
+        if self._scale < _LEAST_SCALE:
+            self._av.mul_(self._scale)
+            self._scale = 1.0
         if decay:
-            self._av.add_(self._a, alpha=rate * decay)
+            self._av.add_(self._a, alpha=rate * decay / self._scale)
         for rows, gradient in self._gradients:
             if joined:
                 rows, gradient = joined(rows), joined(gradient)
-            self._av.index_add_(0, rows, gradient, alpha=rate * share)
+            places = self._places(rows)
+            self._av.index_add_(0, places, gradient, alpha=rate * share / self._scale)
         self._gradients.clear()
-        self._a.sub_(self._av)
+        self._a.sub_(self._av, alpha=self._scale)
         self._cv = momentum * self._cv + rate * decay * self._c
         self._ev = momentum * self._ev + rate * decay * self._e
         self._c -= self._cv
@@ -134,20 +166,25 @@ class GramWeight:
         weight = self.parameter.tensor.detach()
         untouched = self._c == 1 and not self._e and not self._cv and self._ev == 1 and not bool(self._av.any())
         if untouched and not bool(self._a.any()):
+            self._forget()
             return
         velocity = self._velocity if self._velocity is not None else torch.zeros_like(weight)
-        features = self.table.features
+        features, a, av = self.table.features, self._a.t().double(), self._av.t().double() * self._scale
         for start in range(0, weight.shape[1], _COLUMNS):
             block = slice(start, start + _COLUMNS)
-            rows = features[:, block].double()
+            rows = features[:, block].index_select(0, self._moved).double()
             w, v = weight[:, block].double(), velocity[:, block].double()
-            weight[:, block] = (self._c * w + self._e * v + self._a.t().double() @ rows).float()
-            velocity[:, block] = (self._cv * w + self._ev * v + self._av.t().double() @ rows).float()
+            weight[:, block] = (self._c * w + self._e * v + a @ rows).float()
+            velocity[:, block] = (self._cv * w + self._ev * v + av @ rows).float()
         self._velocity = velocity
         self._c, self._e, self._cv, self._ev = 1.0, 0.0, 0.0, 1.0
-        self._a.zero_()
-        self._av.zero_()
+        self._forget()
         self.refresh()
+
+    def _forget(self) -> None:
+        """Begin A anew, without rows, as a run that is resumed from here does."""
+        self._a, self._av, self._scale = self._a[:0].clone(), self._av[:0].clone(), 1.0
+        self._move(self._moved[:0])
 
     @torch.no_grad()
     def refresh(self) -> None:
@@ -160,8 +197,8 @@ class GramWeight:
     def state(self) -> dict[str, torch.Tensor]:
         """All that :meth:`restore` needs to go on bit for bit from here, unsettled."""
         arrays = {
-            "factors": torch.tensor([self._c, self._e, self._cv, self._ev], dtype=torch.float64),
-            "a": self._a, "av": self._av, "z0": self._z0, "y0": self._y0,
+            "factors": torch.tensor([self._c, self._e, self._cv, self._ev, self._scale], dtype=torch.float64),
+            "moved": self._moved, "a": self._a, "av": self._av, "z0": self._z0, "y0": self._y0,
             "w0": self.parameter.tensor.detach(),
         }  # fmt: skip
         return arrays if self._velocity is None else {**arrays, "v0": self._velocity}
@@ -170,15 +207,21 @@ class GramWeight:
     def restore(self, arrays: Mapping[str, torch.Tensor]) -> None:
         """Put a :meth:`state` back.  Raises ValueError where it is not one of this weight over these rows."""
         wide = tuple(self.parameter.tensor.shape)
-        rows = (len(self.table), wide[0])
-        shapes = {"factors": (4,), "a": rows, "av": rows, "z0": rows, "y0": (0, wide[0]), "w0": wide}
+        rows, known = (len(self.table), wide[0]), arrays["moved"].tolist()
+        if len(set(known)) != len(known) or any(row not in range(rows[0]) for row in known):
+            raise ValueError("rows that are not those of a table")
+        some = (len(known), wide[0])
+        shapes = {
+            "factors": (5,), "moved": (len(known),), "a": some, "av": some, "z0": rows, "y0": (0, wide[0]), "w0": wide
+        }  # fmt: skip
         if "v0" in arrays:
             shapes |= {"y0": rows, "v0": wide}
         found = {name: tuple(tensor.shape) for name, tensor in arrays.items()}
         if found != shapes:
             raise ValueError(f"arrays of shapes {found}")
         device = self.parameter.tensor.device
-        self._c, self._e, self._cv, self._ev = (float(x) for x in arrays["factors"].tolist())
+        self._c, self._e, self._cv, self._ev, self._scale = (float(x) for x in arrays["factors"].tolist())
+        self._move(arrays["moved"].to(device))
         self._a, self._av, self._z0, self._y0 = (arrays[name].to(device) for name in ("a", "av", "z0", "y0"))
         self.parameter.tensor.copy_(arrays["w0"])
         self._velocity = arrays["v0"].to(device) if "v0" in arrays else None
