@@ -171,18 +171,24 @@ def in_child(kind: str, stage: int, iterations: int) -> dict[str, float]:
     return result
 
 
-def fastest(measure_once: Callable[[], dict[str, float]], times: int) -> dict[str, float]:
-    """The fastest of some processes by ``each``, with the slowest's as ``slowest`` and the largest ``peak``.
+def fastest(sides: dict[str, Callable[[], dict[str, float]]], rounds: int) -> dict[str, dict[str, float]]:
+    """Measure all sides in turn, some rounds; keep each side's fastest by ``each``.
 
     On a shared host the cores of a process lie near to or far from each other, by the hypervisor's choice and
     for as long as it pleases; short iterations take half as long again when they are far.  Every side gets
-    the same number of tries.
+    as many tries, spread over the same minutes.  ``slowest`` is the slowest try's time and ``peak`` the largest.
     """
-    runs = sorted((measure_once() for _ in range(times)), key=lambda run: run["each"])
-    chosen = dict(runs[0], slowest=runs[-1]["each"])
-    if "peak" in chosen:
-        chosen["peak"] = max(run["peak"] for run in runs)
-    return chosen
+    runs: dict[str, list[dict[str, float]]] = {name: [] for name in sides}
+    for _ in range(rounds):
+        for name, measure_once in sides.items():
+            runs[name].append(measure_once())
+    kept = {}
+    for name, tries in runs.items():
+        tries.sort(key=lambda run: run["each"])
+        kept[name] = {**tries[0], "slowest": tries[-1]["each"]}
+        if "peak" in tries[0]:
+            kept[name]["peak"] = max(run["peak"] for run in tries)
+    return kept
 
 
 def caffe_iteration(binary: str, stage: int, iterations: int) -> dict[str, float]:
@@ -261,20 +267,23 @@ def outputs_row() -> Row:
 def measure(caffe: str | None, quick: bool) -> tuple[list[Row], dict[str, float]]:
     """All rows, and what else was measured."""
     rows = pair_store_rows()
-    times = 1 if quick else 3
-    one = fastest(lambda: in_child("ours", 1, 300 if quick else 2000), times)
+    few = 3 if quick else 5
+    sides: dict[str, Callable[[], dict[str, float]]] = {
+        "ours 1": partial(in_child, "ours", 1, 300 if quick else 2000),
+        "plain 1": partial(in_child, "plain", 1, few),
+        "ours 2": partial(in_child, "ours", 2, few * 5),
+        "plain 2": partial(in_child, "plain", 2, few),
+    }
+    if caffe:
+        sides |= {f"Caffe {stage}": partial(caffe_iteration, caffe, stage, few + 1) for stage in (1, 2)}
+    best = fastest(sides, 1 if quick else 3)
+    one, two = best["ours 1"], best["ours 2"]
     stacked = in_child("stacked", 1, 300 if quick else 1000)
-    plain_one = fastest(lambda: in_child("plain", 1, 3 if quick else 5), times)["each"]
-    two = fastest(lambda: in_child("ours", 2, 5 if quick else 15), times)
-    plain_two = fastest(lambda: in_child("plain", 2, 3 if quick else 5), times)["each"]
     whole = one["setup"] + one["features"] + 5000 * one["each"] + one["snapshot"]
     rate, limit = gemm_limit()
-    peers = [("the plain port", plain_one, plain_two, 3.0)]
-    if caffe:
-        count = 4 if quick else 6
-        first, second = (fastest(partial(caffe_iteration, caffe, stage, count), times)["each"] for stage in (1, 2))
-        peers.append(("real Caffe", first, second, 2.0))
-    for name, peer_one, peer_two, goal in peers:
+    peers = [("the plain port", "plain", 3.0)] + ([("real Caffe", "Caffe", 2.0)] if caffe else [])
+    for name, side, goal in peers:
+        peer_one, peer_two = best[f"{side} 1"]["each"], best[f"{side} 2"]["each"]
         rows += [
             at_least(f"stage 1, an iteration, {name}", one["each"] * 1e3, peer_one * 1e3, "ms", 500),
             at_least(f"stage 1, 5000 iterations with all, {name}", whole, 5000 * peer_one, "s", 100),
@@ -289,9 +298,8 @@ def measure(caffe: str | None, quick: bool) -> tuple[list[Row], dict[str, float]
     ]
     return rows, {
         "gflops": rate,
-        **{f"stage1_{k}": v for k, v in one.items()},
-        **{f"stage1_stacked_{k}": v for k, v in stacked.items()},
-        **{f"stage2_{k}": v for k, v in two.items()},
+        **{f"{side} {k}": v for side, measured in best.items() for k, v in measured.items()},
+        **{f"stacked 1 {k}": v for k, v in stacked.items()},
     }
 
 
