@@ -264,7 +264,7 @@ def outputs_row() -> Row:
     return at_most("geometry and figures, against 10 s", time.perf_counter() - start, 10.0, "s", 1)
 
 
-def measure(caffe: str | None, quick: bool) -> tuple[list[Row], dict[str, float]]:
+def measure(caffe: str | None, quick: bool, rounds: int) -> tuple[list[Row], dict[str, float]]:
     """All rows, and what else was measured."""
     rows = pair_store_rows()
     few = 3 if quick else 5
@@ -276,7 +276,7 @@ def measure(caffe: str | None, quick: bool) -> tuple[list[Row], dict[str, float]
     }
     if caffe:
         sides |= {f"Caffe {stage}": partial(caffe_iteration, caffe, stage, few + 1) for stage in (1, 2)}
-    best = fastest(sides, 1 if quick else 3)
+    best = fastest(sides, rounds)
     one, two = best["ours 1"], best["ours 2"]
     stacked = in_child("stacked", 1, 300 if quick else 1000)
     whole = one["setup"] + one["features"] + 5000 * one["each"] + one["snapshot"]
@@ -318,6 +318,9 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("benchmark.json"), help="JSON to write")
     parser.add_argument("--caffe", help="a real caffe binary to measure too")
     parser.add_argument("--quick", action="store_true", help="fewer iterations")
+    parser.add_argument(
+        "--rounds", type=int, default=3, metavar="N", help="tries of each side (3), of which the fastest counts"
+    )
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
@@ -325,6 +328,8 @@ def main() -> int:
         child = {"ours": child_ours, "stacked": child_stacked, "plain": child_plain}[kind]
         print(json.dumps(child(int(stage), int(iterations))))
         return 0
+    if args.rounds < 1:
+        parser.error("--rounds: expected at least 1")
     out = args.out.resolve()
     with tempfile.TemporaryDirectory() as folder:
         import os
@@ -332,7 +337,7 @@ def main() -> int:
         os.chdir(folder)
         try:
             prepare(Path(folder))
-            rows, further = measure(args.caffe, args.quick)
+            rows, further = measure(args.caffe, args.quick, args.rounds)
         except SiamplexError as error:
             print(f"benchmark: error: {error}", file=sys.stderr)
             return error.exit_code
