@@ -84,26 +84,3 @@ def test_a_gradient_is_used_once():
 def test_refuses(text):
     with pytest.raises(PrototxtError):
         setup(text)
-
-
-def test_small_parameters_move_together_as_they_do_alone(monkeypatch):
-    """The same bits, with two rates, two decays and several passes an update."""
-
-    def run(block):
-        monkeypatch.setattr("siamplex.engine.sgd._BLOCK", block)
-        stream = torch.Generator().manual_seed(3)
-        parameters = [
-            Parameter("a", i, "", rate, decay, torch.randn(3, 4, generator=stream).requires_grad_())
-            for i, (rate, decay) in enumerate([(1.0, 1.0), (2.0, 0.0), (1.0, 1.0), (2.0, 1.0)])
-        ]
-        text = "momentum: 0.9 weight_decay: 0.1 iter_size: 2"
-        sgd = SGD(prototxt.parse(text, "SolverParameter"), parameters)
-        for _ in range(3):
-            for p in parameters:
-                p.tensor.grad = torch.randn(3, 4, generator=stream)
-            sgd.update(0.1)
-        assert all(p.tensor.grad is None for p in parameters)
-        return [p.tensor.detach() for p in parameters] + [sgd.history(i) for i in range(4)]
-
-    for together, alone in zip(run(1 << 18), run(1), strict=True):
-        assert torch.equal(together, alone)

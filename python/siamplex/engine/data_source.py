@@ -99,6 +99,8 @@ class DataSource:
             self._whole = decode_uniform([bytes(record) for record in self._store.records()])
             self._may_be_whole = False
         if self._whole:
+            if position + size <= self.entries:
+                return self._whole[0][position : position + size], self._whole[1][position : position + size]
             chosen = np.arange(position, position + size) % self.entries
             return self._whole[0][chosen], self._whole[1][chosen]
         values = np.empty((size, *self.shape), self.dtype)

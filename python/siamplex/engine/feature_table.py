@@ -92,7 +92,8 @@ class FeatureTable:
         if self._in_order:
             given = samples.reshape(len(samples))
             numbers = given.astype(np.int64)
-            if (numbers == given).all() and numbers.min() >= 0 and numbers.max() < self._count:
+            inside = numbers.view(np.uint64) < self._count  # a negative one is a very large one
+            if ((numbers == given) & inside).all():
                 return torch.from_numpy(numbers)
         rows = [self._numbers.number(sample) for sample in samples]
         if len(self._numbers) > self._count:

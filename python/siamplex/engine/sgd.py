@@ -89,36 +89,9 @@ class SGD:
         """Apply the gradients accumulated since the last update, at learning rate ``rate``."""
         self.team.average(p.tensor.grad for p in self.parameters if p.tensor.grad is not None)
         self._clip()
-        together: dict[tuple[float, float], list[int]] = {}
         for index, parameter in enumerate(self.parameters):
-            own, decay = rate * parameter.lr_mult, self._p.weight_decay * parameter.decay_mult
-            if own and self._l2 and self._is_small(index, parameter.tensor):
-                together.setdefault((own, decay), []).append(index)
-            else:
-                self._move(index, parameter, own)
-                parameter.tensor.grad = None
-        for (own, decay), indices in together.items():
-            self._move_together(indices, own, decay)
-
-    def _is_small(self, index: int, weight: torch.Tensor) -> bool:
-        return weight.numel() <= _BLOCK and weight.grad is not None and index not in self._grams
-
-    def _move_together(self, indices: list[int], rate: float, decay: float) -> None:
-        """``_apply_block`` for several small parameters of one rate: each call costs more than its arithmetic."""
-        weights = [self.parameters[index].tensor for index in indices]
-        gradients = [weight.grad for weight in weights if weight.grad is not None]
-        for index, weight in zip(indices, weights, strict=True):
-            if index not in self._history:
-                self._history[index] = torch.zeros_like(weight)
-            weight.grad = None
-        velocities = [self._history[index] for index in indices]
-        torch._foreach_mul_(velocities, self._momentum)
-        if self._share != 1:
-            torch._foreach_mul_(gradients, self._share)
-        if decay:
-            torch._foreach_add_(gradients, weights, alpha=decay)
-        torch._foreach_add_(velocities, gradients, alpha=rate)
-        torch._foreach_sub_(weights, velocities)
+            self._move(index, parameter, rate * parameter.lr_mult)
+            parameter.tensor.grad = None
 
     def _move(self, index: int, parameter: Parameter, rate: float) -> None:
         if index in self._grams:

@@ -56,18 +56,18 @@ class _SmallContrastive(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, a: torch.Tensor, b: torch.Tensor, similar: torch.Tensor, margin: float, legacy: bool
+        ctx: Any, a: torch.Tensor, b: torch.Tensor, labels: torch.Tensor, margin: float, legacy: bool
     ) -> torch.Tensor:
         diff = a.detach().numpy() - b.detach().numpy()
         squared = (diff * diff).sum(axis=1)
         distance = np.sqrt(squared)
         gap = np.float32(margin) - (squared if legacy else distance)
         apart = np.maximum(gap, np.float32(0))
-        alike = similar.numpy()
+        alike = labels.detach().numpy().reshape(-1).astype(np.int64) != 0
         ctx.arrays = diff, gap, distance, alike
         ctx.legacy = legacy
         loss = np.where(alike, squared, apart if legacy else apart * apart).sum() / np.float32(2 * len(diff))
-        return torch.tensor(loss)
+        return torch.from_numpy(np.asarray(loss))
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
@@ -103,7 +103,8 @@ class ContrastiveLoss(Layer):
         self, bottoms: Sequence[torch.Tensor], params: Sequence[torch.Tensor], context: Context
     ) -> list[torch.Tensor]:
         first, second = (x.reshape(x.shape[0], -1).float() for x in bottoms[:2])
+        margin, legacy = float(self.params.margin), bool(self.params.legacy_version)
+        if first.device.type == "cpu" and first.numel() <= _SMALL:
+            return [_SmallContrastive.apply(first, second, bottoms[2], margin, legacy)]
         similar = bottoms[2].reshape(-1).long() != 0
-        small = first.device.type == "cpu" and first.numel() <= _SMALL
-        function = _SmallContrastive if small else _Contrastive
-        return [function.apply(first, second, similar, float(self.params.margin), bool(self.params.legacy_version))]
+        return [_Contrastive.apply(first, second, similar, margin, legacy)]
