@@ -10,7 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from siamplex.engine import gram as grams
+from siamplex.engine import products
 from siamplex.engine.fillers import fill
+from siamplex.engine.gram import GramWeight
+from siamplex.engine.gram_arrays import Matrix
 from siamplex.engine.layer import Context, Layer, LayerSpec, create
 from siamplex.engine.net import Net
 from siamplex.schema import prototxt
@@ -101,13 +105,18 @@ max_iter: 12 display: 1 snapshot: 6 snapshot_prefix: "{prefix}" random_seed: 3 {
 
 @pytest.fixture
 def twin_solver(tmp_path: Path, pair_lmdb: Path) -> Callable[..., Path]:
-    """Writes a twin net and its solver; options: conv (lr_mult), dropout, more, prefix."""
+    """Writes a twin net and its solver; options: conv (lr_mult), dropout and rectified (behind fc), more, prefix."""
 
-    def write(conv: float = 1, dropout: bool = False, more: str = "", prefix: str = "snap", net_more: str = "") -> Path:
-        drops = {"dropout": "", "dropout_p": ""}
+    def write(
+        conv: float = 1, dropout: bool = False, more: str = "", prefix: str = "snap", net_more: str = "",
+        rectified: bool = False,
+    ) -> Path:  # fmt: skip
+        text = ""
+        if rectified:
+            text += 'layer {{ name: "awake{0}" type: "ReLU" bottom: "fc{0}" top: "fc{0}" }}'
         if dropout:
-            text = 'layer {{ name: "drop{0}" type: "Dropout" bottom: "fc{0}" top: "fc{0}" }}'
-            drops = {"dropout": text.format(""), "dropout_p": text.format("_p")}
+            text += 'layer {{ name: "drop{0}" type: "Dropout" bottom: "fc{0}" top: "fc{0}" }}'
+        drops = {"dropout": text.format(""), "dropout_p": text.format("_p")}
         net = tmp_path / "net.prototxt"
         net.write_text(TWIN_NET.format(source=pair_lmdb, conv=conv, **drops) + net_more)
         solver = tmp_path / "solver.prototxt"
@@ -115,3 +124,21 @@ def twin_solver(tmp_path: Path, pair_lmdb: Path) -> Callable[..., Path]:
         return solver
 
     return write
+
+
+@pytest.fixture
+def left_alone(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Lets Gram forms look for units to leave alone all the time; how many there were each time."""
+    found: list[int] = []
+    pick = GramWeight._pick
+
+    def picking(self: GramWeight, units: torch.Tensor, p: Matrix) -> None:
+        found.append(self.width - len(units))
+        pick(self, units, p)
+
+    monkeypatch.setattr(grams, "_LOOK_AFTER", 1)
+    monkeypatch.setattr(grams, "_AT_LAST", 2)
+    monkeypatch.setattr(grams, "_WORTH_IT", 0.99)
+    monkeypatch.setattr(GramWeight, "_pick", picking)
+    monkeypatch.setattr(products, "_LOOK", 0)
+    return found

@@ -98,3 +98,9 @@ def test_resumes_caffes_own_snapshot(goldens: Path, tmp_path: Path, name: str) -
     solver.solve()
     assert_losses_agree(tmp_path / "snap_losses.csv", case / "losses.csv", start=at)
     assert_weights_agree(tmp_path / f"snap_iter_{solver.iteration}.caffemodel", case / "expected.caffemodel")
+
+
+@pytest.mark.parametrize("name", ["indexed_frozen", "stacked_frozen"])
+def test_follows_caffe_with_units_left_alone(goldens: Path, tmp_path: Path, left_alone: list[int], name: str) -> None:
+    test_follows_caffe(goldens, tmp_path, name, True)
+    assert any(left_alone)

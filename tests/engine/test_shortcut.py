@@ -8,6 +8,7 @@ import pytest
 from siamplex.engine import shortcut as shortcuts
 from siamplex.engine.loss_log import read_losses
 from siamplex.engine.prefix import find_prefix
+from siamplex.engine.sgd import SGD
 from siamplex.engine.solver import Solver, TrainOptions
 from siamplex.engine.twins import merge_twins
 from siamplex.schema.weights import read_caffemodel, read_solverstate
@@ -41,16 +42,22 @@ def both(path, tmp_path):
         "test_interval: 4 test_iter: 2",
         "weight_decay: 0.3",  # replaces the solver's below
         "snapshot_after_train: false",
+        "momentum: 0",
     ],
 )
 @pytest.mark.parametrize("dropout", [False, True])
-def test_same_numbers(twin_solver, tmp_path, more, dropout):
-    path = twin_solver(conv=0, dropout=dropout)
-    text = path.read_text()
+@pytest.mark.parametrize("rectified", [False, True])
+def test_same_numbers(twin_solver, tmp_path, left_alone, more, dropout, rectified):
+    path = twin_solver(conv=0, dropout=dropout, rectified=rectified)
+    # at 0.05 the run is about to diverge, and one last bit of a weight is 5e-6 of the loss twelve iterations later
+    text = path.read_text().replace("base_lr: 0.05", "base_lr: 0.02")
     if "weight_decay" in more:
         text = text.replace("weight_decay: 0.01", "")
+    if "momentum" in more:
+        text = text.replace("momentum: 0.9", "")
     path.write_text(text + more)
     on, off = both(path, tmp_path)
+    assert any(left_alone) == rectified
     np.testing.assert_allclose(on[0], off[0], rtol=1e-5, atol=1e-6)
     for name, arrays in off[1].items():
         for a, b in zip(on[1][name], arrays, strict=True):
@@ -147,8 +154,12 @@ def test_no_shortcut_while_frozen_layers_still_move(twin_solver, tmp_path):
     assert second.shortcut is None
 
 
-def test_a_table_that_overflows_gives_way(twin_solver, tmp_path, monkeypatch):
-    path = twin_solver(conv=0)
+@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize("iter_size", [1, 2])  # with 2, a gradient awaits its update at the overflow
+def test_a_table_that_overflows_gives_way(twin_solver, tmp_path, monkeypatch, iter_size, wide):
+    path = twin_solver(conv=0, more=f"iter_size: {iter_size}")
+    if wide:
+        monkeypatch.setattr(SGD.keep_factors, "__defaults__", (0,))
     full = Solver(path, TrainOptions(snapshot_prefix=str(tmp_path / "full"), shortcut=False, quiet=True))
     full.solve()
     monkeypatch.setattr(shortcuts, "_MAX_ROWS", 10)  # the first batch has 8 images, the second 8 more

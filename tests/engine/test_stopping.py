@@ -84,8 +84,26 @@ def test_stopped_and_resumed_is_the_unbroken_run(
 
 @pytest.mark.parametrize("conv", [0, 1])
 def test_stopped_at_every_iteration(twin_solver, many_pairs, tmp_path, monkeypatch, conv):
-    train(solver_of(twin_solver, many_pairs, tmp_path, "whole", conv=conv))
-    path = solver_of(twin_solver, many_pairs, tmp_path, "cut", conv=conv)
+    stop_everywhere(
+        monkeypatch, tmp_path, lambda prefix: solver_of(twin_solver, many_pairs, tmp_path, prefix, conv=conv)
+    )
+
+
+def test_stopped_at_every_iteration_with_units_asleep(twin_solver, many_pairs, tmp_path, monkeypatch, left_alone):
+    def path_of(prefix):
+        # from the fourth batch on without new images, which would wake all units again
+        path = solver_of(twin_solver, many_pairs, tmp_path, prefix, conv=0, rectified=True)
+        net = tmp_path / "net.prototxt"
+        net.write_text(net.read_text().replace("batch_size: 4", "batch_size: 12"))
+        return path
+
+    stop_everywhere(monkeypatch, tmp_path, path_of)
+    assert any(left_alone)
+
+
+def stop_everywhere(monkeypatch, tmp_path, path_of):
+    train(path_of("whole"))
+    path = path_of("cut")
     for at in range(11):
         with monkeypatch.context() as patch, pytest.raises(Stopped):
             stop_after(patch, at)

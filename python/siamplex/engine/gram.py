@@ -1,235 +1,349 @@
 """InnerProduct over a finite table of inputs, without touching its wide weight.
 
-With inputs from N fixed rows F (N, D), momentum and L2 decay only ever add multiples of those rows
-to the weight W and its velocity V, so both stay
+With inputs from N fixed rows F (N, D), momentum and L2 decay only ever add multiples of those rows to the
+weight W and its velocity V.  Four numbers then say how all of them went on, and what is left is added up where
+a gradient fell:
 
-    W = c W0 + e V0 + A^T F        V = c' W0 + e' V0 + A'^T F
+    (R, V) = P (r, v)        (r, v) = B (W0, V0) + (A, A')^T F        R = W - m / (1 - m) V
 
-with scalars c, e and small A (N, num_output).  Outputs need F only through Z0 = F W0^T,
-Y0 = F V0^T and the Gram matrix K = F F^T, all small.  The same numbers as the direct form, up to
-rounding; K and the sums behind a snapshot are accumulated in float64 blocks.
+with momentum m, 2 x 2 matrices P and B, and small A, A' (N, num_output).  R is where W would come to rest were no
+gradient to come any more: momentum and decay mix R and V so little that their terms never cancel, as those of W
+and V would.  Outputs need r and v only through their products with F, and a gradient changes those by the Gram
+matrix K = F F^T.  The same numbers as the direct form, up to rounding; K and the sums behind a snapshot are
+accumulated in float64 blocks.
 
-Rows of A are kept for those M images alone that ever sent a gradient back: what is only tested has none.
-A' is kept divided by a scale, so that momentum costs a number and not a pass over it.
+Behind a ReLU a unit that no row of the table wakes has no gradient, and only P moves it.  Now and then such units
+are looked for, and left alone until the next time, under a bound that is checked in every iteration.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from siamplex.engine.feature_table import FeatureTable
+from siamplex.engine.gram_arrays import GramArrays, Matrix
 from siamplex.engine.net import Parameter
-from siamplex.engine.products import times_transposed
 
 Joined = Callable[[torch.Tensor], torch.Tensor]
 _COLUMNS = 8192  # width of the float64 blocks
-_LEAST_SCALE = 1e-3  # of A', before it is multiplied out
-_LEAST_MOMENTUM = 0.5  # below, that would be at every few iterations
-_AS_IS = nullcontext()  # entering autocast only to find it off costs more than a small product
+_LEAST_SCALE = 1e-3  # of v, before P is multiplied out
+_SLACK = 1e-3  # of a unit's largest output, that it must be below zero to be left alone
+_WORTH_IT = 0.8  # of all units, up to which it is worth picking out those awake
+_LOOK_AFTER, _AT_LAST = 64, 256  # iterations until units to leave alone are looked for, at first and in the end
 
 
 class _Outputs(torch.autograd.Function):
-    """z (B, O) for rows (B,) of the table; its backward adds dL/dz to the rows' gradient."""
+    """z (B, O) or (B, units) for rows (B,) and a bias (O,); its backward adds dL/dz to the rows' gradient."""
 
     @staticmethod
-    def forward(ctx: Any, anchor: torch.Tensor, gram: GramWeight, rows: torch.Tensor) -> torch.Tensor:
-        ctx.gram, ctx.rows = gram, rows
-        return gram.outputs(rows)
+    def forward(
+        ctx: Any, anchor: torch.Tensor, gram: GramWeight, rows: torch.Tensor, bias: torch.Tensor | None
+    ) -> torch.Tensor:
+        ctx.gram, ctx.rows, ctx.units = gram, rows, gram.units
+        return gram.awake_outputs(rows, bias)
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
         ctx.gram.add_gradient(ctx.rows, grads[0])
-        return None, None, None
+        bias = None
+        if ctx.needs_input_grad[3]:
+            bias = grads[0].sum(0)
+            if ctx.units is not None:
+                bias = bias.new_zeros(ctx.gram.width).index_copy_(0, ctx.units, bias)
+        return None, None, None, bias
+
+
+class _Sleep(NamedTuple):
+    """Units left alone: the most they gave for any row, the most they had either way, and what stands before P."""
+
+    units: npt.NDArray[np.int64]
+    top: npt.NDArray[np.float32]
+    reach: npt.NDArray[np.float32]
+    p: Matrix
+
+
+_NOBODY = _Sleep(np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, np.float32), np.eye(2))
 
 
 class GramWeight:
-    """The weight (O, D) of InnerProduct layers over a FeatureTable, in the form above.
+    """The weight (O, D) of InnerProduct layers over a FeatureTable, in the form above, under momentum below 1.
 
     ``parameter.tensor`` holds W0 and is brought up to date by :meth:`settle` alone.
     """
 
-    def __init__(self, parameter: Parameter, table: FeatureTable, velocity: torch.Tensor | None) -> None:
+    def __init__(
+        self, parameter: Parameter, table: FeatureTable, velocity: torch.Tensor | None, momentum: float
+    ) -> None:
         self.parameter, self.table = parameter, table
+        self.width = int(parameter.tensor.shape[0])
         self._velocity = velocity  # V0, None for zero
-        self._c, self._e, self._cv, self._ev = 1.0, 0.0, 0.0, 1.0
-        out = parameter.tensor.shape[0]
-        empty = torch.empty((0, out), device=parameter.tensor.device)
-        self._z0, self._y0 = empty, empty.clone()  # (N, O)
-        self._moved = torch.empty(0, dtype=torch.int64, device=empty.device)  # (M,) rows of the table
-        self._place = self._moved.clone()  # (N,) where a row of the table is among them, -1 where it is not
-        self._a, self._av, self._scale = empty.clone(), empty.clone(), 1.0  # (M, O); A' = scale av
-        self._gradients: list[tuple[torch.Tensor, torch.Tensor]] = []  # rows (B,) and dL/dz (B, O), until the update
-        self._gram = torch.empty((0, 0), device=empty.device)  # (N, N)
-        self._columns = self._gram  # (N, M)
+        self._momentum, self._lag = momentum, momentum / (1 - momentum)
+        self._p, self._b = np.eye(2), self._from_start()
+        device = parameter.tensor.device
+        # of all units, and of those that are awake: until all are again, what the first ones say of those stands
+        # still, and what they say of the others is to be multiplied by P with _sleep.p before it
+        self._all = self._awake = GramArrays.empty(self.width, device)
+        self.units: torch.Tensor | None = None  # those awake, None for all
+        self._sleep = _NOBODY
+        self._look_in, self._look_after = _LOOK_AFTER, _LOOK_AFTER
+        self._gradients: list[tuple[torch.Tensor, torch.Tensor]] = []  # rows (B,) and dL/dz, until the update
+        self._gram = torch.empty((0, 0), device=device)  # (N, N)
         # gives autograd a reason to come by
-        self.anchor = torch.zeros((), device=empty.device, requires_grad=True)
+        self.anchor = torch.zeros((), device=device, requires_grad=True)
         table.on_growth(self._grow)
+
+    def _from_start(self) -> Matrix:
+        """B of a form that has gone nowhere yet."""
+        return np.array([[1.0, -self._lag], [0.0, 1.0]])
 
     # --- the table grows
 
     @torch.no_grad()
     def _grow(self, first: int, last: int) -> None:
+        self._start_anew()
         features = self.table.features
         new = features[first:last]
-        count = last - first
         old, self._gram = self._gram, self._gram.new_empty((last, last))
         self._gram[:first, :first] = old
         cross = _products(new, features)
         self._gram[first:last] = cross
         self._gram[:first, first:last] = cross[:, :first].t()
-        self._place = torch.cat([self._place, self._place.new_full((count,), -1)])
-        self._columns = self._gram.index_select(1, self._moved)
-        weight = self.parameter.tensor.detach()
-        self._z0 = torch.cat([self._z0, new @ weight.t()])
+        self._all = self._awake = self._all.with_rows(self._started(new), cross[:, :first])
+
+    def _started(self, features: torch.Tensor) -> torch.Tensor:
+        """What W0 and V0 give of r and v for features (n, D): (2, O, n)."""
+        (rw, rv), (vw, vv) = self._b.tolist()
+        z = self.parameter.tensor.detach() @ features.t()
+        both = torch.stack([z * rw, z * vw])
         if self._velocity is not None:
-            self._y0 = torch.cat([self._y0, new @ self._velocity.t()])
+            y = self._velocity @ features.t()
+            both[0].add_(y, alpha=rv)
+            both[1].add_(y, alpha=vv)
+        return both
 
-    def _places(self, rows: torch.Tensor) -> torch.Tensor:
-        """Where ``rows`` (B,) of the table are in A; those not met before are added."""
-        places = self._place.index_select(0, rows)
-        if len(self._moved) < len(self.table) and bool(places.min() < 0):
-            new = list(dict.fromkeys(rows[places < 0].tolist()))  # in the order met
-            self._move(torch.cat([self._moved, rows.new_tensor(new)]))
-            zeros = self._a.new_zeros((len(new), self._a.shape[1]))
-            self._a, self._av = torch.cat([self._a, zeros]), torch.cat([self._av, zeros])
-            places = self._place.index_select(0, rows)
-        return places
+    # --- units that no image wakes
 
-    def _move(self, moved: torch.Tensor) -> None:
-        """Let the rows of A be those of ``moved`` (M,)."""
-        self._moved = moved
-        self._place.fill_(-1)
-        self._place[moved] = torch.arange(len(moved), device=moved.device)
-        self._columns = self._gram.index_select(1, moved)
+    def _wake(self) -> None:
+        """Let all units be awake."""
+        if self.units is None:
+            return
+        units, self.units = self.units, None
+        self._all.multiply(self._sleep.p)
+        self._all.put(units, self._awake)
+        self._awake, self._sleep = self._all, _NOBODY
+        self._gradients = [
+            (rows, g.new_zeros((len(g), self.width)).index_copy_(1, units, g)) for rows, g in self._gradients
+        ]
+
+    def _start_anew(self) -> None:
+        """Wake all units, as before anything was seen of them."""
+        self._wake()
+        self._look_in, self._look_after = _LOOK_AFTER, _LOOK_AFTER
+
+    def _leave_alone(self, bias: torch.Tensor | None) -> None:
+        """Look for units that can be left alone behind a ReLU."""
+        self._wake()
+        self._multiply_out()
+        self._look_after = min(2 * self._look_after, _AT_LAST)
+        self._look_in = self._look_after
+        top, reach = self._all.heights(self._lag)
+        height = top + _SLACK * reach + (bias.detach().numpy() if bias is not None else 0)
+        units = np.flatnonzero(~(height < 0))
+        if len(units) <= _WORTH_IT * self.width:
+            self._pick(torch.from_numpy(units), np.eye(2))
+
+    def _pick(self, units: torch.Tensor, p: Matrix) -> None:
+        """Let only ``units`` be awake, P being that times ``p`` for the others."""
+        others = np.ones(self.width, bool)
+        others[units.numpy()] = False
+        top, reach = self._all.heights(self._lag)
+        self._awake = self._all.of(units)
+        self.units, self._sleep = units, _Sleep(np.flatnonzero(others), top[others], reach[others], p)
+
+    def _still_asleep(self, bias: torch.Tensor | None) -> bool:
+        """Whether the units left alone are still below zero for every row."""
+        if self.units is None:
+            return True
+        r, v = self._of_weight(self._sleep.p)
+        # W is (1 - s) r + s (r + lag v) for s = v / lag from 0 to 1, but for this part of it
+        s = v / self._lag if self._lag else 0.0
+        beyond = abs(r - 1) + max(0.0, -s, s - 1) + (0.0 if self._lag else abs(v))
+        height = self._sleep.top + np.float32(beyond) * self._sleep.reach
+        if bias is not None:
+            height += bias.detach().numpy()[self._sleep.units]
+        return bool((height < 0).all())
 
     # --- one iteration
 
-    def apply(self, rows: torch.Tensor) -> torch.Tensor:
-        """F[rows] W^T (B, O), differentiable."""
+    def apply(self, rows: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+        """F[rows] W^T + bias (B, O), differentiable."""
         if not torch.is_grad_enabled():
-            return self.outputs(rows)
-        result: torch.Tensor = _Outputs.apply(self.anchor, self, rows)
+            return self.outputs(rows, bias)
+        self._wake()
+        return self._differentiable(rows, bias)
+
+    def apply_awake(
+        self, rows: torch.Tensor, bias: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """For a ReLU to follow: the same of the units that any row of the table wakes (B, units), and which (units,).
+
+        None for all of them.  On the CPU only.
+        """
+        if self._look_in <= 0 or not self._still_asleep(bias):
+            with torch.no_grad():
+                self._leave_alone(bias)
+        return self._differentiable(rows, bias), self.units
+
+    def _differentiable(self, rows: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        result: torch.Tensor = _Outputs.apply(self.anchor, self, rows, bias)
         return result
 
     @torch.no_grad()
-    def outputs(self, rows: torch.Tensor) -> torch.Tensor:
-        """F[rows] W^T (B, O)."""
-        z0, gram = self._z0.index_select(0, rows), self._columns.index_select(0, rows)
-        # the Gram form needs its precision
-        single = torch.autocast(z0.device.type, enabled=False) if torch.is_autocast_enabled(z0.device.type) else _AS_IS
-        with single:
-            z = times_transposed(gram, self._a.t()).add_(z0, alpha=self._c)
-        if self._velocity is not None and self._e:
-            z.add_(self._y0.index_select(0, rows), alpha=self._e)
+    def outputs(self, rows: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+        """F[rows] W^T + bias (B, O)."""
+        z = self._all.outputs(rows, *self._of_weight(self._sleep.p))
+        if self.units is not None:
+            z.index_copy_(1, self.units, self.awake_outputs(rows, None))
+        return z if bias is None else z.add_(bias)
+
+    def awake_outputs(self, rows: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        """F[rows] W^T + bias (B, units) of the units awake."""
+        z = self._awake.outputs(rows, *self._of_weight())
+        if bias is not None:
+            z.add_(bias if self.units is None else bias.index_select(0, self.units))
         return z
 
+    def _of_weight(self, before: Matrix | None = None) -> tuple[float, float]:
+        """What W is made of, of units with P, or with P times ``before``: so much of r, so much of v."""
+        p = self._p if before is None else self._p @ before
+        (rr, rv), (vr, vv) = p.tolist()
+        return rr + self._lag * vr, rv + self._lag * vv
+
     def add_gradient(self, rows: torch.Tensor, gradient: torch.Tensor) -> None:
-        """Keep dL/dz (B, O) of some rows until the update."""
+        """Keep dL/dz (B, units awake) of some rows until the update."""
         self._gradients.append((rows, gradient.float()))
 
+    def give_up_gradients(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """(dL/dz (B, O), F[rows] (B, D)) of gradients that still await an update, which is then another's to make."""
+        self._wake()
+        pending = [(gradient, self.table.features.index_select(0, rows)) for rows, gradient in self._gradients]
+        self._gradients.clear()
+        return pending
+
     @torch.no_grad()
-    def update(self, rate: float, momentum: float, decay: float, share: float, joined: Joined | None = None) -> None:
-        """Caffe's SGD step on (c, e, A): rate with lr_mult, decay with decay_mult, share 1 / iter_size.
+    def update(self, rate: float, decay: float, share: float, joined: Joined | None = None) -> None:
+        """Caffe's SGD step: rate with lr_mult, decay with decay_mult, share 1 / iter_size.
 
         ``joined`` brings together what several processes have.
         """
-        if momentum >= _LEAST_MOMENTUM:
-            self._scale *= momentum
-        else:
-            self._av.mul_(momentum)
-        if self._scale < _LEAST_SCALE:
-            self._av.mul_(self._scale)
-            self._scale = 1.0
-        if decay:
-            self._av.add_(self._a, alpha=rate * decay / self._scale)
+        # V' = m V + d W + g and W' = W - V', written for R and V: g the gradient times the rate, d the decay's part
+        m, lag, d = self._momentum, self._lag, rate * decay
+        self._p = np.array([[1 - d / (1 - m), -d * lag / (1 - m)], [d, m + d * lag]]) @ self._p
+        (rr, rv), (_, vv) = self._p.tolist()
+        if min(rr, vv) < _LEAST_SCALE or abs(rv) * (1 - m) > vv:
+            self._multiply_out()
+        (rr, rv), (vr, vv) = self._p.tolist()
+        size = rate * share / (rr * vv - rv * vr)
+        to_r, to_v = size * (-vv / (1 - m) - rv), size * (vr / (1 - m) + rr)  # g is so much of r and so much of v
         for rows, gradient in self._gradients:
             if joined:
                 rows, gradient = joined(rows), joined(gradient)
-            places = self._places(rows)
-            self._av.index_add_(0, places, gradient, alpha=rate * share / self._scale)
+            self._awake.add(rows, gradient, self._gram.index_select(0, rows), to_r, to_v)
         self._gradients.clear()
-        self._a.sub_(self._av, alpha=self._scale)
-        self._cv = momentum * self._cv + rate * decay * self._c
-        self._ev = momentum * self._ev + rate * decay * self._e
-        self._c -= self._cv
-        self._e -= self._ev
+        self._look_in -= 1
+
+    def _multiply_out(self) -> None:
+        """Let r and v be R and V: P is 1 again."""
+        self._awake.multiply(self._p)
+        if self.units is not None:
+            self._sleep = self._sleep._replace(p=self._p @ self._sleep.p)
+        self._b, self._p = self._p @ self._b, np.eye(2)
 
     # --- back to the wide form
 
     @torch.no_grad()
     def settle(self) -> None:
-        """Write W into the parameter and start anew from there: W0 = W, V0 = V, A = 0."""
-        weight = self.parameter.tensor.detach()
-        untouched = self._c == 1 and not self._e and not self._cv and self._ev == 1 and not bool(self._av.any())
-        if untouched and not bool(self._a.any()):
-            self._forget()
+        """Write W into the parameter and start anew from there: W0 = W, V0 = V, A = A' = 0."""
+        if np.array_equal(self._p, np.eye(2)) and np.array_equal(self._b, self._from_start()):
             return
+        self._start_anew()
+        weight = self.parameter.tensor.detach()
         velocity = self._velocity if self._velocity is not None else torch.zeros_like(weight)
-        features, a, av = self.table.features, self._a.t().double(), self._av.t().double() * self._scale
+        ours = np.array([self._of_weight(), self._p[1]])  # W and V of r and v
+        (ww, wv), (vw, vv) = (ours @ self._b).tolist()  # W and V of W0 and V0
+        moved = self._all.spans.any(dim=0).any(dim=1).nonzero().view(-1)  # what is only tested has nothing in A
+        a, av = self._all.spans.index_select(1, moved).transpose(1, 2).double()
+        aw, avw = ((a * r + av * v) for r, v in ours.tolist())
         for start in range(0, weight.shape[1], _COLUMNS):
             block = slice(start, start + _COLUMNS)
-            rows = features[:, block].index_select(0, self._moved).double()
+            rows = self.table.features[:, block].index_select(0, moved).double()
             w, v = weight[:, block].double(), velocity[:, block].double()
-            weight[:, block] = (self._c * w + self._e * v + a @ rows).float()
-            velocity[:, block] = (self._cv * w + self._ev * v + av @ rows).float()
+            weight[:, block] = (ww * w + wv * v + aw @ rows).float()
+            velocity[:, block] = (vw * w + vv * v + avw @ rows).float()
         self._velocity = velocity
-        self._c, self._e, self._cv, self._ev = 1.0, 0.0, 0.0, 1.0
-        self._forget()
+        self._p, self._b = np.eye(2), self._from_start()
+        self._all.spans.zero_()
         self.refresh()
-
-    def _forget(self) -> None:
-        """Begin A anew, without rows, as a run that is resumed from here does."""
-        self._a, self._av, self._scale = self._a[:0].clone(), self._av[:0].clone(), 1.0
-        self._move(self._moved[:0])
 
     @torch.no_grad()
     def refresh(self) -> None:
-        """Compute Z0 and Y0 of all rows at once."""
+        """Compute what W0 and V0 give for all rows at once, A and A' being zero."""
         if len(self.table):
-            self._z0 = self.table.features @ self.parameter.tensor.detach().t()
-            if self._velocity is not None:
-                self._y0 = self.table.features @ self._velocity.t()
+            self._all.products.copy_(self._started(self.table.features))
 
     def state(self) -> dict[str, torch.Tensor]:
         """All that :meth:`restore` needs to go on bit for bit from here, unsettled."""
         arrays = {
-            "factors": torch.tensor([self._c, self._e, self._cv, self._ev, self._scale], dtype=torch.float64),
-            "moved": self._moved, "a": self._a, "av": self._av, "z0": self._z0, "y0": self._y0,
-            "w0": self.parameter.tensor.detach(),
+            "factors": torch.from_numpy(np.stack([self._p, self._b, self._sleep.p])),
+            "look": torch.tensor([self._look_in, self._look_after]), "w0": self.parameter.tensor.detach(),
+            **self._all._asdict(),
         }  # fmt: skip
-        return arrays if self._velocity is None else {**arrays, "v0": self._velocity}
+        if self._velocity is not None:
+            arrays["v0"] = self._velocity
+        if self.units is not None:
+            arrays |= {"units": self.units, **{f"awake_{k}": x for k, x in self._awake._asdict().items()}}
+        return arrays
 
     @torch.no_grad()
     def restore(self, arrays: Mapping[str, torch.Tensor]) -> None:
         """Put a :meth:`state` back.  Raises ValueError where it is not one of this weight over these rows."""
-        wide = tuple(self.parameter.tensor.shape)
-        rows, known = (len(self.table), wide[0]), arrays["moved"].tolist()
-        if len(set(known)) != len(known) or any(row not in range(rows[0]) for row in known):
-            raise ValueError("rows that are not those of a table")
-        some = (len(known), wide[0])
-        shapes = {
-            "factors": (5,), "moved": (len(known),), "a": some, "av": some, "z0": rows, "y0": (0, wide[0]), "w0": wide
-        }  # fmt: skip
+        wide, rows, units = tuple(self.parameter.tensor.shape), len(self.table), arrays.get("units")
+        shapes = {"factors": (3, 2, 2), "look": (2,), "w0": wide, **_shapes(rows, self.width)}
         if "v0" in arrays:
-            shapes |= {"y0": rows, "v0": wide}
+            shapes["v0"] = wide
+        if units is not None:
+            shapes |= {"units": (len(units),), **_shapes(rows, len(units), "awake_")}
         found = {name: tuple(tensor.shape) for name, tensor in arrays.items()}
         if found != shapes:
             raise ValueError(f"arrays of shapes {found}")
+        if units is not None and not set(units.tolist()) <= set(range(self.width)):
+            raise ValueError("units that are not those of the layer")
         device = self.parameter.tensor.device
-        self._c, self._e, self._cv, self._ev, self._scale = (float(x) for x in arrays["factors"].tolist())
-        self._move(arrays["moved"].to(device))
-        self._a, self._av, self._z0, self._y0 = (arrays[name].to(device) for name in ("a", "av", "z0", "y0"))
+        self._p, self._b, before = (factors.double().numpy() for factors in arrays["factors"])
+        self._all = self._awake = GramArrays(*(arrays[name].to(device) for name in GramArrays._fields))
+        self.units, self._sleep = None, _NOBODY
         self.parameter.tensor.copy_(arrays["w0"])
         self._velocity = arrays["v0"].to(device) if "v0" in arrays else None
+        if units is not None:
+            self._pick(units.long(), before)
+            self._awake = GramArrays(*(arrays[f"awake_{name}"].to(device) for name in GramArrays._fields))
+        self._look_in, self._look_after = (int(n) for n in arrays["look"].tolist())
 
     @property
     def velocity(self) -> torch.Tensor | None:
         """V as of the last :meth:`settle`; None for zero."""
         return self._velocity
+
+
+def _shapes(rows: int, units: int, prefix: str = "") -> dict[str, tuple[int, ...]]:
+    """Of GramArrays, by name."""
+    shapes = ((2, rows, units), (2, units, rows))
+    return {prefix + name: shape for name, shape in zip(GramArrays._fields, shapes, strict=True)}
 
 
 @torch.no_grad()

@@ -9,9 +9,12 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+import numpy as np
 import torch
 
-_LARGE = 1 << 20  # multiply-adds from which oneDNN's longer way in is worth it
+_LARGE = 1 << 23  # multiply-adds from which oneDNN's longer way in is worth it, and making one anew for each shape
+_LOOK = 1 << 20  # multiply-adds from which a look for columns of zeros is worth it
+_FEW = 0.5  # of all columns, up to which picking them out is
 
 
 def times_transposed(x: torch.Tensor, w: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
@@ -27,6 +30,17 @@ def times_transposed(x: torch.Tensor, w: torch.Tensor, bias: torch.Tensor | None
 
 def _onednn(x: torch.Tensor, w: torch.Tensor, bias: torch.Tensor | None = None) -> Any:
     return torch.ops.mkldnn._linear_pointwise(x, w, bias, "none", [], "")
+
+
+def awake(x: torch.Tensor, others: int) -> torch.Tensor | None:
+    """Columns (K,) of x (N, M) with anything but zeros; None where a product may as well take all of them.
+
+    ``others`` is the number of rows that x^T or x is to be multiplied with.
+    """
+    if x.device.type != "cpu" or x.numel() * others < _LOOK:
+        return None
+    found = np.flatnonzero(x.detach().numpy().any(axis=0))
+    return torch.from_numpy(found) if len(found) <= _FEW * x.shape[1] else None
 
 
 @cache

@@ -53,9 +53,10 @@ class SGD:
         return self._history.get(index)
 
     @property
-    def keeps_span(self) -> bool:
-        """Whether an update only adds multiples of gradient and weight (no clipping, no L1)."""
-        return bool(self._p.clip_gradients < 0 and self._p.regularization_type == "L2")
+    def span_momentum(self) -> float | None:
+        """The momentum, where an update only adds multiples of gradient and weight (no clipping, no L1); else None."""
+        keeps_span = self._p.clip_gradients < 0 and self._l2 and self._momentum < 1
+        return self._momentum if keeps_span else None
 
     def delegate(self, grams: dict[int, GramWeight]) -> None:
         """Let Gram forms keep the velocity of some parameters and update them."""
@@ -69,10 +70,16 @@ class SGD:
             self.wide = WideGradients([p.tensor for p in self.parameters], least)
 
     def take_back(self) -> None:
-        """Keep all velocities here again; Gram forms must be settled."""
+        """Keep all velocities and gradients here again; Gram forms must be settled."""
         for index, gram in self._grams.items():
             if gram.velocity is not None:
                 self._history[index] = gram.velocity
+            weight, factors = gram.parameter.tensor, gram.give_up_gradients()
+            wide = self.wide.of(weight) if self.wide else None
+            if wide is not None:
+                wide += factors
+            elif factors:
+                weight.grad = sum((gradient.t() @ x for gradient, x in factors), torch.zeros_like(weight))
         self._grams.clear()
 
     def set_history(self, index: int, values: torch.Tensor) -> None:
@@ -98,7 +105,7 @@ class SGD:
             decay = self._p.weight_decay * parameter.decay_mult
             joined = self.team.joined if self.team.size > 1 else None
             share = 1.0 / (self._p.iter_size * self.team.size)
-            self._grams[index].update(rate, self._p.momentum, decay, share, joined)
+            self._grams[index].update(rate, decay, share, joined)
             return
         weight, velocity = parameter.tensor, self._history.get(index)
         if rate == 0 and velocity is None:

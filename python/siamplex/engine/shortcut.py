@@ -20,7 +20,7 @@ from siamplex.engine.layers.embed import Embed
 from siamplex.engine.layers.inner_product import InnerProduct
 from siamplex.engine.net import Net, Node, Parameter
 from siamplex.engine.prefix import Feature, Prefix, find_prefix, signature
-from siamplex.engine.tails import Tail, follow
+from siamplex.engine.tails import AwakeStart, Start, Tail, follow
 
 _MAX_ROWS = 8192
 _MAX_BYTES = 2 << 30  # of features
@@ -70,23 +70,26 @@ class Shortcut:
 
 
 def take_shortcut(
-    net: Net, test_nets: Sequence[Net], velocity: Callable[[int], torch.Tensor | None], gram_fits: bool
+    net: Net,
+    test_nets: Sequence[Net],
+    velocity: Callable[[int], torch.Tensor | None],
+    momentum: float | None,
 ) -> Shortcut | None:
     """Set aside the frozen prefix of ``net`` (and where it is the same, of ``test_nets``).
 
-    ``velocity`` gives a parameter's momentum, None for zero.  ``gram_fits`` says that the solver's
-    update keeps weights in the span of their inputs.  Returns None where nothing can be gained.
+    ``velocity`` gives a parameter's V, None for zero.  ``momentum`` is the solver's, None where its
+    update does not keep weights in the span of their inputs.  Returns None where nothing can be gained.
     """
     prefix = find_prefix(net)
     if not prefix.entries or _moves(prefix, velocity, net):
         return None
     shortcut = Shortcut()
     _attach(net, prefix, shortcut)
-    if gram_fits:
+    if momentum is not None:
         for index, parameter in enumerate(net.parameters):
             table = _only_over_table(net, prefix, parameter, shortcut)
             if table is not None:
-                shortcut.grams[index] = GramWeight(parameter, table, velocity(index))
+                shortcut.grams[index] = GramWeight(parameter, table, velocity(index), momentum)
         _use_grams(net, prefix, shortcut)
     for test in test_nets:
         other = find_prefix(test)
@@ -225,27 +228,29 @@ def _use_grams(net: Net, prefix: Prefix, shortcut: Shortcut) -> None:
         if len(users) == 2 and batches[0] is batches[1]:
             pairs = follow(net, users[0], users[1])
             if len(pairs) > 1:
-                start = _start(users[0], gram, batches[0], (parts[0].part, parts[1].part))
-                Tail(net, pairs[1:], start)
+                Tail(net, pairs[1:], *_starts(net, users[0], gram, batches[0], (parts[0].part, parts[1].part)))
                 net.skipped |= {node.name for node in users}
                 continue
         for node, feature, batch in zip(users, parts, batches, strict=True):
             net.overrides[node.name] = _inner_product(node, gram, batch, feature.part)
 
 
-def _with_bias(z: torch.Tensor, node: Node) -> torch.Tensor:
-    return z + node.params[1].tensor if len(node.params) > 1 else z
+def _bias(node: Node) -> torch.Tensor | None:
+    return node.params[1].tensor if len(node.params) > 1 else None
 
 
-def _start(node: Node, gram: GramWeight, batch: LookedUp, parts: tuple[Part, Part]) -> Callable[[], torch.Tensor]:
-    """Outputs of twin InnerProduct layers, first twins then second."""
+def _starts(
+    net: Net, node: Node, gram: GramWeight, batch: LookedUp, parts: tuple[Part, Part]
+) -> tuple[Start, AwakeStart | None]:
+    """Outputs of twin InnerProduct layers, first twins then second: all, and those of units that are awake."""
 
-    def run() -> torch.Tensor:
-        rows = torch.cat([batch.rows(gram.table, part) for part in parts])
-        return _with_bias(gram.apply(rows), node)
+    def rows() -> torch.Tensor:
+        return torch.cat([batch.rows(gram.table, part) for part in parts])
 
-    return run
+    # several processes would each have to find the same units
+    alone = net.device.type == "cpu" and node.layer.spec.share.size == 1
+    return lambda: gram.apply(rows(), _bias(node)), ((lambda: gram.apply_awake(rows(), _bias(node))) if alone else None)
 
 
 def _inner_product(node: Node, gram: GramWeight, batch: LookedUp, part: Part) -> Callable[[Context], Tops]:
-    return lambda context: [_with_bias(gram.apply(batch.rows(gram.table, part)), node)]
+    return lambda context: [gram.apply(batch.rows(gram.table, part), _bias(node))]

@@ -224,7 +224,7 @@ class Solver:
             return
         self.say("looking for layers whose work can be done once for each image")
         self.sgd.keep_factors()
-        self.shortcut = take_shortcut(self.net, self.test_nets, self.sgd.velocity, self.sgd.keeps_span)
+        self.shortcut = take_shortcut(self.net, self.test_nets, self.sgd.velocity, self.sgd.span_momentum)
         if self.shortcut:
             self.sgd.delegate(self.shortcut.grams)
             self.checkpoint.retrace()

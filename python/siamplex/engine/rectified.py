@@ -1,0 +1,75 @@
+"""An InnerProduct behind ReLU and dropout, by the units that are awake.
+
+What ReLU or dropout made 0 for every image of a batch adds nothing to the product, and neither does a gradient
+pass back through it.  In training with the paper's rates most of fc4's units are soon 0 for all images: after 500
+iterations a tenth is left.  The same sums without their zeros.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from siamplex.engine.products import awake, times_transposed
+
+
+class _Rectified(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        z: torch.Tensor,  # (N, K)
+        mask: torch.Tensor | None,  # (N, K)
+        weight: torch.Tensor,  # (O, all)
+        bias: torch.Tensor | None,  # (O,)
+        units: torch.Tensor | None,  # (K,)
+    ) -> torch.Tensor:
+        x = z.clamp(min=0)
+        if mask is not None:
+            x.mul_(mask)
+        some = awake(x, len(weight))
+        if some is not None:
+            x = x.index_select(1, some)
+            mask = mask.index_select(1, some) if mask is not None else None
+            units = some if units is None else units.index_select(0, some)
+        ctx.some, ctx.units, ctx.shapes = some, units, (z.shape, weight.shape)
+        if units is not None:
+            weight = weight.index_select(1, units)
+        ctx.save_for_backward(x, mask, weight)
+        return times_transposed(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        x, mask, weight = ctx.saved_tensors
+        gradient = grads[0]
+        below = own = bias = None
+        if ctx.needs_input_grad[0]:
+            below = times_transposed(gradient, weight.t())
+            below = torch.ops.aten.threshold_backward(below if mask is None else below.mul_(mask), x, 0)
+            below = _among(below, ctx.some, ctx.shapes[0])
+        if ctx.needs_input_grad[2]:
+            own = _among(times_transposed(gradient.t(), x.t()), ctx.units, ctx.shapes[1])
+        if ctx.needs_input_grad[3]:
+            bias = gradient.sum(0)
+        return below, None, own, bias, None
+
+
+def _among(columns: torch.Tensor, units: torch.Tensor | None, shape: tuple[int, ...]) -> torch.Tensor:
+    """The columns where they belong among zeros of ``shape``."""
+    return columns if units is None else columns.new_zeros(shape).index_copy_(1, units, columns)
+
+
+def linear_rectified(
+    z: torch.Tensor,
+    mask: torch.Tensor | None,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    units: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """y = (max(z, 0) mask) w^T + b (N, O) for z (N, K), mask (N, K) or None, weight (O, K), bias (O,) or None.
+
+    With ``units`` (K,) the weight has more columns, of which they are those that z is for; z of the others
+    is below zero.  Differentiable but for the mask; float32 or, for tests, float64.
+    """
+    result: torch.Tensor = _Rectified.apply(z, mask, weight, bias, units)
+    return result
