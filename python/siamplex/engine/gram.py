@@ -116,12 +116,12 @@ class GramWeight:
         self._all = self._awake = self._all.with_rows(self._started(new), cross[:, :first])
 
     def _started(self, features: torch.Tensor) -> torch.Tensor:
-        """What W0 and V0 give of r and v for features (n, D): (2, O, n)."""
+        """What W0 and V0 give of r and v for features (n, D): (2, n, O)."""
         (rw, rv), (vw, vv) = self._b.tolist()
-        z = self.parameter.tensor.detach() @ features.t()
+        z = features @ self.parameter.tensor.detach().t()
         both = torch.stack([z * rw, z * vw])
         if self._velocity is not None:
-            y = self._velocity @ features.t()
+            y = features @ self._velocity.t()
             both[0].add_(y, alpha=rv)
             both[1].add_(y, alpha=vv)
         return both
@@ -342,8 +342,7 @@ class GramWeight:
 
 def _shapes(rows: int, units: int, prefix: str = "") -> dict[str, tuple[int, ...]]:
     """Of GramArrays, by name."""
-    shapes = ((2, rows, units), (2, units, rows))
-    return {prefix + name: shape for name, shape in zip(GramArrays._fields, shapes, strict=True)}
+    return dict.fromkeys((prefix + name for name in GramArrays._fields), (2, rows, units))
 
 
 @torch.no_grad()
