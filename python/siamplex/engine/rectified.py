@@ -1,8 +1,8 @@
 """An InnerProduct behind ReLU and dropout, by the units that are awake.
 
 What ReLU or dropout made 0 for every image of a batch adds nothing to the product, and neither does a gradient
-pass back through it.  In training with the paper's rates most of fc4's units are soon 0 for all images: after 500
-iterations a tenth is left.  The same sums without their zeros.
+pass back through it.  Trained as the paper says, most of fc4's units are soon 0 for all images: on drawn faces a
+batch wakes a tenth of them after 500 iterations.  The same sums without their zeros.
 """
 
 from __future__ import annotations
