@@ -160,7 +160,7 @@ class GramWeight:
     def _pick(self, units: torch.Tensor, p: Matrix) -> None:
         """Let only ``units`` be awake, P being that times ``p`` for the others."""
         others = np.ones(self.width, bool)
-        others[units.numpy()] = False
+        others[units.cpu().numpy()] = False
         top, reach = self._all.heights(self._lag)
         self._awake = self._all.of(units)
         self.units, self._sleep = units, _Sleep(np.flatnonzero(others), top[others], reach[others], p)
@@ -317,7 +317,7 @@ class GramWeight:
         if "v0" in arrays:
             shapes["v0"] = wide
         if units is not None:
-            shapes |= {"units": (len(units),), **_shapes(rows, len(units), "awake_")}
+            shapes |= {"units": (units.numel(),), **_shapes(rows, units.numel(), "awake_")}
         found = {name: tuple(tensor.shape) for name, tensor in arrays.items()}
         if found != shapes:
             raise ValueError(f"arrays of shapes {found}")
@@ -330,7 +330,7 @@ class GramWeight:
         self.parameter.tensor.copy_(arrays["w0"])
         self._velocity = arrays["v0"].to(device) if "v0" in arrays else None
         if units is not None:
-            self._pick(units.long(), before)
+            self._pick(units.long().to(device), before)
             self._awake = GramArrays(*(arrays[f"awake_{name}"].to(device) for name in GramArrays._fields))
         self._look_in, self._look_after = (int(n) for n in arrays["look"].tolist())
 

@@ -73,4 +73,5 @@ class GramArrays(NamedTuple):
     def heights(self, lag: float) -> Heights:
         """The most that each unit gives for any row by r or by r + lag v, and the most that it has either way: (O,)."""
         r, v = self.products[0], self.products[1] * lag
-        return torch.maximum(r, r + v).amax(dim=0).numpy(), r.abs().add_(v.abs()).amax(dim=0).numpy()
+        top, reach = torch.maximum(r, r + v).amax(dim=0), r.abs().add_(v.abs()).amax(dim=0)
+        return top.cpu().numpy(), reach.cpu().numpy()
