@@ -14,7 +14,7 @@ from siamplex.engine import gram as grams
 from siamplex.engine import products
 from siamplex.engine.fillers import fill
 from siamplex.engine.gram import GramWeight
-from siamplex.engine.gram_arrays import Matrix
+from siamplex.engine.gram_arrays import Heights, Matrix
 from siamplex.engine.layer import Context, Layer, LayerSpec, create
 from siamplex.engine.net import Net
 from siamplex.schema import prototxt
@@ -132,9 +132,9 @@ def left_alone(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     found: list[int] = []
     pick = GramWeight._pick
 
-    def picking(self: GramWeight, units: torch.Tensor, p: Matrix) -> None:
+    def picking(self: GramWeight, units: torch.Tensor, heights: Heights, p: Matrix) -> None:
         found.append(self.width - len(units))
-        pick(self, units, p)
+        pick(self, units, heights, p)
 
     monkeypatch.setattr(grams, "_LOOK_AFTER", 1)
     monkeypatch.setattr(grams, "_AT_LAST", 2)

@@ -26,8 +26,9 @@ import numpy.typing as npt
 import torch
 
 from siamplex.engine.feature_table import FeatureTable
-from siamplex.engine.gram_arrays import GramArrays, Matrix
+from siamplex.engine.gram_arrays import GramArrays, Heights, Matrix
 from siamplex.engine.net import Parameter
+from siamplex.engine.products import among_zeros
 
 Joined = Callable[[torch.Tensor], torch.Tensor]
 _COLUMNS = 8192  # width of the float64 blocks
@@ -50,11 +51,7 @@ class _Outputs(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
         ctx.gram.add_gradient(ctx.rows, grads[0])
-        bias = None
-        if ctx.needs_input_grad[3]:
-            bias = grads[0].sum(0)
-            if ctx.units is not None:
-                bias = bias.new_zeros(ctx.gram.width).index_copy_(0, ctx.units, bias)
+        bias = among_zeros(grads[0].sum(0), ctx.units, ctx.gram.width) if ctx.needs_input_grad[3] else None
         return None, None, None, bias
 
 
@@ -136,9 +133,7 @@ class GramWeight:
         self._all.multiply(self._sleep.p)
         self._all.put(units, self._awake)
         self._awake, self._sleep = self._all, _NOBODY
-        self._gradients = [
-            (rows, g.new_zeros((len(g), self.width)).index_copy_(1, units, g)) for rows, g in self._gradients
-        ]
+        self._gradients = [(rows, among_zeros(g, units, self.width)) for rows, g in self._gradients]
 
     def _start_anew(self) -> None:
         """Wake all units, as before anything was seen of them."""
@@ -155,13 +150,13 @@ class GramWeight:
         height = top + _SLACK * reach + (bias.detach().numpy() if bias is not None else 0)
         units = np.flatnonzero(~(height < 0))
         if len(units) <= _WORTH_IT * self.width:
-            self._pick(torch.from_numpy(units), np.eye(2))
+            self._pick(torch.from_numpy(units), (top, reach), np.eye(2))
 
-    def _pick(self, units: torch.Tensor, p: Matrix) -> None:
+    def _pick(self, units: torch.Tensor, heights: Heights, p: Matrix) -> None:
         """Let only ``units`` be awake, P being that times ``p`` for the others."""
+        top, reach = heights
         others = np.ones(self.width, bool)
         others[units.cpu().numpy()] = False
-        top, reach = self._all.heights(self._lag)
         self._awake = self._all.of(units)
         self.units, self._sleep = units, _Sleep(np.flatnonzero(others), top[others], reach[others], p)
 
@@ -330,7 +325,7 @@ class GramWeight:
         self.parameter.tensor.copy_(arrays["w0"])
         self._velocity = arrays["v0"].to(device) if "v0" in arrays else None
         if units is not None:
-            self._pick(units.long().to(device), before)
+            self._pick(units.long().to(device), self._all.heights(self._lag), before)
             self._awake = GramArrays(*(arrays[f"awake_{name}"].to(device) for name in GramArrays._fields))
         self._look_in, self._look_after = (int(n) for n in arrays["look"].tolist())
 

@@ -35,12 +35,19 @@ def _onednn(x: torch.Tensor, w: torch.Tensor, bias: torch.Tensor | None = None) 
 def awake(x: torch.Tensor, others: int) -> torch.Tensor | None:
     """Columns (K,) of x (N, M) with anything but zeros; None where a product may as well take all of them.
 
-    ``others`` is the number of rows that x^T or x is to be multiplied with.
+    ``others`` is the number of rows of what x is to be multiplied with.
     """
     if x.device.type != "cpu" or x.numel() * others < _LOOK:
         return None
     found = np.flatnonzero(x.detach().numpy().any(axis=0))
     return torch.from_numpy(found) if len(found) <= _FEW * x.shape[1] else None
+
+
+def among_zeros(columns: torch.Tensor, places: torch.Tensor | None, width: int) -> torch.Tensor:
+    """(..., width) with ``columns`` (..., K) at ``places`` (K,), else 0; the columns themselves where that is None."""
+    if places is None:
+        return columns
+    return columns.new_zeros((*columns.shape[:-1], width)).index_copy_(-1, places, columns)
 
 
 @cache

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from siamplex.engine.products import awake, times_transposed
+from siamplex.engine.products import among_zeros, awake, times_transposed
 
 
 class _Rectified(torch.autograd.Function):
@@ -32,7 +32,7 @@ class _Rectified(torch.autograd.Function):
             x = x.index_select(1, some)
             mask = mask.index_select(1, some) if mask is not None else None
             units = some if units is None else units.index_select(0, some)
-        ctx.some, ctx.units, ctx.shapes = some, units, (z.shape, weight.shape)
+        ctx.some, ctx.units, ctx.widths = some, units, (z.shape[1], weight.shape[1])
         if units is not None:
             weight = weight.index_select(1, units)
         ctx.save_for_backward(x, mask, weight)
@@ -46,17 +46,12 @@ class _Rectified(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             below = times_transposed(gradient, weight.t())
             below = torch.ops.aten.threshold_backward(below if mask is None else below.mul_(mask), x, 0)
-            below = _among(below, ctx.some, ctx.shapes[0])
+            below = among_zeros(below, ctx.some, ctx.widths[0])
         if ctx.needs_input_grad[2]:
-            own = _among(times_transposed(gradient.t(), x.t()), ctx.units, ctx.shapes[1])
+            own = among_zeros(times_transposed(gradient.t(), x.t()), ctx.units, ctx.widths[1])
         if ctx.needs_input_grad[3]:
             bias = gradient.sum(0)
         return below, None, own, bias, None
-
-
-def _among(columns: torch.Tensor, units: torch.Tensor | None, shape: tuple[int, ...]) -> torch.Tensor:
-    """The columns where they belong among zeros of ``shape``."""
-    return columns if units is None else columns.new_zeros(shape).index_copy_(1, units, columns)
 
 
 def linear_rectified(
