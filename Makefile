@@ -18,8 +18,10 @@ SEEDS   ?= 5
 ACTORS      ?= 43
 SIZE        ?= 227
 WIDTH       ?= 1
+SCALE       ?= 1/256
 BATCH       ?= 128
-STAGE2_BATCH ?= 32
+STAGE2_BATCH ?= 128
+NEW_LR_MULT ?= 1
 BASE_LR     ?= 0.0001
 ITERATIONS  ?= 5000
 STAGE2_ITERATIONS ?= $(ITERATIONS)
@@ -27,7 +29,7 @@ STAGE2_BASE_LR    ?= $(BASE_LR)
 DISPLAY     ?= 20
 SNAPSHOT    ?= 1000
 SHOWN       ?= 2000 3000 4000 5000
-TEST_INTERVAL ?= 1000
+TEST_INTERVAL ?= 250
 PAIRS_FLAGS ?=
 NETS_FLAGS  ?=
 REPORT_FLAGS ?=
@@ -54,7 +56,7 @@ GPUS      ?= --gpus all
 TARGET    ?= figures
 DOCKER_ENGINE = $(if $(filter command,$(firstword $(origin ENGINE))),$(ENGINE),caffe)
 DOCKER_DEVICE = $(if $(filter command,$(firstword $(origin DEVICE))),$(DEVICE),cuda)
-HANDED_ON := BATCH STAGE2_BATCH BASE_LR ITERATIONS STAGE2_ITERATIONS STAGE2_BASE_LR DISPLAY SNAPSHOT SHOWN SEED SEEDS \
+HANDED_ON := SCALE NEW_LR_MULT BATCH STAGE2_BATCH BASE_LR ITERATIONS STAGE2_ITERATIONS STAGE2_BASE_LR DISPLAY SNAPSHOT SHOWN SEED SEEDS \
              LAYOUT ACTORS SIZE WIDTH TEST_INTERVAL PROCESSES PAIRS_FLAGS NETS_FLAGS REPORT_FLAGS
 absolute   = $(if $(filter /%,$(firstword $(1))),$(1),$(CURDIR)/$(1))
 IS_TABLE   = $(filter %.csv %.CSV,$(lastword $(FACES)))
@@ -81,6 +83,7 @@ help: ## this text
 	@echo "  SEEDS=n       seeds of make seeds ($(SEEDS))"
 	@echo "  ALEXNET=file  bvlc_alexnet.caffemodel; a stated substitute where it is absent"
 	@echo "  SEED=n  BATCH=n  STAGE2_BATCH=n  BASE_LR=x  ITERATIONS=n  STAGE2_ITERATIONS=n  STAGE2_BASE_LR=x"
+	@echo "  SCALE=x       factor on pixels less the mean ($(SCALE)); NEW_LR_MULT=x  lr_mult of fc4-6 ($(NEW_LR_MULT))"
 	@echo "  SIZE=n  WIDTH=x  (reduced sizes; the paper's are 227 and 1)"
 	@echo "  SNAPSHOT=n    iterations between snapshots; SHOWN='n n ...' those of Figures 3 and 4"
 	@echo "  PAIRS_FLAGS, NETS_FLAGS, REPORT_FLAGS   further options of siamplex pairs, prototxt and report"
@@ -140,12 +143,13 @@ index: faces
 	@$(S) index "$(IMAGES)" --out $(OUT)/index.csv --stamp $(STAMPS)/index.json
 
 pairs: index ## index the faces (or draw some), split the subjects, write the pairs
-	@$(S) pairs --index $(OUT)/index.csv --out $(OUT)/pairs --layout $(LAYOUT) --size $(SIZE) --seed $(SEED) \
+	@$(S) pairs --index $(OUT)/index.csv --out $(OUT)/pairs --layout $(LAYOUT) --size $(SIZE) --scale $(SCALE) --seed $(SEED) \
 		$(PAIRS_FLAGS) --stamp $(STAMPS)/pairs.json
 
 prototxt: pairs ## write nets and solvers for the run
 	@$(S) prototxt --pairs $(OUT)/pairs --run $(OUT) --nets $(OUT)/prototxt --solvers $(OUT)/solvers \
-		--width $(WIDTH) --batch-size $(BATCH) --stage2-batch-size $(STAGE2_BATCH) --base-lr $(BASE_LR) --iterations $(ITERATIONS) \
+		--width $(WIDTH) --batch-size $(BATCH) --stage2-batch-size $(STAGE2_BATCH) --base-lr $(BASE_LR) \
+		--new-lr-mult $(NEW_LR_MULT) --iterations $(ITERATIONS) \
 		--stage2-iterations $(STAGE2_ITERATIONS) --stage2-base-lr $(STAGE2_BASE_LR) --snapshot $(SNAPSHOT) --display $(DISPLAY) \
 		--test-interval $(TEST_INTERVAL) --seed $(SEED) --device $(DEVICE) $(NETS_FLAGS)
 

@@ -224,7 +224,7 @@ def change_table(run: Path, change) -> None:
 
 
 def test_another_mean_and_other_pixels(own_run):
-    change_table(own_run, lambda rows: rows + np.array([104, 117, 123])[:, None, None])
+    change_table(own_run, lambda rows: rows + np.array([104, 117, 123])[:, None, None] / 256)
     found = look(own_run)["images", "mean subtracted"]
     assert found.verdict == DIFFERS and found.run in ("0, 0, 0", "-0, -0, -0")
     change_table(own_run, lambda rows: rows[::-1])
@@ -237,8 +237,39 @@ def test_a_mean_is_seen_without_the_image_files(own_run):
     found = look(own_run)
     assert found["images", "channels"].verdict == UNCHECKED
     assert found["images", "mean subtracted"].verdict == SAME
-    change_table(own_run, lambda rows: rows + np.array([104, 117, 123])[:, None, None])
+    change_table(own_run, lambda rows: rows + np.array([104, 117, 123])[:, None, None] / 256)
     assert look(own_run)["images", "mean subtracted"].verdict == DIFFERS
+
+
+def test_the_scale_is_read_off_the_pixels(own_run):
+    """Whatever pairs.json says: a table of 0..255 less the mean at the paper's rate is named impossible."""
+    solver = own_run / "solvers/stage1_indexed.prototxt"
+    found = look(own_run)["images", "input scale"]
+    assert found.verdict == SILENT and found.run == "0.00390625 (1/256)"
+    assert "cannot have been its input" in found.why and not found.why.startswith("cannot")
+    change_table(own_run, lambda rows: rows * 256)
+    found = look(own_run)
+    assert found["images", "input scale"].run == "1" and found["images", "mean subtracted"].verdict == SAME
+    assert found["images", "input scale"].why.startswith("cannot have been the paper's at this rate")
+    for stage in (1, 2):
+        solver = own_run / f"solvers/stage{stage}_indexed.prototxt"
+        solver.write_text(solver.read_text().replace("base_lr: 0.001", "base_lr: 0.00001"))
+    assert not look(own_run)["images", "input scale"].why.startswith("cannot")
+
+
+def test_without_the_image_files_the_scale_is_held_against_what_is_declared(own_run):
+    index = own_run / "pairs/index.csv"
+    index.write_text(index.read_text().replace("/corpus/", "/elsewhere/"))
+    assert look(own_run)["images", "input scale"].run == "0.00390625 (1/256)"
+    change_table(own_run, lambda rows: rows * 2)
+    assert look(own_run)["images", "input scale"].verdict == DIFFERS
+
+
+def test_rates_of_the_new_layers_are_told(own_run):
+    found = look(own_run)["net of stage 1", "rates of the new layers"]
+    assert found.verdict == SILENT and found.run == "weights x 1, biases x 2"
+    edit(own_run / "prototxt/train_val_stage1_indexed.prototxt", "lr_mult: 1.0", "lr_mult: 10.0", 0)
+    assert look(own_run)["net of stage 1", "rates of the new layers"].run == "weights x 10, biases x 2"
 
 
 def test_stacked_pairs(own_run, small_run):

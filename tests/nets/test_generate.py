@@ -7,7 +7,7 @@ import pytest
 from siamplex.engine.net import Net
 from siamplex.errors import UsageError
 from siamplex.nets.architecture import Architecture
-from siamplex.nets.generate import NetOptions, RunLayout, generate, write
+from siamplex.nets.generate import NetOptions, RunLayout, generate, whole_split, write
 from siamplex.nets.solver import SolverOptions
 from siamplex.nets.train_val import deploy
 from siamplex.schema import prototxt
@@ -85,6 +85,24 @@ def test_solvers_have_the_papers_settings():
     assert solver.net == "prototxt/train_val_stage1_indexed.prototxt"
 
 
+@pytest.mark.parametrize(("pairs", "count", "batch"), [(1, 1, 1), (128, 1, 128), (129, 2, 65), (1128, 9, 126)])
+def test_a_test_goes_through_the_validation_split_once(pairs, count, batch):
+    assert whole_split(pairs) == (count, batch)
+    assert pairs <= count * batch < pairs + count
+
+
+def test_scale_and_rates_of_new_layers():
+    texts = generate(NetOptions(arch=Architecture(new_lr_mult=10), scale=1 / 128), RunLayout())
+    for stage in (1, 2):
+        net = prototxt.parse(texts[f"prototxt/train_val_stage{stage}_stacked.prototxt"], "NetParameter").message
+        data = [layer.transform_param for layer in net.layer if layer.name == "pair_data"]
+        assert [(p.scale, list(p.mean_value)) for p in data] == [(1 / 128, [104, 117, 123] * 2)] * 2
+        rates = {layer.name: [p.lr_mult for p in layer.param] for layer in net.layer}
+        assert rates["fc4"] == rates["fc6_p"] == [10, 20] and rates["conv1"] == [stage - 1, 2 * (stage - 1)]
+    assert "transform_param" not in texts["prototxt/train_val_stage1_indexed.prototxt"]
+    assert "times 0.0078125" in texts["prototxt/deploy.prototxt"]
+
+
 def test_without_a_validation_split_there_is_no_test_phase():
     texts = generate(NetOptions(), RunLayout(has_val=False))
     assert "TEST" not in texts["prototxt/train_val_stage1_indexed.prototxt"]
@@ -99,6 +117,7 @@ def test_without_a_validation_split_there_is_no_test_phase():
         (Architecture, {"size": 10}),
         (Architecture, {"margin": 0}),
         (Architecture, {"width": 0}),
+        (Architecture, {"new_lr_mult": 0}),
         (SolverOptions, {"momentum": 1.0}),
         (SolverOptions, {"base_lr": 0}),
         (SolverOptions, {"max_iter": 0}),

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import shutil
 from math import comb
 
 import lmdb
@@ -142,8 +144,8 @@ class TestStore:
             pixels, other = decode(b)
             assert pixels.shape == (6, 35, 35) and pixels.dtype == np.uint8
             assert label == other == int(entries[i].emotion == entries[j].emotion)
-            np.testing.assert_array_equal(pixels[:3] - mean, images[i])
-            np.testing.assert_array_equal(pixels[3:] - mean, images[j])
+            np.testing.assert_array_equal((pixels[:3] - mean) / 256, images[i])
+            np.testing.assert_array_equal((pixels[3:] - mean) / 256, images[j])
 
     def test_the_table_is_an_embed_layer_of_all_images(self, small_run):
         path = small_run / "indexed" / "images.caffemodel"
@@ -154,6 +156,36 @@ class TestStore:
         images = stored_images(open_store(small_run / "indexed"), small_run / "indexed")
         again = stored_images(open_store(small_run / "stacked"), small_run / "stacked")
         np.testing.assert_array_equal(images, again)
+
+    @pytest.mark.parametrize("scale", [1.0, 1 / 255])
+    def test_another_scale_reaches_the_table_and_the_files_read_again(self, index, tmp_path, small_run, scale):
+        stores = {}
+        for layout in ("indexed", "stacked"):
+            folder = tmp_path / layout
+            build_pairs(index, folder, PairOptions(layout=layout, size=35, fractions=(0.6, 0.2, 0.2), scale=scale))
+            stores[layout] = stored_images(open_store(folder), folder)
+        np.testing.assert_array_equal(stores["indexed"], stores["stacked"])
+        usual = stored_images(open_store(small_run / "indexed"), small_run / "indexed")
+        np.testing.assert_allclose(stores["indexed"], usual * np.float32(256 * scale), rtol=1e-6)
+
+    def test_a_store_of_before_the_scale_holds_pixels_as_they_are(self, small_run, tmp_path):
+        folder = tmp_path / "old"
+        shutil.copytree(small_run / "stacked", folder)
+        text = json.loads((folder / "pairs.json").read_text())
+        del text["options"]["scale"]
+        (folder / "pairs.json").write_text(json.dumps(text))
+        usual = stored_images(open_store(small_run / "stacked"), small_run / "stacked")
+        np.testing.assert_array_equal(stored_images(open_store(folder), folder), usual * 256)
+
+    @pytest.mark.parametrize("scale", [0, -1, float("nan"), "x"])
+    def test_a_scale_that_is_none_is_refused(self, small_run, tmp_path, scale):
+        folder = tmp_path / "bad"
+        shutil.copytree(small_run / "stacked", folder)
+        text = json.loads((folder / "pairs.json").read_text())
+        text["options"]["scale"] = scale
+        (folder / "pairs.json").write_text(json.dumps(text))
+        with pytest.raises(InputError, match="description of a pair store"):
+            open_store(folder)
 
     def test_39_gigabytes_are_said_and_the_disk_checked(self, index, tmp_path, monkeypatch, capsys):
         assert stacked_bytes(126_756, 227) == pytest.approx(39.5e9, rel=0.01)

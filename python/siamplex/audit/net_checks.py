@@ -12,6 +12,13 @@ from siamplex.schema.prototxt import Prototxt
 _GROUPS = "96 input channels make 5x5x96 kernels; AlexNet, whose weights are used, has two groups of 5x5x48"
 
 
+_BATCH = {
+    1: "5 GPU hours for 5000 iterations speak for a large one; with 32 pairs the noise of the dropout masks wins, with "
+    "128 photographs come apart",
+    2: "with 32 pairs validation loss rises on photographs, with 128 it falls",
+}
+
+
 def check_net(net: Prototxt, stage: int) -> list[Finding]:
     """Hold a train_val net against the paper's architecture.  Raises PrototxtError without twins."""
     found = Findings(f"net of stage {stage}")
@@ -21,7 +28,8 @@ def check_net(net: Prototxt, stage: int) -> list[Finding]:
     _between(found, twins.first)
     _dense(found, twins.first)
     _loss(found, twins)
-    found.silent("pairs a batch", int(twins.data.data_param.batch_size))
+    found.silent("pairs a batch", int(twins.data.data_param.batch_size), _BATCH[stage])
+    _new_rates(found, twins.first)
     return found.made
 
 
@@ -107,6 +115,17 @@ def _dense(found: Findings, tower: list[Any]) -> None:
     found.silent("dropout ratio", ", ".join(ratios) or "no dropout", "Caffe's and AlexNet's is 0.5")
     kinds = sorted({layer.inner_product_param.weight_filler.type for layer in layers})
     found.stated("new layers start from", "xavier", ", ".join(kinds))
+
+
+def _new_rates(found: Findings, tower: list[Any]) -> None:
+    """lr_mult of fc4-6, weights and biases."""
+    layers = of_type(tower, "InnerProduct")
+    weights = sorted({layer.param[0].lr_mult if layer.param else 1.0 for layer in layers})
+    biases = sorted({layer.param[1].lr_mult if len(layer.param) > 1 else 1.0 for layer in layers})
+    words = [", ".join(f"{rate:g}" for rate in rates) for rates in (weights, biases)]
+    found.silent("rates of the new layers", f"weights x {words[0]}, biases x {words[1]}",
+                 "base_lr for all is the least that can be assumed; ten times that leaves few units active and "
+                 "puts the emotions on a line")  # fmt: skip
 
 
 def _loss(found: Findings, twins: Twins) -> None:

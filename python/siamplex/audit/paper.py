@@ -17,3 +17,6 @@ SHOWN = (0, 2000, 3000, 4000, 5000)  # Figures 3 and 4
 # what AlexNet's weights presuppose of their input: ImageNet's mean, in B, G, R
 ALEXNET_MEAN = (104.0, 117.0, 123.0)
 MEAN_TOLERANCE = 1.5
+
+# input scales from here on diverge at BASE_LR with AlexNet's weights (docs/recipe.md)
+IMPOSSIBLE_SCALE = 0.1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +14,16 @@ from siamplex.audit.run_files import RunFiles
 from siamplex.audit.stored_pairs import StoredPairs
 from siamplex.audit.towers import read_twins
 from siamplex.pairs.images import stored_images
+from siamplex.schema.blobs import Array
 
 _IMPLIED = "AlexNet's weights presuppose B, G, R less ImageNet's mean (104, 117, 123)"
+
+_SCALES = (
+    "the paper names no scale; pixels of 0..255 cannot have been its input: with AlexNet's weights one step at 0.0001 "
+    "changes an output of fc4 by some 5,900 times its gradient, and the loss explodes at iteration 2; 1/256 is what "
+    "Caffe's own siamese example uses, and photographs train with it (docs/recipe.md)"
+)
+_IMPOSSIBLE = "cannot have been the paper's at this rate: "
 
 Pictures = npt.NDArray[np.uint8]
 
@@ -37,22 +46,42 @@ def check_pixels(files: RunFiles, images: Pictures | None, stored: Mapping[str, 
 def _indexed(found: Findings, files: RunFiles, images: Pictures | None) -> None:
     table = stored_images(files.store, files.pairs)
     if images is not None:
-        straight = table - images.astype(np.float32)
-        exchanged = table - images[:, ::-1].astype(np.float32)
-        # what was subtracted is one number a channel where the channels are in order
-        spread, spread_exchanged = (float(np.ptp(d, axis=(0, 2, 3)).max()) for d in (straight, exchanged))
-        swapped = spread_exchanged < spread
-        difference = exchanged if swapped else straight
-        constant = min(spread, spread_exchanged) < 1e-3
-        mean = tuple(float(-d) for d in np.median(difference[:, :, ::7, ::7], axis=(0, 2, 3)))
-        _channels(found, swapped, constant)
-        _mean(found, mean if constant else None)
+        # a table of (pixel - mean) * scale is a straight line of the pixels where the channels are in order
+        lines = [_line(table, pixels) for pixels in (images, images[:, ::-1])]
+        swapped = lines[1].spread < lines[0].spread
+        line = lines[swapped]
+        straight = line.spread < 1e-3
+        _channels(found, swapped, straight)
+        _mean(found, line.mean if straight else None)
+        _scale(found, files, line.scale if straight else None)
         return
     found.unchecked("channels", "B, G, R (as AlexNet's weights)", "the image files are not where the index says")
-    declared = np.array(files.store.store.options["mean"], np.float32)
-    pixels = table + declared[:, None, None]
+    declared, scale = np.array(files.store.store.options["mean"], np.float32), files.store.scale
+    pixels = table / np.float32(scale) + declared[:, None, None]
     possible = bool(pixels.min() > -0.01 and pixels.max() < 255.01 and np.abs(pixels - np.round(pixels)).max() < 0.01)
     _mean(found, tuple(map(float, declared)) if possible else None)
+    _scale(found, files, scale if possible else None)
+
+
+class _Line(NamedTuple):
+    """A table as (pixel - mean) * scale; ``spread`` is the most that it is off, in units of a pixel's value."""
+
+    scale: float
+    mean: tuple[float, ...]
+    spread: float
+
+
+def _line(table: Array, pixels: Pictures) -> _Line:
+    """The line through (pixel, table) that fits best: one scale, a mean for each channel."""
+    x, y = (a[:, :, ::7, ::7].astype(np.float64) for a in (pixels, table))
+    x, y = (a - a.mean(axis=(0, 2, 3), keepdims=True) for a in (x, y))
+    power = float((x * x).sum())
+    scale = float((x * y).sum()) / power if power else 1.0
+    if scale <= 0:
+        return _Line(scale, (), np.inf)
+    off = table / np.float32(scale) - pixels
+    mean = tuple(float(-d) for d in np.median(off[:, :, ::7, ::7], axis=(0, 2, 3)))
+    return _Line(scale, mean, float(np.ptp(off, axis=(0, 2, 3)).max()))
 
 
 def _stacked(found: Findings, files: RunFiles, images: Pictures | None, stored: Mapping[str, StoredPairs]) -> None:
@@ -68,6 +97,9 @@ def _stacked(found: Findings, files: RunFiles, images: Pictures | None, stored: 
     if means:
         wrong = [m for m in means if len(m) != 6 or not _near(m[:3]) or not _near(m[3:])]
         _mean(found, (wrong[0] if wrong else means[0])[:3])
+    scales = sorted({float(read_twins(stage.net).data.transform_param.scale) for stage in files.stages.values()})
+    for scale in scales:
+        _scale(found, files, scale)
 
 
 def _channels(found: Findings, swapped: bool, known: bool) -> None:
@@ -85,3 +117,19 @@ def _near(mean: tuple[float, ...]) -> bool:
 def _mean(found: Findings, mean: tuple[float, ...] | None) -> None:
     words = ", ".join(f"{m:g}" for m in mean) if mean else "not the one pairs.json states"
     found.stated("mean subtracted", "104, 117, 123 (as AlexNet's weights)", words, bool(mean and _near(mean)), _IMPLIED)
+
+
+def _scale(found: Findings, files: RunFiles, scale: float | None) -> None:
+    """The paper states none; at 0..255 its rate diverges at once, so that it cannot have been its own."""
+    if scale is None:
+        found.stated("input scale", "-", "not the one pairs.json states", False)
+        return
+    rates = {float(stage.solver.message.base_lr) for stage in files.stages.values()}
+    impossible = scale >= paper.IMPOSSIBLE_SCALE and any(rate >= paper.BASE_LR for rate in rates)
+    found.silent("input scale", _as_fraction(scale), (_IMPOSSIBLE if impossible else "") + _SCALES)
+
+
+def _as_fraction(scale: float) -> str:
+    """``0.00390625 (1/256)`` where the scale is one over a whole number."""
+    whole = round(1 / scale)
+    return f"{scale:.6g}" + (f" (1/{whole})" if whole > 1 and abs(scale * whole - 1) < 1e-5 else "")

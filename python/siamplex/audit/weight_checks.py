@@ -84,8 +84,6 @@ def _rates(found: Findings, stage: Stage) -> None:
     else:
         words = "all learn" if len(learning) == len(rates) else "some are frozen"
         found.stated("rates of conv1-3", "all learn", words)
-    biases = {layer.param[1].lr_mult for layer in of_type(twins.first, "InnerProduct") if len(layer.param) > 1}
-    found.silent("rate of biases", ", ".join(f"{b:g} times" for b in sorted(biases)) or "1 times", "AlexNet's is twice")
 
 
 def _moved(found: Findings, files: RunFiles, stage: Stage) -> None:

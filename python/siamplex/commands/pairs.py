@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import math
+from fractions import Fraction
 from pathlib import Path
 
 from siamplex.images import RESIZE_MODES
@@ -10,6 +12,17 @@ from siamplex.images import RESIZE_MODES
 NAME = "pairs"
 HELP = "split by subject and write all pairs as LMDBs that Caffe reads"
 SKIPS = True
+
+
+def _scale(text: str) -> float:
+    """A positive factor: ``0.00390625`` or ``1/256``."""
+    try:
+        value = float(Fraction(text))
+    except (ValueError, ZeroDivisionError, OverflowError):
+        value = 0.0
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a factor above 0, such as 1/256, found '{text}'")
+    return value
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,6 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--mean", type=float, nargs=3, default=(104.0, 117.0, 123.0), metavar=("B", "G", "R"),
         help="mean subtracted (104 117 123)",
     )  # fmt: skip
+    parser.add_argument(
+        "--scale", type=_scale, default=1 / 256, metavar="X",
+        help="factor on pixels less the mean, a number or a fraction (1/256; 1 for 0..255, at which AlexNet's "
+        "weights and a rate of 0.0001 diverge)",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, default=1, help="seed of split and shuffle (1)")
 
 
@@ -53,6 +71,7 @@ def run(args: argparse.Namespace) -> None:
         size=args.size,
         resize=args.resize,
         mean=tuple(args.mean),
+        scale=args.scale,
         fractions=tuple(args.fractions),
         balance=args.balance,
         seed=args.seed,

@@ -21,7 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     open_.add_argument("--stage2-iterations", type=int, help="iterations of stage 2 (as stage 1)")
     open_.add_argument("--stage2-base-lr", type=float, help="learning rate of stage 2 (as stage 1)")
     open_.add_argument("--batch-size", type=int, default=128, help="pairs a batch in stage 1 (128)")
-    open_.add_argument("--stage2-batch-size", type=int, default=32, help="pairs a batch in stage 2 (32)")
+    open_.add_argument("--stage2-batch-size", type=int, default=128, help="pairs a batch in stage 2 (128)")
+    open_.add_argument("--new-lr-mult", type=float, default=1.0, metavar="X",
+                       help="lr_mult of the new layers fc4-6, twice that for their biases (1)")  # fmt: skip
     open_.add_argument("--gamma", type=float, default=0.1, help="factor of a step of the rate (0.1)")
     open_.add_argument("--momentum", type=float, default=0.9, help="momentum (0.9)")
     open_.add_argument("--weight-decay", type=float, default=5e-4, help="weight decay (0.0005)")
@@ -41,8 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run_.add_argument("--solvers", default="solvers", help="folder for the solvers (solvers)")
     run_.add_argument("--display", type=int, default=20, help="iterations between displayed losses (20)")
     run_.add_argument("--snapshot", type=int, default=1000, help="iterations between snapshots (1000)")
-    run_.add_argument("--test-interval", type=int, default=1000, help="iterations between tests (1000)")
-    run_.add_argument("--test-iter", type=int, default=10, help="batches of a test (10)")
+    run_.add_argument("--test-interval", type=int, default=250, help="iterations between tests (250)")
+    run_.add_argument("--test-iter", type=int,
+                      help="batches of 128 pairs a test (the whole validation split; 10 without --pairs)")  # fmt: skip
     run_.add_argument("--seed", type=int, default=1, help="random_seed (1)")
     run_.add_argument("--device", default="cpu", help="cpu or cuda: solver_mode for Caffe (cpu)")
 
@@ -63,16 +66,20 @@ def run_folder(args: argparse.Namespace) -> Path | None:
 def run(args: argparse.Namespace) -> None:
     """Write the files that differ from what is there."""
     from siamplex.nets.architecture import Architecture
-    from siamplex.nets.generate import NetOptions, RunLayout, generate, write
+    from siamplex.nets.generate import TEST_BATCH, NetOptions, RunLayout, generate, whole_split, write
     from siamplex.nets.solver import SolverOptions
-    from siamplex.pairs.build import MEAN_BGR, open_store
+    from siamplex.pairs.build import MEAN_BGR, SCALE, open_store
 
-    images, size, mean, has_val = args.images, args.size or 227, MEAN_BGR, True
+    images, size, mean, scale, has_val = args.images, args.size or 227, MEAN_BGR, SCALE, True
+    test_iter, test_batch = args.test_iter or 10, TEST_BATCH
     if args.pairs:
-        store = open_store(args.pairs).store
+        opened = open_store(args.pairs)
+        store = opened.store
         images, size = store.images, int(store.options["size"])
         b, g, r = store.options["mean"]
-        mean, has_val = (b, g, r), "val" in store.lmdbs
+        mean, scale, has_val = (b, g, r), opened.scale, "val" in store.lmdbs
+        if has_val and not args.test_iter:
+            test_iter, test_batch = whole_split(int(store.lmdbs["val"]["pairs"]))
 
     def solver(base_lr: float, iterations: int) -> SolverOptions:
         return SolverOptions(
@@ -85,7 +92,7 @@ def run(args: argparse.Namespace) -> None:
             display=args.display,
             snapshot=args.snapshot,
             test_interval=args.test_interval,
-            test_iter=args.test_iter,
+            test_iter=test_iter,
             seed=args.seed,
             device=args.device,
         )
@@ -99,13 +106,16 @@ def run(args: argparse.Namespace) -> None:
             dropout=args.dropout,
             margin=args.margin,
             embedding=args.embedding,
+            new_lr_mult=args.new_lr_mult,
         ),
         stage1=solver(args.base_lr, args.iterations),
         stage2=solver(args.stage2_base_lr or args.base_lr, args.stage2_iterations or args.iterations),
         batch_size=args.batch_size,
         stage2_batch_size=args.stage2_batch_size,
+        test_batch_size=test_batch,
         images=images,
         mean=mean,
+        scale=scale,
     )
     where = RunLayout(run=args.run, prototxt=args.nets, solvers=args.solvers, has_val=has_val)
     texts = generate(options, where)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,8 @@ class Architecture:
 
     ``conv2_group`` 2 is AlexNet's (5x5x48 kernels, the only one its weights fit as they are); 1
     is what the paper's "5x5x96" says.  ``pool3`` adds a pooling after conv3, which the paper does
-    not mention.  ``width`` scales the number of channels and units and ``size`` the input, for
+    not mention.  ``new_lr_mult`` is lr_mult of the new layers fc4-6 (twice that for their biases): with
+    1 all layers learn at base_lr.  ``width`` scales the number of channels and units and ``size`` the input, for
     runs at a reduced size; the paper's are 1 and 227.
     """
 
@@ -30,6 +32,7 @@ class Architecture:
     margin: float = 1.0
     embedding: int = 2
     lrn_alpha: float = 1e-4
+    new_lr_mult: float = 1.0
 
     def __post_init__(self) -> None:
         if self.conv2_group not in (1, 2):
@@ -40,6 +43,8 @@ class Architecture:
             raise UsageError(f"--size: expected at least 35 pixels, found {self.size}")
         if not 0 < self.width <= 8:
             raise UsageError(f"--width: expected a factor up to 8, found {self.width:g}")
+        if not 0 < self.new_lr_mult < math.inf:
+            raise UsageError(f"--new-lr-mult: expected a factor above 0, found {self.new_lr_mult:g}")
         if self.margin <= 0:
             raise UsageError(f"--margin: expected more than 0, found {self.margin:g}")
 
@@ -56,13 +61,13 @@ def layer(name: str, kind: str, bottoms: str | list[str], tops: str | list[str],
     return message
 
 
-def _params(name: str, learns: bool) -> list[dict[str, Any]]:
+def _params(name: str, rate: float) -> list[dict[str, Any]]:
     """Weight and bias shared by name; biases learn twice as fast and do not decay, as AlexNet's."""
-    if not learns:
+    if not rate:
         return [{"name": f"{name}_{x}", "lr_mult": 0, "decay_mult": 0} for x in "wb"]
     return [
-        {"name": f"{name}_w", "lr_mult": 1, "decay_mult": 1},
-        {"name": f"{name}_b", "lr_mult": 2, "decay_mult": 0},
+        {"name": f"{name}_w", "lr_mult": rate, "decay_mult": 1},
+        {"name": f"{name}_b", "lr_mult": 2 * rate, "decay_mult": 0},
     ]
 
 
@@ -94,7 +99,7 @@ def tower(
             }
         }
         if train:
-            settings["param"] = _params(name, not freeze_conv)
+            settings["param"] = _params(name, 0.0 if freeze_conv else 1.0)
         layers.append(layer(name + twin, "Convolution", here, name + twin, **settings))
         here = name + twin
         layers.append(layer(f"relu_{name}{twin}", "ReLU", here, here))
@@ -126,7 +131,7 @@ def tower(
             }
         }
         if train:
-            settings["param"] = _params(name, True)
+            settings["param"] = _params(name, arch.new_lr_mult)
         layers.append(layer(name + twin, "InnerProduct", here, name + twin, **settings))
         here = name + twin
 

@@ -11,11 +11,20 @@ from siamplex.errors import PrototxtError, UsageError
 from siamplex.nets.architecture import Architecture
 from siamplex.nets.solver import SolverOptions, solver
 from siamplex.nets.train_val import STAGES, deploy, train_val
-from siamplex.pairs.build import MEAN_BGR
+from siamplex.pairs.build import MEAN_BGR, SCALE
 from siamplex.pairs.store import LAYOUTS
 from siamplex.schema.prototxt import to_text
 
 _NOTE = "# Written by `siamplex prototxt`; change it there, or by hand knowing that it differs.\n"
+
+
+TEST_BATCH = 128  # pairs a test batch, at most
+
+
+def whole_split(pairs: int) -> tuple[int, int]:
+    """(test_iter, batch size) that go through a split of ``pairs`` once, but for a few pairs at the end."""
+    count = -(-pairs // TEST_BATCH)
+    return count, -(-pairs // count)
 
 
 @dataclass(frozen=True)
@@ -54,17 +63,18 @@ class NetOptions:
     """Everything a run's prototxts depend on.
 
     The paper names no batch size.  Its 5 GPU hours for 5000 iterations of stage 1 speak for a large
-    one; stage 2 has to hold every activation, and is given a smaller one.
+    one, and at 32 pairs the noise of the dropout masks wins (docs/recipe.md).
     """
 
     arch: Architecture = field(default_factory=Architecture)
     stage1: SolverOptions = field(default_factory=SolverOptions)
     stage2: SolverOptions = field(default_factory=SolverOptions)
     batch_size: int = 128
-    stage2_batch_size: int = 32
-    test_batch_size: int = 32
+    stage2_batch_size: int = 128
+    test_batch_size: int = TEST_BATCH
     images: int = 504
     mean: tuple[float, float, float] = MEAN_BGR
+    scale: float = SCALE
 
     def __post_init__(self) -> None:
         if min(self.batch_size, self.stage2_batch_size, self.test_batch_size) < 1:
@@ -86,13 +96,21 @@ def generate(options: NetOptions, where: RunLayout) -> dict[str, str]:
                 test_batch_size=options.test_batch_size,
                 images=options.images,
                 mean=options.mean,
+                scale=options.scale,
             )
             texts[where.net(stage, layout)] = net
             settings = options.stage1 if stage == 1 else options.stage2
             texts[where.solver(stage, layout)] = solver(
                 settings, where.net(stage, layout), where.prefix(stage), where.has_val
             )
-    return {path: _NOTE + to_text(message) for path, message in texts.items()}
+    notes = {where.deploy: _NOTE + _input_note(options)}
+    return {path: notes.get(path, _NOTE) + to_text(message) for path, message in texts.items()}
+
+
+def _input_note(options: NetOptions) -> str:
+    """What a deploy net cannot say in Caffe's fields: how its input is made."""
+    mean = ", ".join(f"{m:g}" for m in options.mean)
+    return f"# data: B, G, R of 0..255 less {mean}, times {options.scale:.9g}.\n"
 
 
 def write(texts: dict[str, str]) -> list[Path]:

@@ -15,7 +15,8 @@ class SolverOptions:
     """SGD settings.  base_lr, policy, stepsize and 5000 iterations are the paper's.
 
     The paper is silent on gamma, momentum, weight decay, batch size: those are Caffe's and
-    AlexNet's usual ones.
+    AlexNet's usual ones.  It stopped on the validation set, which is therefore looked at from the start
+    (Caffe's test_initialization) and every ``test_interval`` iterations, ``test_iter`` batches at a time.
     """
 
     base_lr: float = 1e-4
@@ -27,7 +28,7 @@ class SolverOptions:
     max_iter: int = 5000
     display: int = 20
     snapshot: int = 1000
-    test_interval: int = 1000
+    test_interval: int = 250
     test_iter: int = 10
     seed: int = 1
     device: str = "cpu"
@@ -47,7 +48,6 @@ def solver(options: SolverOptions, net: str, prefix: str, has_test: bool) -> Any
     if has_test:
         message.test_iter.append(options.test_iter)
         message.test_interval = options.test_interval
-        message.test_initialization = False
     message.base_lr = options.base_lr
     message.lr_policy = options.lr_policy
     message.gamma = options.gamma

@@ -22,17 +22,19 @@ def train_val(
     test_batch_size: int,
     images: int,
     mean: tuple[float, float, float],
+    scale: float,
 ) -> Any:
     """A NetParameter for ``stage`` 1 (conv1-3 frozen) or 2 (all learn), ``layout`` of the pairs.
 
     ``sources`` holds the LMDB path of ``train`` and, when there is one, of ``val``; ``images`` is
-    the number of rows of the indexed layout's table.
+    the number of rows of the indexed layout's table.  ``mean`` and ``scale`` are applied to stacked pixels;
+    the indexed layout's table holds them applied.
     """
     net = messages.NetParameter(name=f"siamplex_stage{stage}_{layout}")
     sizes = {"train": ("TRAIN", batch_size), "val": ("TEST", test_batch_size)}
     for split, source in sources.items():
         phase, batch = sizes[split]
-        net.layer.append(_pair_data(source, phase, batch, layout, mean))
+        net.layer.append(_pair_data(source, phase, batch, layout, mean, scale))
     if layout == "stacked":
         net.layer.append(
             layer("slice_pair", "Slice", "pair_data", ["data", f"data{TWIN}"],
@@ -54,7 +56,7 @@ def train_val(
     return net
 
 
-def _pair_data(source: str, phase: str, batch: int, layout: str, mean: tuple[float, float, float]) -> Any:
+def _pair_data(source: str, phase: str, batch: int, layout: str, mean: tuple[float, float, float], scale: float) -> Any:
     settings: dict[str, Any] = {
         "include": [{"phase": enum_value("Phase", phase)}],
         "data_param": {
@@ -64,7 +66,7 @@ def _pair_data(source: str, phase: str, batch: int, layout: str, mean: tuple[flo
         },
     }
     if layout == "stacked":
-        settings["transform_param"] = {"mean_value": [*mean, *mean]}
+        settings["transform_param"] = {"mean_value": [*mean, *mean], "scale": scale}
     return layer("pair_data", "Data", [], ["pair_data", "sim"], **settings)
 
 
@@ -81,7 +83,7 @@ def _lookup(arch: Architecture, twin: str, images: int) -> list[Any]:
 
 
 def deploy(arch: Architecture) -> Any:
-    """One tower: ``data`` (N, 3, size, size) BGR less the mean -> ``fc6`` (N, 2), the embedding."""
+    """One tower: ``data`` (N, 3, size, size) BGR less the mean, scaled -> ``fc6`` (N, 2), the embedding."""
     net = messages.NetParameter(name="siamplex_deploy")
     shape = {"shape": [{"dim": [1, 3, arch.size, arch.size]}]}
     net.layer.append(layer("data", "Input", [], "data", input_param=shape))

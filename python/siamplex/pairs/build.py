@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,18 +24,23 @@ from siamplex.progress import say, track
 from siamplex.schema.json_files import read_object
 
 MEAN_BGR = (104.0, 117.0, 123.0)  # ImageNet's, as Caffe's AlexNet users take it
+SCALE = 1 / 256  # as BVLC's own siamese example has it; docs/recipe.md says what other scales do
 MAX_SIZE = 4096  # pixels each way
 _FORMAT = 1
 
 
 @dataclass(frozen=True)
 class PairOptions:
-    """How pairs are made; ``fractions`` are of subjects, ``size`` is in pixels."""
+    """How pairs are made; ``fractions`` are of subjects, ``size`` is in pixels.
+
+    A net sees (pixel - mean) * scale, in that order, as Caffe's transform_param has it.
+    """
 
     layout: str = "indexed"
     size: int = 227
     resize: str = "stretch"
     mean: tuple[float, float, float] = MEAN_BGR
+    scale: float = SCALE
     fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)
     balance: bool = False
     seed: int = 1
@@ -99,7 +105,7 @@ def build_pairs(index: CorpusIndex, folder: Path, options: PairOptions, split_fi
         lmdbs[name]["same"] = int(found.same.sum())
     table = None
     if options.layout == "indexed":
-        written = write_table(folder / "images.caffemodel", images, options.mean)
+        written = write_table(folder / "images.caffemodel", images, options.mean, options.scale)
         table = {"path": "images.caffemodel", "bytes": written.size, "sha256": written.sha256}
     write_split(split, folder / "split.csv")
     write_index(index, folder / "index.csv")
@@ -141,12 +147,19 @@ class OpenedStore:
         """Mean subtracted from B, G and R."""
         return tuple(self.store.options["mean"])
 
+    @property
+    def scale(self) -> float:
+        """What pixels less the mean are multiplied with; stores of before this option have 1."""
+        return float(self.store.options.get("scale", 1.0))
+
 
 def _check_store(store: PairStore) -> None:
     """Raise ValueError, TypeError or KeyError where a description is not one; its files lie in its folder."""
     options = store.options
     if options["layout"] not in LAYOUTS or not 1 <= int(options["size"]) <= MAX_SIZE or len(options["mean"]) != 3:
         raise ValueError(f"options {options}")
+    if not 0 < float(options.get("scale", 1.0)) < math.inf:
+        raise ValueError(f"scale {options['scale']}")
     for part in (*store.lmdbs.values(), *([store.table] if store.table else [])):
         if not isinstance(part["path"], str) or Path(part["path"]).name != part["path"] or "\0" in part["path"]:
             raise ValueError(f"path {part['path']!r}, not a name in its folder")

@@ -1,4 +1,4 @@
-"""The images of a pair store as the net sees them: mean subtracted."""
+"""The images of a pair store as the net sees them: mean subtracted, scaled."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from siamplex.schema.weights import read_caffemodel
 
 
 def stored_images(store: OpenedStore, folder: Path) -> Array:
-    """(N, 3, size, size) float32 BGR less the mean, in the order of the index.
+    """(N, 3, size, size) float32 BGR less the mean, times the scale, in the order of the index.
 
     From the image table when the store has one, else from the image files.  Raises InputError.
     """
@@ -28,4 +28,5 @@ def stored_images(store: OpenedStore, folder: Path) -> Array:
         return arrays[0].reshape(shape)
     images = load_images(store.index, size, str(store.store.options["resize"])).astype(np.float32)
     images -= np.array(store.mean, np.float32)[:, None, None]
+    images *= np.float32(store.scale)
     return images

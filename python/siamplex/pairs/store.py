@@ -1,8 +1,8 @@
 """Pairs on disk, in two layouts BVLC Caffe reads.
 
 ``stacked``: one Datum a pair, six channels of pixels (two BGR images), label 1 = same.
-``indexed``: one Datum a pair, two float indices and the label; the pixels once, mean subtracted,
-as the table of an Embed layer in a caffemodel.
+``indexed``: one Datum a pair, two float indices and the label; the pixels once, mean subtracted and
+scaled, as the table of an Embed layer in a caffemodel.
 """
 
 from __future__ import annotations
@@ -90,10 +90,11 @@ def _write(folder: Path, records: Callable[[], Iterator[bytes]], count: int, roo
     return Stored(count, size)
 
 
-def write_table(path: Path, images: npt.NDArray[np.uint8], mean: tuple[float, float, float]) -> Written:
-    """Write the Embed table: row i is image i (3, H, W) BGR less the mean, float32, flattened."""
+def write_table(path: Path, images: npt.NDArray[np.uint8], mean: tuple[float, float, float], scale: float) -> Written:
+    """Write the Embed table: row i is image i (3, H, W) BGR less the mean, times ``scale``, float32, flattened."""
     table = images.astype(np.float32)
     table -= np.array(mean, np.float32)[:, None, None]
+    table *= np.float32(scale)
     table = table.reshape(len(images), -1)
     require_room(path, table.nbytes, f"a table of {len(images)} images")
     layer = messages.LayerParameter(name=TABLE_LAYER, type="Embed")
