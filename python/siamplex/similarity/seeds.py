@@ -44,6 +44,7 @@ class SeedPlan:
     alexnet: Path | None
     device: str
     keep: bool
+    accept_other: bool = False
 
 
 def train_seed(plan: SeedPlan, seed: int) -> Embedding:
@@ -59,7 +60,7 @@ def train_seed(plan: SeedPlan, seed: int) -> Embedding:
         if known.facts.get("origin") == origin:
             say(f"seed {seed}: as it was")
             return known
-    initial = write_initial(plan.deploy, folder / "init.caffemodel", plan.alexnet, seed)
+    initial = write_initial(plan.deploy, folder / "init.caffemodel", plan.alexnet, seed, plan.accept_other)
     options = TrainOptions(
         weights=(initial.path, *plan.weights), resume=True, device=plan.device, seed=seed,
         snapshot_prefix=str(folder / "stage1" / "snap"), lean=True, keep_states=1,
