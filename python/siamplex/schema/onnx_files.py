@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from siamplex.schema.wire import BYTES, FIXED32, VARINT, Field, WireError, field
 _GRAPH, _NODE, _INITIALIZER = 7, 1, 5
 _INPUT, _OP_TYPE = 1, 4
 _DIMS, _TYPE, _FLOATS, _NAME, _RAW, _EXTERNAL, _LOCATION = 1, 2, 4, 8, 9, 13, 14
-_DTYPES = {1: np.dtype("<f4"), 10: np.dtype("<f2")}
+_DTYPES: dict[int, np.dtype[Any]] = {1: np.dtype("<f4"), 10: np.dtype("<f2")}
 _MAX_NAME = 1 << 12  # bytes
 _MAX_ENTRIES = 100_000  # initialisers, or convolutions
 

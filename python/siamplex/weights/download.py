@@ -34,9 +34,7 @@ _WAIT = 30.0  # seconds without an answer
 _MAX_BYTES = 400 << 20
 
 
-def fetch(
-    path: Path, addresses: Sequence[str], accept_other: bool, told: Callable[[str], None]
-) -> Convolutions:
+def fetch(path: Path, addresses: Sequence[str], accept_other: bool, told: Callable[[str], None]) -> Convolutions:
     """Download to ``path`` from the first address whose file is right; ``told`` gets a line on each.
 
     The file takes its name only once its content is right.  Raises StorageError where the disk fails, or
@@ -80,14 +78,16 @@ def _download(address: str, part: Path) -> None:
         if total > _MAX_BYTES:
             raise _Failed(f"dropped, {total} bytes, more than {_MAX_BYTES}")
         progress = Progress(f"fetch {address.rsplit('/', 1)[-1]}", total)
-        while chunk := _next(answer, progress.done):
-            handle.write(chunk)
-            progress.step(len(chunk))
-            if progress.done > _MAX_BYTES:
-                raise _Failed(f"dropped, more than {_MAX_BYTES} bytes")
+        try:
+            while chunk := _next(answer, progress.done):
+                handle.write(chunk)
+                progress.step(len(chunk))
+                if progress.done > _MAX_BYTES:
+                    raise _Failed(f"dropped, more than {_MAX_BYTES} bytes")
+        finally:
+            progress.close()
         if total and progress.done != total:
             raise _Failed(f"broke off after {progress.done} of {total} bytes")
-        progress.close()
 
 
 def _next(answer: http.client.HTTPResponse, done: int) -> bytes:
