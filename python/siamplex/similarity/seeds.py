@@ -1,7 +1,7 @@
 """How often the paper's order appears: stage 1 trained anew from several seeds.
 
-A seed decides the starting weights of the new layers (and of a substitute's conv2-3) and the dropout
-masks; subjects, pairs and their order stay the run's own.
+A seed decides the starting weights of the new layers and the dropout masks; conv1-3, subjects, pairs and
+their order stay the run's own.
 """
 
 from __future__ import annotations

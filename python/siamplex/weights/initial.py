@@ -45,7 +45,7 @@ def write_initial(
         if node.name not in CONVOLUTIONS:
             continue
         shape = tuple(node.params[0].tensor.shape)
-        weights, biases = given.arrays[node.name] if given else substitute.convolution(node.name, shape, seed)
+        weights, biases = given.arrays[node.name] if given else substitute.convolution(node.name, shape)
         if given and weights.shape != shape:
             weights = ungroup(weights, shape)
         if weights.shape != shape:
