@@ -145,7 +145,7 @@ docker-train: ## run TARGET (figures) in it, with Caffe on all GPUs, FACES read-
 		$(if $(FACES),FACES=/faces$(if $(IS_TABLE),/$(notdir $(FACES)))) \
 		$(if $(ALEXNET_THERE),ALEXNET=/alexnet.caffemodel) $(PASSED_ON)
 
-DEMO := STAGE2_ITERATIONS=120 STAGE2_BASE_LR=0.00001 DISPLAY=5
+DEMO := STAGE2_ITERATIONS=80 DISPLAY=5 TEST_INTERVAL=40
 
 faces: venv
 ifeq ($(FACES),)
