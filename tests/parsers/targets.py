@@ -99,7 +99,9 @@ def _read_as(read: Callable[[Path], Any], name: str) -> Callable[[bytes, Path], 
 
 def _convolutions(folder: Path) -> list[bytes]:
     """conv1-3 of few and constant values: an ONNX model and npz archives, of AlexNet's shapes made small."""
-    arrays = {f"{n}_{x}": np.ones(s if x == "w" else s[0], np.float32) for n, s in _SMALL.items() for x in "wb"}
+    arrays: dict[str, Any] = {
+        f"{n}_{x}": np.ones(s if x == "w" else s[0], np.float32) for n, s in _SMALL.items() for x in "wb"
+    }
     tensors = [tensor(f"{n}_0", a.astype(np.float16) if n == "conv2_w" else a) for n, a in arrays.items()]
     seeds = [model(tensors, [conv(f"{n}_w_0", f"{n}_b_0") for n in _SMALL])]
     for save in (np.savez, np.savez_compressed):

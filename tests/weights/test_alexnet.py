@@ -43,13 +43,13 @@ def test_hashes_are_hashes():
 def test_any_file_by_fingerprint(write, passing, tmp_path):
     found = alexnet.load(write(tmp_path / "a", passing))
     assert found.kind == "fingerprint"
-    assert found.note == "conv1-3 start from AlexNet's by fingerprint (conv1 and conv2 and conv3 in full)"
+    assert found.note == "conv1-3 start from AlexNet's by fingerprint (conv1, conv2 and conv3 in full)"
     assert found.facts["precision"] == {"conv1": "in full", "conv2": "in full", "conv3": "in full"}
 
 
 def test_precision_is_named(passing, tmp_path):
     half = {n: [a.astype(np.float16) for a in both] for n, both in passing.items()}
-    assert "(conv1 and conv2 and conv3 in float16)" in alexnet.load(as_onnx(tmp_path / "a", half)).note
+    assert "(conv1, conv2 and conv3 in float16)" in alexnet.load(as_onnx(tmp_path / "a", half)).note
     steps = {
         n: [np.rint(a * 128) / np.float32(128) for a in both] if n != "conv1" else both for n, both in passing.items()
     }

@@ -70,7 +70,7 @@ def test_onnx_without_nodes_goes_by_names(made_up, tmp_path):
 def test_two_arrays_of_a_shape_are_ambiguous_unless_named(made_up, tmp_path):
     twice = made_up | {"other": made_up["conv1"]}
     same(read_convolutions(as_onnx(tmp_path / "m", twice)), made_up)
-    with pytest.raises(InputError, match=r"found 2 arrays of conv1's shape \(96, 3, 11, 11\) \(a ONNX model\)"):
+    with pytest.raises(InputError, match=r"found 2 arrays of conv1's shape \(96, 3, 11, 11\) \(ONNX model\)"):
         read_convolutions(as_onnx(tmp_path / "n", twice, "p{}", "q{}"))
 
 

@@ -24,6 +24,7 @@ ALEXNET = {
     ("1/256", "rows"): [1.662e04, 4824],
 }
 WITHIN = 1.2  # a fifth, either way
+ROWS_WITHIN = 1.3  # squares: what a seventh more in every unit comes to
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +46,9 @@ def test_statistics_are_alexnets(faces):
     found = statistics(substitute(), faces)
     off = []
     for (scale, name), recorded in ALEXNET.items():
+        within = ROWS_WITHIN if name == "rows" else WITHIN
         for what, ours, theirs in zip(NAMES, found[scale][name], recorded, strict=False):
-            if not 1 / WITHIN <= ours / theirs <= WITHIN:
+            if not 1 / within <= ours / theirs <= within:
                 off.append(f"{name} at {scale}: {what} {ours:.4g}, AlexNet's {theirs:.4g}")
     assert not off
 

@@ -92,7 +92,7 @@ def read_convolutions(path: Path) -> dict[str, list[Array]]:
             return _select(_Candidate(n, a[0].shape, a[0], a[1] if len(a) > 1 else None) for n, a in layers.items())
         return _from_onnx(path)
     except WireError as error:
-        raise InputError(path, "AlexNet's conv1, conv2 and conv3", f"{error} (a {kind})") from None
+        raise InputError(path, "AlexNet's conv1, conv2 and conv3", f"{error} ({kind})") from None
 
 
 def _from_names(arrays: dict[str, npt.NDArray[Any]]) -> Iterable[_Candidate]:

@@ -39,7 +39,11 @@ class Fingerprint:
         groups: dict[str, list[str]] = {}
         for name, precision in self.precision.items():
             groups.setdefault(precision, []).append(name)
-        return ", ".join(f"{' and '.join(names)} {precision}" for precision, names in groups.items())
+        return ", ".join(f"{_listed(names)} {precision}" for precision, names in groups.items())
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def fingerprint(arrays: Mapping[str, Sequence[Array]]) -> Fingerprint | None:
