@@ -73,6 +73,11 @@ class FeatureTable:
         return self._count
 
     @property
+    def in_order(self) -> bool:
+        """Whether a sample is its row's number."""
+        return self._in_order
+
+    @property
     def features(self) -> torch.Tensor:
         """(rows, width) float32."""
         assert self._store is not None
