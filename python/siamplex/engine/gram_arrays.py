@@ -95,11 +95,10 @@ def merged(rows: torch.Tensor, gradient: torch.Tensor) -> tuple[torch.Tensor, to
     some = np.flatnonzero(given.any(axis=1))
     kept, first, place = np.unique(rows.numpy()[some], return_index=True, return_inverse=True)
     size = -(-len(kept) // _STEP) * _STEP
-    which, sums = np.zeros(size, np.int64), np.zeros((size, given.shape[1]), given.dtype)
-    which[: len(kept)], sums[: len(kept)] = kept, given[some[first]]
+    which, one = np.zeros((2, size), np.int64)
+    which[: len(kept)], one[: len(kept)] = kept, some[first]
+    sums = gradient.index_select(0, torch.from_numpy(one))
+    sums[len(kept) :] = 0
     rest = np.delete(np.arange(len(some)), first)
-    while len(rest):  # each row once at a time
-        again, at = np.unique(place[rest], return_index=True)
-        sums[again] += given[some[rest[at]]]
-        rest = np.delete(rest, at)
-    return torch.from_numpy(which), torch.from_numpy(sums)
+    more = gradient.index_select(0, torch.from_numpy(some[rest]))
+    return torch.from_numpy(which), sums.index_add_(0, torch.from_numpy(place[rest]), more)

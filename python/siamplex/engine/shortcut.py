@@ -21,6 +21,7 @@ from siamplex.engine.layers.inner_product import InnerProduct
 from siamplex.engine.net import Net, Node, Parameter
 from siamplex.engine.prefix import Feature, Prefix, find_prefix, signature
 from siamplex.engine.tails import AwakeStart, Start, Tail, follow
+from siamplex.engine.threads import ThreadChoice, choice
 
 _MAX_ROWS = 8192
 _MAX_BYTES = 2 << 30  # of features
@@ -39,6 +40,7 @@ class Shortcut:
         self.nets: list[Net] = []
         self.batches: dict[tuple[int, str], LookedUp] = {}  # by net and data layer
         self.growths: list[Growth] = []
+        self.threads: ThreadChoice | None = None
 
     def describe(self) -> str:
         """One line for the log."""
@@ -59,6 +61,8 @@ class Shortcut:
 
     def settle(self) -> None:
         """Bring all weights up to date."""
+        if self.threads:
+            self.threads.rest()
         for gram in self.grams.values():
             gram.settle()
 
@@ -91,6 +95,8 @@ def take_shortcut(
             if table is not None:
                 shortcut.grams[index] = GramWeight(parameter, table, velocity(index), momentum)
         _use_grams(net, prefix, shortcut, trains=True)
+        if shortcut.grams:
+            shortcut.threads = choice(net.device)
     for test in test_nets:
         other = find_prefix(test)
         known = other.entries and all(signature(f, other) in shortcut.tables for f in other.entries.values())
@@ -164,6 +170,8 @@ class LookedUp:
         """What the Data layer's forward gives, without the pixels."""
         layer = self._node.layer
         assert isinstance(layer, Data)
+        if self._shortcut.threads and context.train:
+            self._shortcut.threads.tick()
         position = layer.source.position
         values, labels = layer.source.batch(int(layer.params.batch_size))
         self._look_up(values, position)  # all of them, so that every process has the same table
