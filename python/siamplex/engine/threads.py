@@ -19,7 +19,7 @@ import torch
 from siamplex.engine.products import times_transposed
 
 _TRIAL = 6  # iterations of a trial, of which the first does not count
-_SOON, _LATE = 32, 512  # iterations until the next trial, at first and where all were in vain
+_FIRST, _SOON, _LATE = 8, 32, 512  # iterations until the first trial, the next one, and where all were in vain
 _BETTER = 0.95  # of the time so far, below which a trial is won
 _SLOWER = 1.6  # times what was usual: something has changed
 _SIGNS = 3  # slow iterations in a row, of which no test or snapshot is the reason
@@ -55,7 +55,7 @@ class ThreadChoice:
         self._last: float | None = None
         self._recent: deque[float] = deque(maxlen=_SOON)  # what iterations took with the count in use
         self._trial: list[float] | None = None  # and with the other one, while that is tried
-        self._wait = self._left = _SOON
+        self._wait, self._left = _SOON, _FIRST
 
     def tick(self) -> None:
         """An iteration begins."""
