@@ -135,6 +135,11 @@ class GramWeight:
         z = self._base[0].index_select(0, rows).mul_(of_w)
         return z if len(self._base) == 1 else z.add_(self._base[1].index_select(0, rows), alpha=of_v)
 
+    @property
+    def trained(self) -> torch.Tensor:
+        """Rows (M,) of the table that have been trained on since the last :meth:`settle`."""
+        return self._trained
+
     def places(self, rows: torch.Tensor) -> torch.Tensor:
         """Where rows (B,) of the table stand among those trained on (B,); new ones are taken in."""
         for coming in (self.coming, lambda: rows):
