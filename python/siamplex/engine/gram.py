@@ -100,6 +100,7 @@ class GramWeight:
         self._trained = torch.empty(0, dtype=torch.int64, device=device)
         self._place = torch.empty(0, dtype=torch.int64, device=device)
         self._among = self._gram  # (M, M), the Gram matrix of the rows trained on
+        self._scratch = self._gram
         self._others: torch.Tensor | None = None  # (N, O) what W gives for rows not trained on, until it moves
         self.coming: Rows | None = None  # rows that training will need, at least those of the batch at hand
         # gives autograd a reason to come by
@@ -328,9 +329,15 @@ class GramWeight:
                 gradient = among_zeros(gradient, units, self.width)
             places, gradient = merged(places, gradient)
             if len(places):
-                self._awake.add(places, gradient, self._among.index_select(0, places), to_r, to_v)
+                self._awake.add(places, gradient, self._among.index_select(0, places), to_r, to_v, self._room())
         self._gradients.clear()
         self._look_in -= 1
+
+    def _room(self) -> torch.Tensor:
+        """Somewhere to write what changes for the units awake, the same from one iteration to the next."""
+        if self._scratch.shape != self._awake.products[0].shape:
+            self._scratch = torch.empty_like(self._awake.products[0])
+        return self._scratch
 
     def _multiply_out(self) -> None:
         """Let r and v be R and V: P is 1 again."""

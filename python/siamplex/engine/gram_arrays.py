@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from siamplex.engine.products import times_transposed
+from siamplex.engine.products import by_columns
 
 Matrix = npt.NDArray[np.float64]
 Heights = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
@@ -65,12 +65,20 @@ class GramArrays(NamedTuple):
         """of_r A + of_v A' (N, O)."""
         return (self.spans[0] * of_r).add_(self.spans[1], alpha=of_v)
 
-    def add(self, rows: torch.Tensor, gradient: torch.Tensor, gram: torch.Tensor, to_r: float, to_v: float) -> None:
+    def add(
+        self,
+        rows: torch.Tensor,
+        gradient: torch.Tensor,
+        gram: torch.Tensor,
+        to_r: float,
+        to_v: float,
+        scratch: torch.Tensor | None = None,
+    ) -> None:
         """Add so much of gradient^T F[rows] to r, and so much to v.
 
-        ``rows`` (B,), ``gradient`` (B, O), ``gram`` F[rows] F^T (B, N).
+        ``rows`` (B,), ``gradient`` (B, O), ``gram`` F[rows] F^T (B, N); ``scratch`` (N, O) may be written over.
         """
-        change = times_transposed(gram.t(), gradient.t())
+        change = by_columns(gram, gradient, torch.empty_like(self.products[0]) if scratch is None else scratch)
         for span, products, share in zip(self.spans, self.products, (to_r, to_v), strict=True):
             span.index_add_(0, rows, gradient, alpha=share)
             products.add_(change, alpha=share)

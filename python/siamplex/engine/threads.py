@@ -16,7 +16,7 @@ from statistics import median
 
 import torch
 
-from siamplex.engine.products import times_transposed
+from siamplex.engine.products import by_columns, times_transposed
 
 _TRIAL = 6  # iterations of a trial, of which the first does not count
 _FIRST, _SOON, _LATE = 8, 32, 512  # iterations until the first trial, the next one, and where all were in vain
@@ -24,7 +24,16 @@ _BETTER = 0.95  # of the time so far, below which a trial is won
 _SLOWER = 1.6  # times what was usual: something has changed
 _SIGNS = 3  # slow iterations in a row, of which no test or snapshot is the reason
 _HOPELESS = 1.5  # times the time so far: a trial need not go on
-_SHAPES = ((64, 1024, 256), (256, 1024, 256), (208, 256, 1024), (256, 208, 1024), (411, 160, 1024), (64, 256, 2))
+_SHAPES = (
+    (64, 1024, 256),
+    (256, 1024, 256),
+    (208, 256, 1024),
+    (256, 208, 1024),
+    (411, 160, 1024),
+    (923, 176, 1024),
+    (923, 48, 311),
+    (64, 256, 2),
+)
 
 
 @contextmanager
@@ -128,7 +137,8 @@ def _alike(most: int) -> bool:
         found = []
         for count in (1, most):
             with threads(count):
-                found.append([times_transposed(*pair, bias) for pair in given] + [x.sum(0), x.amax(0)])
+                change = by_columns(x.t().contiguous(), w.t().contiguous(), torch.empty(n, m))
+                found.append([times_transposed(*pair, bias) for pair in given] + [change, x.sum(0), x.amax(0)])
         if not all(torch.equal(a, b) for a, b in zip(*found, strict=True)):
             return False
     return True
