@@ -69,6 +69,10 @@ class DataSource:
         self.position = (self.position + size) % self.entries
         return values
 
+    def held(self) -> npt.NDArray[Any] | None:
+        """Values (entries, C, H, W) of all samples, if they are small and a batch has been read; else None."""
+        return self._whole[0] if self._whole else None
+
     def _from(self, start: int) -> Iterator[bytes]:
         while True:
             for number, record in enumerate(self._store.records()):
