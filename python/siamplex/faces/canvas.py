@@ -16,10 +16,9 @@ from siamplex.faces.moment import Moment
 from siamplex.faces.pose import Pose
 
 WIDTH, HEIGHT = 240, 308
-CREASES = 1.0
 SCALE = 4  # areas are painted this many times larger
 SHIFT = 4  # fixed-point bits of OpenCV's polygon coordinates
-_CENTRE = (WIDTH / 2, 138.0)  # where the point between the eyes comes to lie
+_CENTRE = (WIDTH / 2, 146.0)  # where the point between the eyes comes to lie
 
 Image = npt.NDArray[np.uint8]  # (308, 240, 3) BGR
 
@@ -82,7 +81,7 @@ class Canvas:
         if not layer.size:
             return
         cv2.polylines(layer, [fixed - corner], False, 1.0, thick, cv2.LINE_AA, SHIFT)
-        self.shade[box] += (CREASES * strength if strength > 0 else strength) * cv2.GaussianBlur(layer, (0, 0), soft)
+        self.shade[box] += strength * cv2.GaussianBlur(layer, (0, 0), soft)
 
     def patch(self, points: Points, strength: float, soft: float) -> None:
         """A soft dark (or, negative, light) area."""

@@ -8,15 +8,14 @@ from siamplex.faces.canvas import Canvas, ellipse, tint
 from siamplex.faces.identity import Identity
 from siamplex.faces.landmarks import Eye, Face, Points, curve
 
-
-SCLERA = 238
+_SCLERA = (215, 211, 207)  # in the shade of the lids
 
 
 def eye(canvas: Canvas, who: Identity, eye: Eye) -> None:
     opening = np.vstack([eye.upper, eye.lower[::-1]])
     mask = canvas.within(opening)
     plain = canvas.paint.copy()
-    canvas.area(opening, (SCLERA, SCLERA - 4, SCLERA - 8))
+    canvas.area(opening, _SCLERA)
     canvas.disc(eye.iris, eye.iris_radius, tint(who.eyes, 0.75))
     canvas.disc(eye.iris, eye.iris_radius * 0.86, who.eyes)
     canvas.disc(eye.iris, eye.iris_radius * 0.45, (14, 12, 12))

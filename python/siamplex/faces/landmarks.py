@@ -6,7 +6,7 @@ at the size of a 240x308 image.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,10 @@ from siamplex.faces.expression import Expression
 from siamplex.faces.identity import Identity
 
 Points = npt.NDArray[np.float64]  # (n, 2)
+
+# how far action units move each part, as factors of the lengths below
+_EYES, _BROWS, _MOUTH = 0.8, 0.9, 1.15
+_JAW = 11.5  # pixels that a fully stretched mouth lowers the chin
 
 
 def curve(points: Sequence[tuple[float, float]], closed: bool = False, count: int = 60) -> Points:
@@ -73,7 +77,7 @@ def place(who: Identity, shown: Expression, gaze: tuple[float, float] = (0.0, 0.
     """The frontal face of ``who`` showing ``shown``, the irises moved by ``gaze``."""
     u = _reader(shown.units)
     mouth = _mouth(who, shown)
-    drop = 10 * u(26) + JAW * u(27)
+    drop = 10 * u(26) + _JAW * u(27)
     lift = 4.0 * u(9) + 1.0 * u(10)
     return Face(
         outline=_outline(who, drop, u(6), u(12)),
@@ -87,12 +91,8 @@ def place(who: Identity, shown: Expression, gaze: tuple[float, float] = (0.0, 0.
     )
 
 
-JAW = 13.0
-EYES = BROWS = MOUTH = 1.0
-
-
-def _reader(units: Units, f=1.0):  # type: ignore[no-untyped-def]
-    return lambda unit: units.get(unit, 0.0) * f
+def _reader(units: Units, gain: float = 1.0) -> Callable[[int], float]:
+    return lambda unit: units.get(unit, 0.0) * gain
 
 
 def _outline(who: Identity, drop: float, cheek: float, smile: float) -> Points:
@@ -114,7 +114,7 @@ def _outline(who: Identity, drop: float, cheek: float, smile: float) -> Points:
 
 
 def _eye(who: Identity, units: Units, side: int, gaze: tuple[float, float]) -> Eye:
-    u = _reader(units, EYES)
+    u = _reader(units, _EYES)
     half, height = who.eye_width, who.eye_height
     upper = max(1.2, height * (1 + 0.62 * u(5) - 0.42 * u(7) - 0.2 * u(6) - 0.45 * u(43) - 0.15 * u(9)))
     lower = max(0.8, height * 0.62 * (1 + 0.18 * u(5) - 0.75 * u(7) - 0.85 * u(6) - 0.3 * u(9)))
@@ -156,7 +156,7 @@ def _eye(who: Identity, units: Units, side: int, gaze: tuple[float, float]) -> E
 
 
 def _brow(who: Identity, units: Units, side: int) -> Points:
-    u = _reader(units, BROWS)
+    u = _reader(units, _BROWS)
     base = -who.brow_height
     inner_y = base + 2.0 - 11.0 * u(1) + 8.5 * u(4) + 3.5 * u(9)
     middle_y = base - who.brow_arch - 5.0 * u(1) - 8.0 * u(2) + 4.5 * u(4) + 2.0 * u(9)
@@ -176,11 +176,11 @@ def _brow(who: Identity, units: Units, side: int) -> Points:
     along = np.linspace(0, 1, len(line))
     half = 0.5 * who.brow_thickness * (1.15 - 0.95 * along**1.6) * np.minimum(1, 0.45 + 6 * along)
     area = np.vstack([line + np.c_[0 * half, -half], (line + np.c_[0 * half, half])[::-1]])
-    return np.c_[side * area[:, 0] , area[:, 1]]
+    return np.c_[side * area[:, 0], area[:, 1]]
 
 
 def _mouth(who: Identity, shown: Expression) -> Mouth:
-    u = _reader(shown.units, MOUTH)
+    u = _reader(shown.units, _MOUTH)
     x0, y0 = 0.0, who.mouth_height - 4.5 * u(17) * (1 - 0.5 * u(24)) - 1.5 * u(9)
     half = who.mouth_width * (
         1 + 0.34 * u(12) + 0.30 * u(20) - 0.34 * u(27) - 0.12 * u(24) - 0.14 * u(22) + 0.05 * u(15) + 0.08 * u(16)
@@ -189,7 +189,7 @@ def _mouth(who: Identity, shown: Expression) -> Mouth:
     smile = [0.34 * who.mouth_width * (shown.side(side).get(12, 0.0) - u(12)) for side in (-1, 1)]
     parted = min(1.0, u(25))
     up = parted * (1.2 + 4.8 * u(10) + 1.2 * u(12) + 1.0 * u(27))
-    down = parted * (2.2 + 4.0 * u(12) + 7.0 * u(16) + 12.0 * u(26) + 1.3 * JAW * u(27) + 3.0 * u(20))
+    down = parted * (2.2 + 4.0 * u(12) + 7.0 * u(16) + 12.0 * u(26) + 1.3 * _JAW * u(27) + 3.0 * u(20))
     bow = 3.0 * u(17) + 2.0 * u(10) * (1 - parted)  # the middle pushed up, corners hanging
     thin = 1 - 0.5 * u(24) - 0.25 * u(23) - 0.18 * u(12) - 0.12 * u(20)
     upper_lip = max(1.4, who.lip * 0.82 * thin * (1 + 0.1 * u(22)))
@@ -225,7 +225,5 @@ def _mouth(who: Identity, shown: Expression) -> Mouth:
 
 def _corner(units: Units) -> float:
     """How far a corner of the mouth is pulled down."""
-    u = _reader(units, MOUTH)
-    return float(
-        -10.5 * u(12) + 8.5 * u(15) + 2.5 * u(20) + 1.5 * u(26) + 6.0 * u(27) + 3.5 * u(17) + 1.5 * u(10)
-    )
+    u = _reader(units, _MOUTH)
+    return float(-10.5 * u(12) + 8.5 * u(15) + 2.5 * u(20) + 1.5 * u(26) + 6.0 * u(27) + 3.5 * u(17) + 1.5 * u(10))

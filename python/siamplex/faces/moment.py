@@ -6,10 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-POSE = 1.0
-LIGHT = 1.0
-CAMERA = 1.0
-BLUR = (0.5, 1.0)
+
 @dataclass(frozen=True)
 class Moment:
     """What differs between two photographs of one actor and has nothing to do with expression.
@@ -38,26 +35,25 @@ class Moment:
 
 def draw_moment(stream: np.random.Generator, hair: int, grain: int) -> Moment:
     """Draw a moment from ``stream``; ``hair`` and ``grain`` seed what is drawn strand by strand."""
-    a = POSE
 
     def normal(deviation: float, middle: float = 0.0, most: float = 2.2) -> float:
         return middle + deviation * float(np.clip(stream.normal(), -most, most))
 
     return Moment(
-        yaw=normal(6.0 * a),
-        pitch=normal(4.5 * a),
-        roll=normal(2.5 * a),
-        shift=(normal(4.0 * a), normal(4.0 * a)),
-        size=float(np.exp(normal(0.035 * a))),
+        yaw=normal(2.4),
+        pitch=normal(1.8),
+        roll=normal(1.0),
+        shift=(normal(1.6), normal(1.6)),
+        size=float(np.exp(normal(0.014))),
         gaze=(normal(1.6), normal(0.9)),
-        light_azimuth=normal(35.0 * LIGHT),
+        light_azimuth=normal(24.0),
         light_height=normal(14.0, 25.0),
-        light_strength=float(stream.uniform(0.15, 0.15 + 0.45 * LIGHT)),
-        warmth=normal(0.05 * CAMERA),
-        exposure=float(np.exp(normal(0.10 * CAMERA))),
-        contrast=float(np.exp(normal(0.07 * CAMERA))),
-        background=float(np.exp(normal(0.06 * CAMERA))),
-        blur=float(stream.uniform(*BLUR)),
+        light_strength=float(stream.uniform(0.15, 0.465)),
+        warmth=normal(0.025),
+        exposure=float(np.exp(normal(0.05))),
+        contrast=float(np.exp(normal(0.035))),
+        background=float(np.exp(normal(0.03))),
+        blur=float(stream.uniform(0.5, 1.0)),
         noise=float(stream.uniform(1.5, 4.0)),
         hair=hair,
         grain=grain,

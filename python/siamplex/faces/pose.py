@@ -13,9 +13,7 @@ Points = npt.NDArray[np.float64]  # (n, 2)
 _AXIS = 22.0  # the head turns about a point this far below the eyes
 _NECK = 108.0  # and leans about one this far below
 _NOSE = 13.0  # how far the tip of the nose stands out
-
-
-FRAME = 1.0
+_FRAME = 1.25  # heads fill the picture, as in photographs cut to the face
 
 
 class Pose:
@@ -25,7 +23,7 @@ class Pose:
         self._yaw = np.deg2rad(who.yaw + moment.yaw)
         self._pitch = np.deg2rad(who.pitch + moment.pitch)
         self._roll = np.deg2rad(who.roll + moment.roll)
-        self._size = FRAME * who.size * moment.size
+        self._size = _FRAME * who.size * moment.size
         self._centre = np.array(centre) + np.array(moment.shift)
         self._width, self._height = 1.12 * who.face_width, 112.0
         self._tip = who.nose_length

@@ -8,9 +8,7 @@ from siamplex.faces.canvas import Canvas, tint
 from siamplex.faces.identity import Identity
 from siamplex.faces.landmarks import Points, curve
 
-TONE = 0.34
-DENSITY = 1.0
-WIDTH_ = 1.1
+_TONE = 0.34  # log deviation
 
 
 class Strands:
@@ -27,22 +25,22 @@ class Strands:
         tone round ``base`` times the hair's colour.
         """
         r = self._stream
-        for share in np.sort(r.uniform(0, 1, round(count * DENSITY))):
+        for share in np.sort(r.uniform(0, 1, count)):
             root, tip = _at(roots, share) + r.normal(0, loose / 3, 2), _at(tips, share) + r.normal(0, loose, 2)
             bend = (root + tip) / 2 + r.normal(0, loose, 2)
-            tone = base * float(np.exp(np.clip(r.normal(0.05, TONE), -0.8, 0.8)))
+            tone = base * float(np.exp(np.clip(r.normal(0.05, _TONE), -0.8, 0.8)))
             line = curve([tuple(root), tuple(bend), tuple(tip)], count=10)
-            self._canvas.line(line, tint(self._who.hair, tone, 18 * max(0.0, tone - 1)), float(r.uniform(0.4, WIDTH_)))
+            self._canvas.line(line, tint(self._who.hair, tone, 18 * max(0.0, tone - 1)), float(r.uniform(0.4, 1.1)))
 
     def curls(self, middle: Points, radius: float, base: float = 1.0) -> None:
         """Rings about ``radius`` wide at points near ``middle`` (n, 2)."""
         r = self._stream
         for at in middle:
-            for _ in range(round(4 * DENSITY)):
+            for _ in range(4):
                 x, y = at + r.normal(0, radius / 2, 2)
                 a0, size = r.uniform(0, 2 * np.pi), radius * r.uniform(0.3, 0.7)
                 t = a0 + np.linspace(0, 4.2, 10)
-                tone = base * float(np.exp(np.clip(r.normal(0.1, TONE), -0.8, 0.8)))
+                tone = base * float(np.exp(np.clip(r.normal(0.1, _TONE), -0.8, 0.8)))
                 arc = np.c_[x + size * np.cos(t), y + size * np.sin(t)]
                 self._canvas.line(arc, tint(self._who.hair, tone, 18 * max(0.0, tone - 1)), 0.9)
 
