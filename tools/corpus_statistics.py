@@ -10,36 +10,20 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
-import torch
 
 from siamplex.corpus_index import CorpusIndex, index_folder, index_table
 from siamplex.errors import SiamplexError
 from siamplex.faces.difficulty import shares, told_right
 from siamplex.images import read_face
-from siamplex.pairs.build import MEAN_BGR, SCALE
-from siamplex.progress import say, track
-from siamplex.schema.blobs import Array
+from siamplex.pairs.build import SCALE
+from siamplex.progress import say
 from siamplex.weights import alexnet
-from siamplex.weights.answers import answers
+from siamplex.weights.answers import conv3_rows
 
 SIZE = 227  # pixels
-_AT_ONCE = 16  # images
-
-
-def features(pictures: npt.NDArray[np.uint8], arrays: Mapping[str, Sequence[Array]], scale: float) -> Array:
-    """conv3's answers (N, 64896) float32 to pictures (N, 3, 227, 227) BGR, less the mean, times ``scale``."""
-    rows = []
-    mean = np.array(MEAN_BGR, np.float32)[:, None, None]
-    for start in track(range(0, len(pictures), _AT_ONCE), "images", -(-len(pictures) // _AT_ONCE)):
-        batch = (pictures[start : start + _AT_ONCE].astype(np.float32) - mean) * np.float32(scale)
-        *_, (_, last) = answers(arrays, torch.from_numpy(batch))
-        rows.append(last.flatten(1).numpy())
-    return np.concatenate(rows)
 
 
 def main() -> int:
@@ -57,7 +41,7 @@ def main() -> int:
     except SiamplexError as error:
         say(f"corpus_statistics: error: {error}")
         return error.exit_code
-    rows = features(pictures, found.arrays, SCALE)
+    rows = conv3_rows(found.arrays, pictures, SCALE)
     people, emotions = [i.subject for i in index.entries], [i.emotion for i in index.entries]
     split = shares(rows, people, emotions)
     print(f"{len(rows)} images of {len(set(people))} people; conv3 of {found.words}")

@@ -5,19 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from tests.weights.conftest import SHARED
-from tools.corpus_statistics import features
 
 from siamplex.faces.difficulty import shares, told_right
 from siamplex.images import fit
 from siamplex.weights.alexnet import load
+from siamplex.weights.answers import conv3_rows
 
 
-def made_up(person, emotion, noise, people=12, times=5, seed=0):
-    """Features with given deviations of their three parts, in 40 dimensions."""
+def made_up(person, emotion, noise, width=40, people=60, times=1, seed=0):
+    """Features with given deviations of their three parts, in 40 dimensions; people differ in ``width`` of them."""
     stream = np.random.default_rng(seed)
     who = np.repeat(np.arange(people), 6 * times)
     what = np.tile(np.repeat(np.arange(6), times), people)
-    rows = person * stream.standard_normal((people, 40))[who] + emotion * stream.standard_normal((6, 40))[what]
+    own = person * stream.standard_normal((people, 40)) * (np.arange(40) < width)
+    rows = own[who] + emotion * stream.standard_normal((6, 40))[what]
     rows += noise * stream.standard_normal((len(who), 40))
     return rows, [f"{n:02d}" for n in who], [("AN", "DI", "FE", "HA", "SA", "SP")[n] for n in what]
 
@@ -32,7 +33,7 @@ def test_shares_are_of_the_parts_put_in():
 
 def test_what_an_emotion_is_in_one_person_alone_is_neither():
     rows, people, emotions = made_up(1.0, 0.0, 0.1)
-    own = np.random.default_rng(5).standard_normal((12, 6, 40))
+    own = np.random.default_rng(5).standard_normal((60, 6, 40))
     codes = sorted(set(emotions))
     rows += np.stack([own[int(p), codes.index(e)] for p, e in zip(people, emotions, strict=True)])
     found = shares(rows, people, emotions)
@@ -40,15 +41,15 @@ def test_what_an_emotion_is_in_one_person_alone_is_neither():
 
 
 def test_a_rule_for_other_people():
-    assert told_right(*made_up(3.0, 1.0, 0.2)) > 0.99
-    assert 0.1 < told_right(*made_up(3.0, 0.0, 1.0)) < 0.24  # chance is a sixth
-    middle = told_right(*made_up(3.0, 0.25, 1.0))
+    assert told_right(*made_up(3.0, 1.0, 0.2, width=10)) > 0.99
+    assert 0.1 < told_right(*made_up(3.0, 0.0, 1.0, width=10)) < 0.24  # chance is a sixth
+    middle = told_right(*made_up(3.0, 0.35, 1.0, width=10))
     assert 0.35 < middle < 0.9
 
 
 def test_a_rule_from_inner_products_is_that_of_the_components():
     """More dimensions than images, as conv3 has: a rotation into more of them changes nothing."""
-    rows, people, emotions = made_up(3.0, 0.3, 1.0)
+    rows, people, emotions = made_up(3.0, 0.3, 1.0, width=10)
     turn = np.linalg.qr(np.random.default_rng(1).standard_normal((500, 40)))[0]
     assert told_right(rows @ turn.T, people, emotions, 30) == told_right(rows, people, emotions, 30)
 
@@ -60,7 +61,7 @@ def conv3(pictures):
         pytest.skip("no ../shared/alexnet beside this clone")
     portraits, images = pictures
     pixels = np.stack([fit(image, 227).transpose(2, 0, 1) for image in images])
-    rows = features(pixels, load(SHARED).arrays, 1 / 256)
+    rows = conv3_rows(load(SHARED).arrays, pixels, 1 / 256)
     return rows, [f"{p.number:02d}" for p in portraits], [p.emotion for p in portraits]
 
 
