@@ -11,7 +11,9 @@ from hypothesis import settings
 
 from siamplex.cli import main
 from siamplex.corpus_index import CorpusIndex, index_folder, write_index
-from siamplex.faces.corpus import draw_corpus
+from siamplex.emotions import PAPER_COUNTS
+from siamplex.faces.canvas import Image
+from siamplex.faces.corpus import Portrait, allot, draw_corpus, portray
 from siamplex.pairs.build import PairOptions, build_pairs
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -40,6 +42,13 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("faces") / "corpus"
     draw_corpus(folder, SMALL_COUNTS, actors=5, seed=3, workers=1)
     return folder
+
+
+@pytest.fixture(scope="session")
+def pictures() -> tuple[list[Portrait], list[Image]]:
+    """The paper's 504 portraits, drawn as ``siamplex faces`` draws them from seed 1."""
+    portraits = allot(PAPER_COUNTS, 43, seed=1)
+    return portraits, [portray(p, 1) for p in portraits]
 
 
 @pytest.fixture(scope="session")

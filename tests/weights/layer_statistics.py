@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from siamplex.emotions import PAPER_COUNTS
 from siamplex.faces.corpus import allot, portray
@@ -21,6 +20,7 @@ from siamplex.images import fit
 from siamplex.pairs.build import MEAN_BGR
 from siamplex.schema.blobs import Array
 from siamplex.weights.alexnet import load
+from siamplex.weights.answers import answers
 
 SCALES = {"1": 1.0, "1/256": 1 / 256}
 NAMES = ("mean", "deviation", "maximum", "active")
@@ -42,14 +42,9 @@ def statistics(arrays: Mapping[str, Sequence[Array]], faces: torch.Tensor) -> di
     found: dict[str, dict[str, list[float]]] = {}
     for scale, factor in SCALES.items():
         layers = found[scale] = {}
-        x = faces * factor
-        for name, more in (("conv1", {"stride": 4}), ("conv2", {"padding": 2, "groups": 2}), ("conv3", {"padding": 1})):
-            weights, biases = (torch.from_numpy(np.array(a)) for a in arrays[name])
-            x = functional.relu(functional.conv2d(x, weights, biases, **more))
+        for name, x in answers(arrays, faces * factor):
             shares = [x.mean(), x.std(), x.max(), (x > 0).float().mean()]
             layers[name] = [float(s) for s in shares]
-            if name != "conv3":
-                x = functional.max_pool2d(functional.local_response_norm(x, 5, 1e-4, 0.75, 1.0), 3, 2)
         rows = x.flatten(1).double()
         layers["rows"] = [float((r**2).sum(1).mean()) for r in (rows, rows - rows.mean(0))]
     return found

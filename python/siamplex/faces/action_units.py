@@ -1,10 +1,8 @@
-"""Expressions as facial action units (FACS), at each actor's own strength."""
+"""The six emotions as facial action units (FACS)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-import numpy as np
 
 Units = dict[int, float]
 
@@ -41,12 +39,3 @@ def prototype(emotion: str, variant: str) -> Units:
     if variant == "X":
         units.update(_EXUBERANT.get(emotion, {}))
     return {unit: strength for unit, strength in units.items() if strength > 0}
-
-
-def enact(emotion: str, variant: str, habits: Mapping[int, float], stream: np.random.Generator) -> Units:
-    """The prototype as one actor shows it once: scaled by habit, with a little of the moment."""
-    units = {}
-    for unit, strength in sorted(prototype(emotion, variant).items()):
-        moment = float(stream.normal(1.0, 0.07))
-        units[unit] = float(np.clip(strength * habits.get(unit, 1.0) * moment, 0.0, 1.3))
-    return units

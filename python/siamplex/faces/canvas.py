@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from siamplex.faces.camera import photograph
 from siamplex.faces.identity import RGB, Identity
 from siamplex.faces.landmarks import Points
+from siamplex.faces.moment import Moment
+from siamplex.faces.pose import Pose
 
 WIDTH, HEIGHT = 240, 308
 SCALE = 4  # areas are painted this many times larger
 SHIFT = 4  # fixed-point bits of OpenCV's polygon coordinates
-_CENTRE = (WIDTH / 2, 138.0)  # where the point between the eyes comes to lie
+_CENTRE = (WIDTH / 2, 146.0)  # where the point between the eyes comes to lie
 
 Image = npt.NDArray[np.uint8]  # (308, 240, 3) BGR
-
-
-@dataclass(frozen=True)
-class Moment:
-    """What differs between two photographs of one actor and has nothing to do with expression."""
-
-    roll: float = 0.0
-    shift: tuple[float, float] = (0.0, 0.0)
-    size: float = 1.0
-    exposure: float = 1.0
-    grain: int = 0
 
 
 class Canvas:
@@ -35,17 +28,23 @@ class Canvas:
 
     def __init__(self, who: Identity, moment: Moment) -> None:
         self._moment = moment
-        size = (HEIGHT * SCALE, WIDTH * SCALE, 3)
-        level = who.background
-        self.paint: Image = np.full(size, (level, level, level), np.uint8)
+        self._pose = Pose(who, moment, _CENTRE)
+        self._placed = self._pose.head
+        level = round(min(250.0, who.background * moment.background))
+        self.paint: Image = np.full((HEIGHT * SCALE, WIDTH * SCALE, 3), level, np.uint8)
         self.shade = np.zeros((HEIGHT, WIDTH), np.float32)
-        angle = np.deg2rad(who.roll + moment.roll)
-        scale = who.size * moment.size
-        self._turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-        self._shift = np.array(_CENTRE) + np.array(moment.shift)
+
+    @contextmanager
+    def of_body(self) -> Iterator[None]:
+        """Within, points belong to neck and shoulders, which do not turn with the head."""
+        self._placed = self._pose.body
+        try:
+            yield
+        finally:
+            self._placed = self._pose.head
 
     def fixed(self, points: Points, scale: float) -> npt.NDArray[np.int32]:
-        placed = (np.asarray(points, float) @ self._turn.T + self._shift) * scale
+        placed = self._placed(np.asarray(points, float)) * scale
         return np.round(placed * (1 << SHIFT)).astype(np.int32)
 
     def area(self, points: Points, colour: RGB) -> None:
@@ -75,23 +74,41 @@ class Canvas:
 
     def crease(self, points: Points, strength: float, width: float = 1.2, soft: float = 1.1) -> None:
         """A soft dark line; negative strength lights up instead."""
-        layer = np.zeros_like(self.shade)
         thick = max(1, round(width))
-        cv2.polylines(layer, [self.fixed(points, 1)], False, 1.0, thick, cv2.LINE_AA, SHIFT)
-        self.shade += strength * cv2.GaussianBlur(layer, (0, 0), soft)
+        fixed = self.fixed(points, 1)
+        box, corner = _box(fixed, soft, thick)
+        layer = np.zeros_like(self.shade[box])
+        if not layer.size:
+            return
+        cv2.polylines(layer, [fixed - corner], False, 1.0, thick, cv2.LINE_AA, SHIFT)
+        self.shade[box] += strength * cv2.GaussianBlur(layer, (0, 0), soft)
 
     def patch(self, points: Points, strength: float, soft: float) -> None:
         """A soft dark (or, negative, light) area."""
-        layer = np.zeros_like(self.shade)
-        cv2.fillPoly(layer, [self.fixed(points, 1)], 1.0, cv2.LINE_AA, SHIFT)
-        self.shade += strength * cv2.GaussianBlur(layer, (0, 0), soft)
+        self.raise_area(self.shade, points, strength, soft)
+
+    def raise_area(self, layer: npt.NDArray[np.float32], points: Points, strength: float, soft: float) -> None:
+        """Add ``strength`` to ``layer`` (308, 240) over an area with edges blurred by ``soft`` pixels."""
+        fixed = self.fixed(points, 1)
+        box, corner = _box(fixed, soft, 1)
+        part = np.zeros_like(layer[box])
+        if part.size:
+            cv2.fillPoly(part, [fixed - corner], 1.0, cv2.LINE_AA, SHIFT)
+            layer[box] += strength * cv2.GaussianBlur(part, (0, 0), soft)
 
     def finish(self) -> Image:
         small = cv2.resize(self.paint, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
-        light = np.exp(-self.shade)[:, :, None] * self._moment.exposure
-        grain = np.random.default_rng(self._moment.grain).normal(0, 2.0, small.shape)
-        soft = cv2.GaussianBlur(small.astype(np.float32), (0, 0), 0.6)
-        return np.clip(soft * light + grain, 0, 255).astype(np.uint8)
+        lit = small.astype(np.float32) * np.exp(-self.shade)[:, :, None]
+        return photograph(lit, self._moment)
+
+
+def _box(fixed: npt.NDArray[np.int32], soft: float, thick: int) -> tuple[tuple[slice, slice], npt.NDArray[np.int32]]:
+    """The part of a layer that a blurred shape reaches, and its corner in OpenCV's fixed-point coordinates."""
+    margin = int(np.ceil(4 * soft)) + thick + 1
+    low, high = (fixed.min(axis=0) >> SHIFT) - margin, (fixed.max(axis=0) >> SHIFT) + margin + 2
+    x0, x1 = (int(np.clip(v, 0, WIDTH)) for v in (low[0], high[0]))
+    y0, y1 = (int(np.clip(v, 0, HEIGHT)) for v in (low[1], high[1]))
+    return (slice(y0, y1), slice(x0, x1)), np.array((x0, y0), np.int32) << SHIFT
 
 
 def ellipse(at: tuple[float, float], a: float, b: float) -> Points:

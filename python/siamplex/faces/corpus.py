@@ -14,11 +14,12 @@ import numpy as np
 from siamplex.durable import atomic_directory, require_room
 from siamplex.emotions import EMOTIONS, NAMES
 from siamplex.errors import InputError, UsageError
-from siamplex.faces.action_units import enact
-from siamplex.faces.canvas import HEIGHT, WIDTH, Image, Moment
+from siamplex.faces.canvas import HEIGHT, WIDTH, Image
 from siamplex.faces.contact_sheet import contact_sheet
 from siamplex.faces.drawing import draw
+from siamplex.faces.expression import enact
 from siamplex.faces.identity import actor
+from siamplex.faces.moment import draw_moment
 from siamplex.progress import track
 from siamplex.randomness import derive, numpy_stream
 
@@ -75,21 +76,14 @@ def _order(actors: int, seed: int, emotion: str, variant: str) -> list[int]:
 def portray(portrait: Portrait, seed: int) -> Image:
     """Draw one portrait: (308, 240, 3) BGR uint8, always the same for the same seed."""
     who = actor(portrait.number, portrait.sex, seed)
-    face = numpy_stream(seed, "expression", portrait.name)
-    units = enact(portrait.emotion, portrait.variant, who.habits, face)
-    # pose and light of the moment come from a stream that does not know the emotion's meaning
-    moment = numpy_stream(seed, "moment", portrait.name)
-    return draw(
-        who,
-        units,
-        Moment(
-            roll=float(moment.normal(0, 1.2)),
-            shift=(float(moment.normal(0, 1.8)), float(moment.normal(0, 1.8))),
-            size=float(moment.normal(1, 0.012)),
-            exposure=float(moment.normal(1, 0.03)),
-            grain=derive(seed, "grain", portrait.name),
-        ),
+    shown = enact(portrait.emotion, portrait.variant, who.expression, numpy_stream(seed, "expression", portrait.name))
+    # pose, light and camera come from a stream that does not know the emotion's meaning
+    moment = draw_moment(
+        numpy_stream(seed, "moment", portrait.name),
+        hair=derive(seed, "hair", portrait.name),
+        grain=derive(seed, "grain", portrait.name),
     )
+    return draw(who, shown, moment)
 
 
 def _draw_to(job: tuple[Portrait, int, str]) -> str:

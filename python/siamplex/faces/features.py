@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from siamplex.faces.action_units import Units
 from siamplex.faces.canvas import Canvas, ellipse, tint
 from siamplex.faces.identity import Identity
 from siamplex.faces.landmarks import Eye, Face, Points, curve
+
+_SCLERA = (215, 211, 207)  # in the shade of the lids
 
 
 def eye(canvas: Canvas, who: Identity, eye: Eye) -> None:
     opening = np.vstack([eye.upper, eye.lower[::-1]])
     mask = canvas.within(opening)
     plain = canvas.paint.copy()
-    canvas.area(opening, (238, 236, 232))
+    canvas.area(opening, _SCLERA)
     canvas.disc(eye.iris, eye.iris_radius, tint(who.eyes, 0.75))
     canvas.disc(eye.iris, eye.iris_radius * 0.86, who.eyes)
     canvas.disc(eye.iris, eye.iris_radius * 0.45, (14, 12, 12))
@@ -29,7 +30,7 @@ def eye(canvas: Canvas, who: Identity, eye: Eye) -> None:
 
 
 def nose(canvas: Canvas, who: Identity, face: Face) -> None:
-    x, tip, side, lift = 1.6 * who.yaw, face.nose_tip, face.nose_side, face.nose_wing_lift
+    x, tip, side, lift = 0.0, face.nose_tip, face.nose_side, face.nose_wing_lift
     dark = tint(who.skin, 0.6)
     for s in (-1, 1):
         canvas.area(ellipse((x + s * 0.48 * side, tip + 1 - 0.6 * lift), 3.0, 1.7), dark)
@@ -48,7 +49,7 @@ def nose(canvas: Canvas, who: Identity, face: Face) -> None:
     )
     bridge = np.array([(x - 3, -6), (x + 3, -6), (x + 4.5, tip - 4), (x - 4.5, tip - 4)])
     canvas.patch(bridge, -0.10, 2.5)
-    s = 1 if who.light_angle < 0 else -1
+    s = 1 if who.light_azimuth < 0 else -1
     canvas.crease(
         curve([(0.4 * x + s * 6, -8), (x + s * 6, 12), (x + s * 0.62 * side, tip - 7)], count=24),
         0.28,
@@ -57,7 +58,7 @@ def nose(canvas: Canvas, who: Identity, face: Face) -> None:
     )
 
 
-def mouth(canvas: Canvas, who: Identity, face: Face, units: Units) -> None:
+def mouth(canvas: Canvas, who: Identity, face: Face) -> None:
     mouth = face.mouth
     lip = tint(who.skin, 0.80, 14 if who.sex == "M" else 22)
     lip = (lip[0], lip[1] * 0.80, lip[2] * 0.82)

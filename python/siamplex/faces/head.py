@@ -8,6 +8,7 @@ import numpy as np
 from siamplex.faces.canvas import SCALE, SHIFT, Canvas, ellipse, tint
 from siamplex.faces.identity import Identity
 from siamplex.faces.landmarks import Face, curve
+from siamplex.faces.strands import Strands
 
 # style -> hairline at the forehead, lower end at the temples, top (y)
 _HAIRLINES = {
@@ -22,32 +23,45 @@ _HAIRLINES = {
 }
 
 
-def hair_behind(canvas: Canvas, who: Identity, face: Face) -> None:
+def hair_behind(canvas: Canvas, who: Identity, strands: Strands) -> None:
     w, dark = who.face_width, tint(who.hair, 0.8)
     if who.style in ("long", "fringe"):
         canvas.area(
             curve([(0, -90), (w + 8, -62), (w + 17, 0), (w + 15, 80), (w + 20, 130), (0, 140),
                    (-w - 20, 130), (-w - 15, 80), (-w - 17, 0), (-w - 8, -62)], True, 120), dark)  # fmt: skip
+        _falling(strands, w, 120, 16)
     elif who.style == "bob":
         canvas.area(
             curve([(0, -90), (w + 9, -62), (w + 18, 0), (w + 14, 62), (0.5 * w, 84), (0, 80),
                    (-0.5 * w, 84), (-w - 14, 62), (-w - 18, 0), (-w - 9, -62)], True, 120), dark)  # fmt: skip
+        _falling(strands, w, 60, 13)
     elif who.style == "bun":
         canvas.area(ellipse((0, -96), 25, 20), dark)
         canvas.area(ellipse((0, -34), w + 3, 55), dark)
+        bun = ellipse((0, -96), 21, 16)
+        strands.sweep(bun[:24], bun[24:][::-1], 26, 3.0, 0.85)
     elif who.style == "curly":
         count = 20 if who.sex == "F" else 13
         reach = 1.0 if who.sex == "F" else 0.55
         for t in np.linspace(-np.pi * (0.5 + reach / 2), -np.pi * (0.5 - reach / 2), count):
             canvas.disc(((w + 6) * np.cos(t), -22 + (60 if np.sin(t) < 0 else 92) * np.sin(t)), 17, dark)
+            strands.curls(np.array([((w + 6) * np.cos(t), -22 + (60 if np.sin(t) < 0 else 92) * np.sin(t))]), 13, 0.85)
+
+
+def _falling(strands: Strands, width: float, low: float, out: float) -> None:
+    """Strands that hang down both sides of the head to ``low``, up to ``out`` beyond its width."""
+    for side in (-1, 1):
+        roots = np.array([(side * 0.75 * width, -62.0), (side * (width + out - 8), -40.0)])
+        tips = np.array([(side * 0.78 * width, low), (side * (width + out), low)])
+        strands.sweep(roots, tips, 34, 3.5, 0.8)
 
 
 def body(canvas: Canvas, who: Identity, face: Face) -> None:
     neck = 0.52 if who.sex == "F" else 0.66
     w = who.face_width
-    canvas.area(
-        curve([(-1.9 * w, 190), (-1.75 * w, 140), (-0.9 * w, 122), (-0.3 * w, 112), (0.3 * w, 112),
-               (0.9 * w, 122), (1.75 * w, 140), (1.9 * w, 190)], True, 120), who.clothes)  # fmt: skip
+    shoulders = curve(
+        [(-1.9 * w, 215), (-1.75 * w, 140), (-0.9 * w, 122), (-0.3 * w, 112), (0.3 * w, 112),
+               (0.9 * w, 122), (1.75 * w, 140), (1.9 * w, 215)], True, 120)  # fmt: skip
     shadow = tint(who.skin, 0.84)
     throat = np.array(
         [
@@ -60,7 +74,9 @@ def body(canvas: Canvas, who: Identity, face: Face) -> None:
             (neck * w, 50),
         ]
     )
-    canvas.area(throat, shadow)
+    with canvas.of_body():
+        canvas.area(shoulders, who.clothes)
+        canvas.area(throat, shadow)
 
 
 def head(canvas: Canvas, who: Identity, face: Face) -> None:
@@ -71,7 +87,7 @@ def head(canvas: Canvas, who: Identity, face: Face) -> None:
     canvas.area(face.outline, who.skin)
     if who.beard:
         w, chin = who.face_width, face.chin
-        x, y = 1.3 * who.yaw, who.mouth_height
+        x, y = 0.0, who.mouth_height
         jaw_line = [(-w, 26), (-0.9 * w, 58), (-0.6 * w, 0.86 * chin), (0, chin + 1)]
         jaw_line += [(0.6 * w, 0.86 * chin), (0.9 * w, 58), (w, 26)]
         cheeks = [(0.74 * w, 46), (0.5 * w, 46), (x, y - 14), (-0.5 * w, 46), (-0.74 * w, 46)]
@@ -85,7 +101,7 @@ def head(canvas: Canvas, who: Identity, face: Face) -> None:
         canvas.blend(top, cv2.GaussianBlur(mask, (0, 0), 3.0 * SCALE / 2))
 
 
-def hair_in_front(canvas: Canvas, who: Identity, face: Face) -> None:
+def hair_in_front(canvas: Canvas, who: Identity, strands: Strands) -> None:
     w, hair = who.face_width, who.hair
     if who.style == "bald":
         return
@@ -114,14 +130,17 @@ def hair_in_front(canvas: Canvas, who: Identity, face: Face) -> None:
             curve([(-0.84 * w, -56), (0.84 * w, -56), (0.72 * w, -40), (0, -36), (-0.72 * w, -40)], True, 80),
             hair,
         )
-    light = tint(hair, 1.25)
-    for x in np.linspace(-0.6, 0.6, 7):
-        canvas.line(
-            curve([(x * w, line - 8), (x * w * 0.8, (line + top) / 2), (x * w * 0.5, top + 5)], count=20),
-            light,
-            0.5,
-        )
+    if who.style == "fringe":
+        brow = np.array([(-0.72 * w, -42.0), (0.0, -38.0), (0.72 * w, -42.0)])
+        strands.sweep(np.array([(-0.6 * w, top + 12.0), (0.6 * w, top + 12.0)]), brow, 60, 3.0)
+    else:
+        hairline = np.array([(-0.9 * w, side), (-0.83 * w, line + 18), (-0.5 * w, line + 2), (part, line - 6),
+                             (0.5 * w, line + 2), (0.83 * w, line + 18), (0.9 * w, side)], float)  # fmt: skip
+        crown = curve([(-w, side), (-w - 1, -28), (-0.62 * w, top + 12), (0, top + 3),
+                       (0.62 * w, top + 12), (w + 1, -28), (w, side)], count=40)  # fmt: skip
+        strands.sweep(crown, hairline, 80, 2.2)
     if who.style == "curly":
         reach = 0.92 if who.sex == "F" else 0.6
         for t in np.linspace(-np.pi * (0.5 + reach / 2), -np.pi * (0.5 - reach / 2), 15):
             canvas.disc((0.93 * w * np.cos(t), -14 + 58 * np.sin(t)), 10, hair)
+            strands.curls(np.array([(0.93 * w * np.cos(t), -14 + 58 * np.sin(t))]), 9)

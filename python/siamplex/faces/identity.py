@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-import numpy as np
-
+from siamplex.faces.expression_style import ExpressionStyle, style_of
 from siamplex.randomness import numpy_stream
 
 RGB = tuple[float, float, float]
@@ -25,9 +24,6 @@ STYLES = {
     "F": ("long", "bob", "bun", "curly", "fringe"),
     "M": ("short", "parted", "cropped", "curly", "bald"),
 }
-
-# action units whose strength is an actor's habit
-_UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 15, 16, 17, 20, 22, 23, 24, 25, 26, 27, 43)
 
 
 @dataclass(frozen=True)
@@ -56,13 +52,13 @@ class Identity:
     mouth_height: float
     lip: float
     beard: float  # 0 none to 1 full
-    light_angle: float
-    light_strength: float
-    roll: float
-    yaw: float
+    light_azimuth: float  # from the right of the image
+    yaw: float  # to the right of the image
+    pitch: float  # downwards
+    roll: float  # clockwise
     size: float
     background: float
-    habits: dict[int, float] = field(default_factory=dict)
+    expression: ExpressionStyle
 
 
 def actor(number: int, sex: str, seed: int) -> Identity:
@@ -101,13 +97,13 @@ def actor(number: int, sex: str, seed: int) -> Identity:
         mouth_height=between(57, 63),
         lip=between(5.0, 8.5) - (1.2 if male else -0.8),
         beard=float(r.choice([0.0, 0.0, 0.45, 0.9])) if male else 0.0,
-        light_angle=between(-75, 75),
-        light_strength=between(0.05, 0.17),
+        light_azimuth=between(-40, 40),
+        yaw=between(-6, 6),
+        pitch=between(-4, 4),
         roll=between(-4, 4),
-        yaw=between(-3.5, 3.5),
         size=between(0.96, 1.05),
         background=between(205, 240),
-        habits={unit: float(np.clip(r.normal(1.0, 0.13), 0.7, 1.25)) for unit in _UNITS},
+        expression=style_of(numpy_stream(seed, "expression style", subject)),
     )
 
 

@@ -6,7 +6,7 @@ at the size of a 240x308 image.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +14,14 @@ import numpy.typing as npt
 from scipy.interpolate import CubicSpline
 
 from siamplex.faces.action_units import Units
+from siamplex.faces.expression import Expression
 from siamplex.faces.identity import Identity
 
 Points = npt.NDArray[np.float64]  # (n, 2)
+
+# how far action units move each part, as factors of the lengths below
+_EYES, _BROWS, _MOUTH = 0.8, 0.9, 1.15
+_JAW = 11.5  # pixels that a fully stretched mouth lowers the chin
 
 
 def curve(points: Sequence[tuple[float, float]], closed: bool = False, count: int = 60) -> Points:
@@ -62,29 +67,32 @@ class Face:
     chin: float
     eyes: tuple[Eye, Eye]
     mouth: Mouth
+    mouth_middle: float
     nose_side: float
     nose_tip: float
     nose_wing_lift: float
 
 
-def place(who: Identity, units: Units) -> Face:
-    """The face of ``who`` showing ``units``."""
-    u = _reader(units)
-    drop = 10 * u(26) + 13 * u(27)
+def place(who: Identity, shown: Expression, gaze: tuple[float, float] = (0.0, 0.0)) -> Face:
+    """The frontal face of ``who`` showing ``shown``, the irises moved by ``gaze``."""
+    u = _reader(shown.units)
+    mouth = _mouth(who, shown)
+    drop = 10 * u(26) + _JAW * u(27)
     lift = 4.0 * u(9) + 1.0 * u(10)
     return Face(
         outline=_outline(who, drop, u(6), u(12)),
         chin=who.face_height + drop,
-        eyes=(_eye(who, units, -1), _eye(who, units, 1)),
-        mouth=_mouth(who, units),
+        eyes=(_eye(who, shown.side(-1), -1, gaze), _eye(who, shown.side(1), 1, gaze)),
+        mouth=mouth,
+        mouth_middle=float((mouth.outer_upper[:, 1].mean() + mouth.outer_lower[:, 1].mean()) / 2),
         nose_side=who.nose_width * (1 + 0.16 * u(9) + 0.10 * u(12) + 0.06 * u(10)),
         nose_tip=who.nose_length,
         nose_wing_lift=lift,
     )
 
 
-def _reader(units: Units):  # type: ignore[no-untyped-def]
-    return lambda unit: units.get(unit, 0.0)
+def _reader(units: Units, gain: float = 1.0) -> Callable[[int], float]:
+    return lambda unit: units.get(unit, 0.0) * gain
 
 
 def _outline(who: Identity, drop: float, cheek: float, smile: float) -> Points:
@@ -105,14 +113,14 @@ def _outline(who: Identity, drop: float, cheek: float, smile: float) -> Points:
     return curve([*right, *left], closed=True, count=160)
 
 
-def _eye(who: Identity, units: Units, side: int) -> Eye:
-    u = _reader(units)
+def _eye(who: Identity, units: Units, side: int, gaze: tuple[float, float]) -> Eye:
+    u = _reader(units, _EYES)
     half, height = who.eye_width, who.eye_height
     upper = max(1.2, height * (1 + 0.62 * u(5) - 0.42 * u(7) - 0.2 * u(6) - 0.45 * u(43) - 0.15 * u(9)))
     lower = max(0.8, height * 0.62 * (1 + 0.18 * u(5) - 0.75 * u(7) - 0.85 * u(6) - 0.3 * u(9)))
     tilt = -1.0 + 1.2 * u(1) * u(15)  # outer corner against inner, down where sad
     inner, outer = (-half, 0.6), (half, tilt)
-    x0 = who.eye_spacing * side + who.yaw
+    x0 = who.eye_spacing * side
 
     def at(points: list[tuple[float, float]]) -> Points:
         c = curve(points)
@@ -141,14 +149,14 @@ def _eye(who: Identity, units: Units, side: int) -> Eye:
         upper=upper_line,
         lower=lower_line,
         fold=fold,
-        iris=(x0 + 0.4 * who.yaw, -0.12 * height + 0.15 * height * u(43)),
+        iris=(x0 + gaze[0], -0.12 * height + 0.15 * height * u(43) + gaze[1]),
         iris_radius=min(7.4, 0.47 * half),
         brow=_brow(who, units, side),
     )
 
 
 def _brow(who: Identity, units: Units, side: int) -> Points:
-    u = _reader(units)
+    u = _reader(units, _BROWS)
     base = -who.brow_height
     inner_y = base + 2.0 - 11.0 * u(1) + 8.5 * u(4) + 3.5 * u(9)
     middle_y = base - who.brow_arch - 5.0 * u(1) - 8.0 * u(2) + 4.5 * u(4) + 2.0 * u(9)
@@ -168,38 +176,38 @@ def _brow(who: Identity, units: Units, side: int) -> Points:
     along = np.linspace(0, 1, len(line))
     half = 0.5 * who.brow_thickness * (1.15 - 0.95 * along**1.6) * np.minimum(1, 0.45 + 6 * along)
     area = np.vstack([line + np.c_[0 * half, -half], (line + np.c_[0 * half, half])[::-1]])
-    return np.c_[side * area[:, 0] + who.yaw, area[:, 1]]
+    return np.c_[side * area[:, 0], area[:, 1]]
 
 
-def _mouth(who: Identity, units: Units) -> Mouth:
-    u = _reader(units)
-    x0, y0 = 1.3 * who.yaw, who.mouth_height - 4.5 * u(17) * (1 - 0.5 * u(24)) - 1.5 * u(9)
+def _mouth(who: Identity, shown: Expression) -> Mouth:
+    u = _reader(shown.units, _MOUTH)
+    x0, y0 = 0.0, who.mouth_height - 4.5 * u(17) * (1 - 0.5 * u(24)) - 1.5 * u(9)
     half = who.mouth_width * (
         1 + 0.34 * u(12) + 0.30 * u(20) - 0.34 * u(27) - 0.12 * u(24) - 0.14 * u(22) + 0.05 * u(15) + 0.08 * u(16)
     )
-    corner = -10.5 * u(12) + 8.5 * u(15) + 2.5 * u(20) + 1.5 * u(26) + 6.0 * u(27) + 3.5 * u(17) + 1.5 * u(10)
+    corners = [_corner(shown.side(side)) for side in (-1, 1)]
+    smile = [0.34 * who.mouth_width * (shown.side(side).get(12, 0.0) - u(12)) for side in (-1, 1)]
     parted = min(1.0, u(25))
     up = parted * (1.2 + 4.8 * u(10) + 1.2 * u(12) + 1.0 * u(27))
-    down = parted * (2.2 + 4.0 * u(12) + 7.0 * u(16) + 12.0 * u(26) + 17.0 * u(27) + 3.0 * u(20))
+    down = parted * (2.2 + 4.0 * u(12) + 7.0 * u(16) + 12.0 * u(26) + 1.3 * _JAW * u(27) + 3.0 * u(20))
     bow = 3.0 * u(17) + 2.0 * u(10) * (1 - parted)  # the middle pushed up, corners hanging
     thin = 1 - 0.5 * u(24) - 0.25 * u(23) - 0.18 * u(12) - 0.12 * u(20)
     upper_lip = max(1.4, who.lip * 0.82 * thin * (1 + 0.1 * u(22)))
     lower_lip = max(1.6, who.lip * 1.12 * thin * (1 + 0.25 * u(17) + 0.15 * u(22)))
     square = 0.30 * u(10) * parted + 0.45 * u(16) * parted + 0.35 * u(20) * parted
     top, bottom = y0 - up - bow, y0 + down - bow
-    level = y0 + corner
+    (left, right), (wide_left, wide_right) = (y0 + c for c in corners), (half + s for s in smile)
 
     def line(middle: float, fullness: float, dip: float = 0.0) -> Points:
-        side = level + (middle - level) * fullness
         return curve(
             [
-                (x0 - half, level),
-                (x0 - 0.58 * half, side),
+                (x0 - wide_left, left),
+                (x0 - 0.58 * wide_left, left + (middle - left) * fullness),
                 (x0 - 0.2 * half, middle),
                 (x0, middle + dip),
                 (x0 + 0.2 * half, middle),
-                (x0 + 0.58 * half, side),
-                (x0 + half, level),
+                (x0 + 0.58 * wide_right, right + (middle - right) * fullness),
+                (x0 + wide_right, right),
             ]
         )
 
@@ -213,3 +221,9 @@ def _mouth(who: Identity, units: Units) -> Mouth:
         upper_teeth=min(0.42 * (up + down), 4.0 + 4.0 * u(12) + 3.5 * u(10)) if parted else 0.0,
         lower_teeth=min(0.35 * (up + down), 5.5 * u(16)) if parted else 0.0,
     )
+
+
+def _corner(units: Units) -> float:
+    """How far a corner of the mouth is pulled down."""
+    u = _reader(units, _MOUTH)
+    return float(-10.5 * u(12) + 8.5 * u(15) + 2.5 * u(20) + 1.5 * u(26) + 6.0 * u(27) + 3.5 * u(17) + 1.5 * u(10))

@@ -1,25 +1,27 @@
-"""Creases that action units fold into the skin, and the light on the head."""
+"""Creases that action units fold into the skin."""
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
-from siamplex.faces.action_units import Units
-from siamplex.faces.canvas import HEIGHT, WIDTH, Canvas, ellipse
+from siamplex.faces.canvas import Canvas, ellipse
+from siamplex.faces.expression import Expression
 from siamplex.faces.identity import Identity
 from siamplex.faces.landmarks import Face, curve
 
 
-def creases(canvas: Canvas, who: Identity, face: Face, units: Units) -> None:
+def creases(canvas: Canvas, who: Identity, face: Face, shown: Expression) -> None:
     """Lines that action units fold into the skin."""
+
+    units = shown.units
 
     def u(unit: int) -> float:
         return units.get(unit, 0.0)
 
-    x = who.yaw
+    x = 0.0
     corner = face.mouth.inner_upper[0], face.mouth.inner_upper[-1]
     for s, (cx, cy) in zip((-1, 1), corner, strict=True):
+        units = shown.side(s)
         wing = (1.6 * x + s * (face.nose_side + 2), face.nose_tip - 4 - face.nose_wing_lift)
         fold = 0.14 + 0.75 * u(12) + 0.7 * u(10) + 0.6 * u(9) + 0.15 * u(20)
         reach = max(9.0, abs(cx - wing[0]) * 0.55)
@@ -79,6 +81,7 @@ def creases(canvas: Canvas, who: Identity, face: Face, units: Units) -> None:
                 1,
                 1.0,
             )
+    units = shown.units
     raised = min(u(1), u(2))
     for row in range(3):
         y = -who.brow_height - 17 - 7 * row
@@ -114,15 +117,3 @@ def creases(canvas: Canvas, who: Identity, face: Face, units: Units) -> None:
             canvas.patch(ellipse((x + dx, y + 9 + 3 * (i % 2)), 1.4, 1.2), 0.5 * u(17), 1.0)
     low = float(face.mouth.outer_lower[:, 1].max())
     canvas.patch(ellipse((1.3 * x, low + 4), 11, 2.4), 0.22, 2.4)
-
-
-def light(canvas: Canvas, who: Identity, face: Face) -> None:
-    """Round the head, and light it from the actor's own side."""
-    inside = cv2.resize(canvas.within(face.outline), (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA) / 255.0
-    depth = cv2.GaussianBlur(inside.astype(np.float32), (0, 0), 13)
-    canvas.shade += (0.55 * (1 - depth) * inside).astype(np.float32)
-    across = (np.arange(WIDTH, dtype=np.float32) - WIDTH / 2) / (WIDTH / 2)
-    slope = np.sin(np.deg2rad(who.light_angle)) * who.light_strength
-    canvas.shade -= (slope * across)[None, :]
-    for eye in face.eyes:
-        canvas.patch(np.vstack([eye.fold, eye.upper[::-1]]), 0.16, 2.2)

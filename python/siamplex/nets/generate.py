@@ -69,7 +69,7 @@ class NetOptions:
     arch: Architecture = field(default_factory=Architecture)
     stage1: SolverOptions = field(default_factory=SolverOptions)
     stage2: SolverOptions = field(default_factory=SolverOptions)
-    batch_size: int = 128
+    batch_size: int = 256
     stage2_batch_size: int = 128
     test_batch_size: int = TEST_BATCH
     images: int = 504
