@@ -34,6 +34,7 @@ class Checkpoint:
         self._given = {path: sha256(path) for path in self._weight_files()}
         self._start = self._origin()
         self._resumed: tuple[Manifest, SnapshotPaths] | None = None
+        self._taken_up = False  # also from a snapshot of real Caffe, without manifest
 
     # --- where a run comes from
 
@@ -50,6 +51,16 @@ class Checkpoint:
             self._restore(state)
         else:
             self._load_given()
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """Hashes of all that shapes this run, as its manifests hold them."""
+        return self._start
+
+    @property
+    def resumed(self) -> bool:
+        """Whether this run goes on from a snapshot."""
+        return self._taken_up
 
     def _weight_files(self) -> tuple[Path, ...]:
         return self._solver.options.weights or self._solver.file.weight_files()
@@ -136,6 +147,7 @@ class Checkpoint:
             in_full=solver.in_full,
             gram=gram,
             shown=solver.mean.state(),
+            tested=solver.tested_at == solver.iteration,
         ).write(paths.manifest)
         self._drop_old_states()
         solver.team.wait()
@@ -171,6 +183,7 @@ class Checkpoint:
 
     def _restore(self, path: Path) -> None:
         solver = self._solver
+        self._taken_up = True
         paths = SnapshotPaths.beside(path)
         state = read_solverstate(path)
         if paths.manifest.exists():
@@ -189,6 +202,7 @@ class Checkpoint:
             solver.seed = self._check_seed(paths.manifest, manifest.seed)
             self._seek(manifest)
             solver.in_full = manifest.in_full
+            solver.tested_at = manifest.iteration if manifest.tested else None
         else:  # real Caffe's: data are read from the beginning, as Caffe would
             solver.say(f"{path} has no manifest: resuming as Caffe does, from the first record")
             model = self._model_of(path, state.learned_net) if state.learned_net else paths.caffemodel
