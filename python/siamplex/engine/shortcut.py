@@ -94,7 +94,8 @@ def take_shortcut(
     for test in test_nets:
         other = find_prefix(test)
         known = other.entries and all(signature(f, other) in shortcut.tables for f in other.entries.values())
-        if known and all(_only_over_table(test, other, gram.parameter, shortcut) for gram in shortcut.grams.values()):
+        weights = [gram.parameter for gram in shortcut.grams.values()]
+        if known and all(_only_over_table(test, other, weight, shortcut) is not None for weight in weights):
             _attach(test, other, shortcut)
             _use_grams(test, other, shortcut)
     return shortcut
