@@ -9,6 +9,9 @@ ENGINE  ?= torch
 DEVICE  ?= cpu
 LAYOUT  ?= indexed
 ALEXNET ?= weights/bvlc_alexnet.caffemodel
+SUBSTITUTE ?=
+OTHER_WEIGHTS ?=
+URLS    ?=
 SEED    ?= 1
 HUMAN   ?=
 PROCESSES ?= 1
@@ -42,6 +45,12 @@ TABLE   = $(if $(filter indexed,$(LAYOUT)),$(comma)$(OUT)/pairs/images.caffemode
 LAST1   = $(OUT)/stage1/snap_iter_$(ITERATIONS).caffemodel
 LAST2   = $(OUT)/stage2/snap_iter_$(STAGE2_ITERATIONS).caffemodel
 EXTRACT = $(S) extract --pairs $(OUT)/pairs --deploy $(OUT)/prototxt/deploy.prototxt --engine $(ENGINE) --device $(firstword $(subst $(comma), ,$(DEVICE)))
+# ALEXNET as somebody gave it must be there; the default place is looked into
+ALEXNET_NAMED = $(if $(filter command environment,$(firstword $(origin ALEXNET))),$(ALEXNET))
+ALEXNET_THERE = $(if $(ALEXNET),$(shell test -e "$(ALEXNET)" && echo yes))
+START_FROM = $(if $(ALEXNET),$(if $(ALEXNET_NAMED),--alexnet,--alexnet-if-there) "$(ALEXNET)") \
+             $(if $(SUBSTITUTE),--or-substitute) $(if $(OTHER_WEIGHTS),--accept-other-weights)
+NOT_THERE  = { echo "make: ALEXNET=$(ALEXNET): expected AlexNet's weights, found nothing there; make weights fetches them" >&2; exit 2; }
 # where the embedded engine looks into layers and repeats seeds: its torch may not know Caffe's GPU
 EMBEDDED = $(if $(filter caffe,$(ENGINE)),cpu,$(DEVICE))
 TORCHRUN = $(if $(filter-out 1,$(PROCESSES)),$(VENV)/bin/python -m torch.distributed.run --nproc-per-node $(PROCESSES) \
@@ -57,7 +66,7 @@ TARGET    ?= figures
 DOCKER_ENGINE = $(if $(filter command,$(firstword $(origin ENGINE))),$(ENGINE),caffe)
 DOCKER_DEVICE = $(if $(filter command,$(firstword $(origin DEVICE))),$(DEVICE),cuda)
 HANDED_ON := SCALE NEW_LR_MULT BATCH STAGE2_BATCH BASE_LR ITERATIONS STAGE2_ITERATIONS STAGE2_BASE_LR DISPLAY SNAPSHOT SHOWN SEED SEEDS \
-             LAYOUT ACTORS SIZE WIDTH TEST_INTERVAL PROCESSES PAIRS_FLAGS NETS_FLAGS REPORT_FLAGS
+             LAYOUT ACTORS SIZE WIDTH TEST_INTERVAL PROCESSES PAIRS_FLAGS NETS_FLAGS REPORT_FLAGS SUBSTITUTE OTHER_WEIGHTS
 absolute   = $(if $(filter /%,$(firstword $(1))),$(1),$(CURDIR)/$(1))
 IS_TABLE   = $(filter %.csv %.CSV,$(lastword $(FACES)))
 PASSED_ON  = $(foreach name,$(HANDED_ON),$(if $(filter command,$(firstword $(origin $(name)))),"$(name)=$($(name))"))
@@ -66,7 +75,7 @@ empty  :=
 space  := $(empty) $(empty)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test check demo reproduce benchmark doctor faces index pairs prototxt init weights train finetune \
+.PHONY: help venv test check demo reproduce benchmark doctor faces index pairs prototxt start init weights train finetune \
         features geometry figures similarity report audit seeds clean image docker-train
 
 help: ## this text
@@ -81,7 +90,10 @@ help: ## this text
 	@echo "  LAYOUT=name   indexed or stacked pairs; stacked is 39 GB for 504 images ($(LAYOUT))"
 	@echo "  HUMAN=csv     people's confusions or dissimilarities of the six emotions, for similarity and maps"
 	@echo "  SEEDS=n       seeds of make seeds ($(SEEDS))"
-	@echo "  ALEXNET=file  bvlc_alexnet.caffemodel; a stated substitute where it is absent"
+	@echo "  ALEXNET=file  AlexNet's weights: caffemodel, ONNX model or npz ($(ALEXNET))"
+	@echo "  SUBSTITUTE=1  start your own FACES from a stated substitute; drawn faces do so without ALEXNET"
+	@echo "  OTHER_WEIGHTS=1   take weights of AlexNet's shapes that are not AlexNet's; every output says so"
+	@echo "  URLS='u u'    addresses that make weights tries, in place of its own list"
 	@echo "  SEED=n  BATCH=n  STAGE2_BATCH=n  BASE_LR=x  ITERATIONS=n  STAGE2_ITERATIONS=n  STAGE2_BASE_LR=x"
 	@echo "  SCALE=x       factor on pixels less the mean ($(SCALE)); NEW_LR_MULT=x  lr_mult of fc4-6 ($(NEW_LR_MULT))"
 	@echo "  SIZE=n  WIDTH=x  (reduced sizes; the paper's are 227 and 1)"
@@ -115,7 +127,7 @@ reproduce: venv ## the paper at full size: 5000 + 5000 iterations (hours on a CP
 	@$(MAKE) --no-print-directory report
 
 doctor: venv ## say what this machine can do and what is missing
-	@$(S) doctor --alexnet $(ALEXNET)
+	@$(S) doctor --alexnet "$(ALEXNET)"
 
 benchmark: venv ## measure siamplex against a plain PyTorch port (CAFFE=binary: against Caffe too)
 	$(VENV)/bin/python tools/benchmark.py $(if $(CAFFE),--caffe $(CAFFE))
@@ -124,15 +136,16 @@ image: ## build the container with the real Caffe (CAFFE_ENV=environments/caffe-
 	$(DOCKER) build --tag $(IMAGE) --build-arg CAFFE_ENV=$(CAFFE_ENV) --build-arg "TORCH=$(TORCH)" .
 
 docker-train: ## run TARGET (figures) in it, with Caffe on all GPUs, FACES read-only, OUT written as you
+	$(if $(ALEXNET_NAMED),@test -e "$(ALEXNET)" || $(NOT_THERE))
 	mkdir -p "$(OUT)"
 	$(DOCKER) run --rm $(GPUS) --user $$(id -u):$$(id -g) --volume "$(call absolute,$(OUT)):/out" \
 		$(if $(FACES),--volume "$(call absolute,$(if $(IS_TABLE),$(dir $(FACES)),$(FACES))):/faces:ro") \
-		$(if $(wildcard $(ALEXNET)),--volume "$(call absolute,$(ALEXNET)):/alexnet.caffemodel:ro") \
+		$(if $(ALEXNET_THERE),--volume "$(call absolute,$(ALEXNET)):/alexnet.caffemodel:ro") \
 		$(IMAGE) $(TARGET) OUT=/out ENGINE=$(DOCKER_ENGINE) DEVICE=$(DOCKER_DEVICE) \
 		$(if $(FACES),FACES=/faces$(if $(IS_TABLE),/$(notdir $(FACES)))) \
-		$(if $(wildcard $(ALEXNET)),ALEXNET=/alexnet.caffemodel) $(PASSED_ON)
+		$(if $(ALEXNET_THERE),ALEXNET=/alexnet.caffemodel) $(PASSED_ON)
 
-DEMO := STAGE2_ITERATIONS=120 STAGE2_BASE_LR=0.00001 DISPLAY=5
+DEMO := STAGE2_ITERATIONS=80 DISPLAY=5 TEST_INTERVAL=40
 
 faces: venv
 ifeq ($(FACES),)
@@ -153,11 +166,22 @@ prototxt: pairs ## write nets and solvers for the run
 		--stage2-iterations $(STAGE2_ITERATIONS) --stage2-base-lr $(STAGE2_BASE_LR) --snapshot $(SNAPSHOT) --display $(DISPLAY) \
 		--test-interval $(TEST_INTERVAL) --seed $(SEED) --device $(DEVICE) $(NETS_FLAGS)
 
-weights: venv ## fetch bvlc_alexnet.caffemodel into ALEXNET and verify it
-	$(VENV)/bin/python tools/fetch_alexnet.py --out $(ALEXNET)
+weights: venv ## fetch AlexNet's weights into ALEXNET, from the first address that has them
+	@$(VENV)/bin/python tools/fetch_alexnet.py --out "$(ALEXNET)" $(URLS:%=--url %) \
+		$(if $(OTHER_WEIGHTS),--accept-other-weights)
 
-init: prototxt
-	@$(S) weights --deploy $(OUT)/prototxt/deploy.prototxt --out $(INIT) --alexnet $(ALEXNET) --or-substitute \
+# before anything is drawn, indexed or paired: is there something to start from?
+start:
+ifneq ($(ALEXNET_NAMED),)
+	@test -e "$(ALEXNET)" || $(NOT_THERE)
+else ifneq ($(FACES),)
+	@test -n "$(SUBSTITUTE)" || test -e "$(ALEXNET)" || test -e "$(FACES)/SYNTHETIC.json" || { \
+		echo "make: your own faces start from AlexNet's weights, and there is no $(ALEXNET):" \
+			"make weights fetches them, ALEXNET=FILE names them, SUBSTITUTE=1 starts from a stated substitute" >&2; exit 2; }
+endif
+
+init: start prototxt
+	@$(S) weights --deploy $(OUT)/prototxt/deploy.prototxt --out $(INIT) --pairs $(OUT)/pairs $(START_FROM) \
 		--seed $(SEED) --stamp $(STAMPS)/init.json
 
 train: init ## stage 1: conv1-3 frozen
@@ -194,10 +218,10 @@ report: figures geometry similarity ## one HTML page with everything, to open in
 	@$(S) report $(OUT) $(REPORT_FLAGS)
 
 audit: venv ## hold the run OUT against the paper; fails where a setting the paper states differs
-	@$(S) audit $(OUT) $(if $(wildcard $(ALEXNET)),--alexnet $(ALEXNET))
+	@$(S) audit $(OUT) $(if $(ALEXNET_NAMED)$(ALEXNET_THERE),--alexnet "$(ALEXNET)")
 
 seeds: init ## train stage 1 from SEEDS seeds: how often does the paper's order appear?
-	@$(S) seeds $(OUT) --seeds $(SEEDS) --device $(EMBEDDED) $(if $(wildcard $(ALEXNET)),--alexnet $(ALEXNET))
+	@$(S) seeds $(OUT) --seeds $(SEEDS) --device $(EMBEDDED) $(START_FROM)
 
 clean: ## remove the environment (runs are kept)
 	rm -rf $(VENV)

@@ -10,6 +10,7 @@ from siamplex import doctor
 from siamplex.caffe_engine import binary
 from siamplex.cli import main
 from siamplex.doctor import MISSING, NOTE, OK
+from siamplex.weights.alexnet import Convolutions
 
 
 def program(folder: Path, script: str) -> Path:
@@ -55,7 +56,17 @@ def test_a_binary_named_but_not_there(tmp_path, monkeypatch):
 def test_another_file_under_alexnets_name(tmp_path):
     path = tmp_path / "bvlc_alexnet.caffemodel"
     path.write_bytes(b"not it")
-    assert doctor.check_alexnet(path).state == MISSING
+    found = doctor.check_alexnet(path)
+    assert found.state == MISSING and "is another file: something else" in found.found
+
+
+def test_alexnets_weights_by_content(tmp_path, monkeypatch):
+    for kind, state in (("fingerprint", OK), ("published", OK), ("other", MISSING)):
+        given = Convolutions({}, kind, "words on them")
+        monkeypatch.setattr(doctor.alexnet, "load", lambda path, accept_other, given=given: given)
+        found = doctor.check_alexnet(tmp_path)
+        assert found.state == state and "words on them" in found.found
+        assert ("OTHER_WEIGHTS=1" in found.advice) == (kind == "other")
 
 
 @pytest.mark.parametrize(("free", "state"), [(1e9, MISSING), (4e9, NOTE), (20e9, OK), (900e9, OK)])

@@ -166,8 +166,11 @@ def test_lean_snapshots_resume_and_leave_the_table_out(work, monkeypatch, tmp_pa
         (["geometry", "run/index.csv"], "run/index.csv: expected an embedding"),
         (["figures", "--out", "new"], "give embeddings"),
         (["figures", "--losses", "run/index.csv", "--out", "new"], "expected columns iteration, loss, lr"),
-        (["weights", "--alexnet", "nowhere", "--out", "new"], "nowhere: expected bvlc_alexnet.caffemodel"),
-        (["weights", "--deploy", "solvers/stage1_indexed.prototxt", "--out", "new"], "NetParameter is not supported"),
+        (["weights", "--alexnet", "nowhere", "--out", "new"], "nowhere: expected AlexNet's weights"),
+        (
+            ["weights", "--deploy", "solvers/stage1_indexed.prototxt", "--out", "new", "--pairs", "run/pairs"],
+            "NetParameter is not supported",
+        ),
         (["prototxt", "--momentum", "2", "--nets", "new"], "--momentum: expected 0 up to 1, found 2"),
         (["faces", "run"], "run: expected an empty folder or an earlier synthetic corpus"),
         (["faces", "new", "--actors", "0"], "--actors: expected 1 to 99, found 0"),

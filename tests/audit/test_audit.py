@@ -18,6 +18,8 @@ from siamplex.audit.finding import DIFFERS, INCONSISTENT, SAME, SILENT, UNCHECKE
 from siamplex.cli import main
 from siamplex.schema import messages
 from siamplex.schema.weights import read_caffemodel, write_caffemodel
+from siamplex.weights.alexnet import OTHER, Convolutions
+from siamplex.weights.fingerprint import Fingerprint
 
 
 def look(run: Path, **options):
@@ -305,10 +307,30 @@ def test_alexnet_is_compared_array_by_array(own_run, monkeypatch):
     started = {
         n: [np.array(a) for a in arrays] for n, arrays in read_caffemodel(own_run / "weights/init.caffemodel").items()
     }
-    monkeypatch.setattr("siamplex.weights.alexnet.convolutions", lambda path: started)
-    assert look(own_run, alexnet=Path("file"))["starting weights", "conv1-3 start from"].verdict == SAME
+    given = Convolutions(started, "published", "AlexNet's file")
+    monkeypatch.setattr("siamplex.weights.alexnet.load", lambda path, accept_other: given)
+    setting = ("starting weights", "conv1-3 start from")
+    assert look(own_run, alexnet=Path("file"))[setting].verdict == SAME
     started["conv3"][1][0] = 7
-    assert look(own_run, alexnet=Path("file"))["starting weights", "conv1-3 start from"].run == "other values in conv3"
+    assert look(own_run, alexnet=Path("file"))[setting].run == "other values in conv3"
+    monkeypatch.setattr(
+        "siamplex.weights.alexnet.load", lambda path, accept_other: Convolutions(started, "other", "others")
+    )
+    found = look(own_run, alexnet=Path("file"))[setting]
+    assert found.verdict == DIFFERS and "file is not AlexNet's" in found.why
+
+
+def test_alexnet_is_known_by_its_fingerprint_without_a_file(own_run, monkeypatch):
+    setting = ("starting weights", "conv1-3 start from")
+    assert look(own_run)[setting].run == "a substitute"
+    known = Fingerprint("BGR", {"conv1": "in full", "conv2": "multiples of 1/128"})
+    monkeypatch.setattr("siamplex.audit.weight_checks._recognised", lambda layers: known)
+    found = look(own_run)[setting]
+    assert found.verdict == SAME and "by fingerprint (conv1 in full, conv2 multiples of 1/128)" in found.run
+    monkeypatch.undo()
+    note = own_run / "weights/init.json"
+    note.write_text(json.dumps(json.loads(note.read_text()) | {"note": f"{OTHER} (SHA-256 00)"}))
+    assert look(own_run)[setting].run == "other weights"
 
 
 def test_the_command_prints_and_writes_and_tells_by_its_exit_code(own_run, capsys):

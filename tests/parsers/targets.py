@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import cv2
 import lmdb
@@ -42,6 +43,9 @@ from siamplex.schema.weights import (
     write_solverstate,
 )
 from siamplex.similarity.matrices import read_judgements
+from siamplex.weights import convolution_files
+from siamplex.weights.fingerprint import fingerprint
+from tests.onnx_bytes import conv, model, tensor
 
 ROOT = Path(__file__).resolve().parents[2]
 STREAM = np.random.default_rng(0)
@@ -91,6 +95,29 @@ def _read_as(read: Callable[[Path], Any], name: str) -> Callable[[bytes, Path], 
         return read(path)
 
     return run
+
+
+def _convolutions(folder: Path) -> list[bytes]:
+    """conv1-3 of few and constant values: an ONNX model and npz archives, of AlexNet's shapes made small."""
+    arrays: dict[str, Any] = {
+        f"{n}_{x}": np.ones(s if x == "w" else s[0], np.float32) for n, s in _SMALL.items() for x in "wb"
+    }
+    tensors = [tensor(f"{n}_0", a.astype(np.float16) if n == "conv2_w" else a) for n, a in arrays.items()]
+    seeds = [model(tensors, [conv(f"{n}_w_0", f"{n}_b_0") for n in _SMALL])]
+    for save in (np.savez, np.savez_compressed):
+        out = io.BytesIO()
+        save(out, **arrays)
+        seeds.append(out.getvalue())
+    return seeds
+
+
+_SMALL = {"conv1": (4, 3, 3, 3), "conv2": (4, 2, 3, 3), "conv3": (6, 4, 2, 2)}
+
+
+def _read_convolutions(path: Path) -> None:
+    """As AlexNet's are read, but for the shapes."""
+    with mock.patch.multiple(convolution_files, SHAPES=_SMALL, _UNGROUPED={"conv2": (4, 4, 3, 3)}, _NPZ_BYTES=1 << 20):
+        fingerprint(convolution_files.read_convolutions(path))
 
 
 # --- prototxt
@@ -284,6 +311,7 @@ TARGETS = {
     target.name: target
     for target in (
         Target("caffemodel", _caffemodels, _read_as(read_caffemodel, "m.caffemodel")),
+        Target("conv1-3", _convolutions, _read_as(_read_convolutions, "weights")),
         Target("solverstate", _solverstates, _read_as(read_solverstate, "s.solverstate")),
         Target("mean file", _means, _read_as(read_mean_file, "mean.binaryproto")),
         Target("net prototxt", _nets, _build),

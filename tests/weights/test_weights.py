@@ -5,16 +5,17 @@ import json
 import numpy as np
 import pytest
 import torch
+from tests.weights.conftest import as_npz
 
 from siamplex.engine.snapshot import iteration_of, note_of
-from siamplex.errors import InputError, StorageError
+from siamplex.errors import InputError
 from siamplex.nets.architecture import Architecture
 from siamplex.nets.train_val import deploy
-from siamplex.schema import messages, prototxt
-from siamplex.schema.weights import read_caffemodel, write_caffemodel
-from siamplex.weights import alexnet
+from siamplex.schema import prototxt
+from siamplex.schema.weights import read_caffemodel
+from siamplex.weights.convolution_files import regroup
 from siamplex.weights.initial import ungroup, write_initial
-from siamplex.weights.substitute import NOTE, gabor_bank
+from siamplex.weights.substitute import NOTE, convolution
 
 
 @pytest.fixture
@@ -25,19 +26,9 @@ def tower(tmp_path):
 
 
 @pytest.fixture
-def fake_alexnet(tmp_path, monkeypatch):
-    """A caffemodel of AlexNet's first shapes that passes for the real one."""
-    stream = np.random.default_rng(0)
-    layers = []
-    for name, shape in alexnet.SHAPES.items():
-        blobs = [stream.normal(size=shape).astype(np.float32), stream.normal(size=shape[0]).astype(np.float32)]
-        layers.append((messages.LayerParameter(name=name), blobs))
-    path = tmp_path / "alexnet.caffemodel"
-    write_caffemodel(path, "AlexNet", layers)
-    import hashlib
-
-    monkeypatch.setattr(alexnet, "SHA1", hashlib.sha1(path.read_bytes()).hexdigest())
-    return path
+def recognised(passing, tmp_path):
+    """A file that passes for AlexNet's."""
+    return as_npz(tmp_path / "alexnet.npz", passing)
 
 
 def test_the_substitute_says_so(tower, tmp_path):
@@ -45,34 +36,27 @@ def test_the_substitute_says_so(tower, tmp_path):
     assert made.note == NOTE and "not from AlexNet" in note_of(made.path)
     layers = read_caffemodel(made.path)
     assert set(layers) == {"conv1", "conv2", "conv3", "fc4", "fc5", "fc6"}
-    first = layers["conv1"][0]
-    np.testing.assert_allclose(first.sum(axis=(1, 2, 3))[::2][:4], 0, atol=1e-5)
+    for name in ("conv1", "conv2", "conv3"):
+        weights, biases = convolution(name, layers[name][0].shape)
+        np.testing.assert_array_equal(layers[name][0], weights)
+        np.testing.assert_array_equal(layers[name][1], biases)
     again = write_initial(tower, tmp_path / "again.caffemodel", None, seed=1)
     assert again.sha256 == made.sha256
     assert write_initial(tower, tmp_path / "other.caffemodel", None, seed=2).sha256 != made.sha256
 
 
-def test_gabors_differ_in_direction_colour_and_phase():
-    bank = gabor_bank(96, 11)
-    assert bank.shape == (96, 3, 11, 11)
-    flat = bank.reshape(96, -1) / np.linalg.norm(bank.reshape(96, -1), axis=1, keepdims=True)
-    grey = flat[::2]
-    overlap = np.abs(grey @ grey.T) - np.eye(48)
-    assert overlap.max() < 0.999
-    assert np.allclose(bank[0, 0], bank[0, 1])  # even: brightness
-    assert not np.allclose(bank[1, 0], bank[1, 1])  # odd: colour
-
-
-def test_alexnets_convolutions_are_taken(fake_alexnet, tmp_path):
+@pytest.mark.parametrize("groups", [2, 1])
+def test_alexnets_convolutions_are_taken(passing, recognised, tmp_path, groups):
     path = tmp_path / "deploy.prototxt"
-    prototxt.write(path, deploy(Architecture(size=67)))
-    made = write_initial(path, tmp_path / "init.caffemodel", fake_alexnet, seed=1)
-    assert "bvlc_alexnet.caffemodel" in made.note
-    given, found = read_caffemodel(fake_alexnet), read_caffemodel(made.path)
-    for name in alexnet.SHAPES:
-        for a, b in zip(given[name], found[name], strict=True):
-            np.testing.assert_array_equal(a, b)
-    assert json.loads((tmp_path / "init.json").read_text())["note"] == made.note
+    prototxt.write(path, deploy(Architecture(size=67, conv2_group=groups)))
+    made = write_initial(path, tmp_path / "init.caffemodel", recognised, seed=1)
+    found = read_caffemodel(made.path)
+    for name, (weights, biases) in passing.items():
+        np.testing.assert_array_equal(regroup(found[name][0], weights.shape), weights)
+        np.testing.assert_array_equal(found[name][1], biases)
+    told = json.loads((tmp_path / "init.json").read_text())
+    assert told["note"] == made.note and "AlexNet's by fingerprint" in made.note
+    assert told["conv1-3"]["kind"] == "fingerprint" and told["conv1-3"]["precision"]["conv2"] == "in full"
 
 
 def test_ungrouped_kernels_compute_the_same():
@@ -87,37 +71,21 @@ def test_ungrouped_kernels_compute_the_same():
     )
 
 
-def test_a_tower_of_another_width_does_not_take_alexnet(fake_alexnet, tower, tmp_path):
+def test_a_tower_of_another_width_does_not_take_alexnet(recognised, tower, tmp_path):
     with pytest.raises(InputError, match="expected conv1 of AlexNet's shape"):
-        write_initial(tower, tmp_path / "init.caffemodel", fake_alexnet, seed=1)
+        write_initial(tower, tmp_path / "init.caffemodel", recognised, seed=1)
     assert not (tmp_path / "init.caffemodel").exists()
 
 
-def test_another_file_is_not_alexnet(tmp_path, tower):
-    (tmp_path / "a").write_bytes(b"not it")
-    with pytest.raises(InputError, match="SHA-1 9116a64c0fbe4459d18f4bb6b56d647b63920377, found"):
-        alexnet.verify(tmp_path / "a")
-    with pytest.raises(InputError):
-        write_initial(tower, tmp_path / "init.caffemodel", tmp_path / "a", seed=1)
-
-
-def test_fetch_keeps_only_the_right_file(tmp_path, fake_alexnet, monkeypatch):
-    alexnet.fetch(tmp_path / "got", fake_alexnet.as_uri())
-    assert (tmp_path / "got").read_bytes() == fake_alexnet.read_bytes()
-    (tmp_path / "wrong").write_bytes(b"x" * 100)
-    with pytest.raises(InputError, match="SHA-1"):
-        alexnet.fetch(tmp_path / "new", (tmp_path / "wrong").as_uri())
-    with pytest.raises(StorageError, match="expected to download it"):
-        alexnet.fetch(tmp_path / "new", (tmp_path / "nowhere").as_uri())
-    assert not [p for p in tmp_path.iterdir() if "new" in p.name]
-
-
-def test_a_file_given_by_hand_is_verified(tmp_path, fake_alexnet):
-    alexnet.take(fake_alexnet, tmp_path / "w" / "bvlc_alexnet.caffemodel")
-    (tmp_path / "bad").write_bytes(b"x")
-    with pytest.raises(InputError):
-        alexnet.take(tmp_path / "bad", tmp_path / "w2")
-    assert not (tmp_path / "w2").exists()
+def test_other_weights_only_when_accepted(made_up, tmp_path):
+    other = as_npz(tmp_path / "other", made_up)
+    path = tmp_path / "deploy.prototxt"
+    prototxt.write(path, deploy(Architecture(size=67)))
+    with pytest.raises(InputError, match="--accept-other-weights takes others"):
+        write_initial(path, tmp_path / "init.caffemodel", other, seed=1)
+    assert not (tmp_path / "init.caffemodel").exists()
+    made = write_initial(path, tmp_path / "init.caffemodel", other, seed=1, accept_other=True)
+    assert "other weights than AlexNet's" in note_of(made.path)
 
 
 def test_iterations_are_read_off_names(tmp_path):

@@ -15,6 +15,8 @@ from siamplex.errors import InputError
 from siamplex.schema.blobs import Array
 from siamplex.schema.weights import read_caffemodel
 from siamplex.weights import alexnet
+from siamplex.weights.convolution_files import SHAPES, regroup
+from siamplex.weights.fingerprint import Fingerprint, fingerprint
 from siamplex.weights.initial import CONVOLUTIONS, ungroup
 from siamplex.weights.substitute import NOTE as SUBSTITUTE
 
@@ -22,7 +24,7 @@ Layers = dict[str, list[Array]]
 
 
 def check_start(files: RunFiles, alexnet_file: Path | None) -> list[Finding]:
-    """Whether conv1-3 start from AlexNet; the truth is in the arrays where AlexNet's file is at hand."""
+    """Whether conv1-3 start from AlexNet: by its fingerprint, and array by array with a file at hand."""
     found = Findings("starting weights")
     setting, wanted = "conv1-3 start from", "AlexNet"
     if not files.initial.exists():
@@ -30,16 +32,36 @@ def check_start(files: RunFiles, alexnet_file: Path | None) -> list[Finding]:
         return found.made
     layers = read_caffemodel(files.initial)
     note = note_of(files.initial)
-    if alexnet_file:
-        theirs = alexnet.convolutions(alexnet_file)
-        other = [name for name in CONVOLUTIONS if not _equal(layers.get(name, []), theirs[name])]
+    known = _recognised(layers)
+    by_value = f"AlexNet's by fingerprint ({known.words})" if known else ""
+    theirs = alexnet.load(alexnet_file, accept_other=True) if alexnet_file else None
+    if theirs and theirs.kind == alexnet.FOREIGN:
+        found.stated(setting, wanted, by_value or "other weights", bool(known), f"{alexnet_file} is not AlexNet's")
+    elif theirs:
+        other = [name for name in CONVOLUTIONS if not _equal(layers.get(name, []), theirs.arrays[name])]
         words = "AlexNet" if not other else f"other values in {', '.join(other)}"
-        found.stated(setting, wanted, words, not other, "compared array by array with bvlc_alexnet.caffemodel")
+        why = f"compared array by array with {theirs.words}"
+        found.stated(setting, wanted, words, not other, f"{why}; the run's are {by_value}" if other and known else why)
+    elif known:
+        found.stated(setting, wanted, by_value, True, note)
     elif note == SUBSTITUTE:
         found.stated(setting, wanted, "a substitute", False, SUBSTITUTE)
+    elif note.startswith(alexnet.OTHER):
+        found.stated(setting, wanted, "other weights", False, note)
     else:
         found.unchecked(setting, wanted, f"{note or 'nothing is recorded'}; --alexnet FILE compares the arrays")
     return found.made
+
+
+def _recognised(layers: Layers) -> Fingerprint | None:
+    """AlexNet's fingerprint in starting weights, where their shapes allow it."""
+    arrays = {}
+    for name, shape in SHAPES.items():
+        weights = layers[name][0] if layers.get(name) else np.empty(0, np.float32)
+        arrays[name] = [regroup(weights, shape)]
+        if arrays[name][0].shape != shape:
+            return None
+    return fingerprint(arrays)
 
 
 def check_weights(files: RunFiles, stage: Stage) -> list[Finding]:

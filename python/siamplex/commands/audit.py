@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the subcommand."""
     parser.add_argument("run", type=Path, help="folder of the run")
     parser.add_argument("--out", type=Path, help="folder for audit.txt, audit.json, audit.html (RUN/audit)")
-    parser.add_argument("--alexnet", type=Path, metavar="FILE", help="bvlc_alexnet.caffemodel, to compare conv1-3 with")
+    parser.add_argument("--alexnet", type=Path, metavar="FILE", help="AlexNet's weights, to compare conv1-3 with")
     parser.add_argument("--all-records", action="store_true", help="look at every stacked record, not at a sample")
 
 

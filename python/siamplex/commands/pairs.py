@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-from fractions import Fraction
 from pathlib import Path
 
 from siamplex.images import RESIZE_MODES
@@ -16,9 +15,10 @@ SKIPS = True
 
 def _scale(text: str) -> float:
     """A positive factor: ``0.00390625`` or ``1/256``."""
+    above, _, below = text.partition("/")
     try:
-        value = float(Fraction(text))
-    except (ValueError, ZeroDivisionError, OverflowError):
+        value = float(above) / (float(below) if "/" in text else 1.0)
+    except (ValueError, ZeroDivisionError):
         value = 0.0
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"expected a factor above 0, such as 1/256, found '{text}'")

@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, help="folder of the run")
     parser.add_argument("--out", type=Path, help="file to write (RUN/report/report.html)")
     parser.add_argument("--embed-faces", action="store_true", help="embed photographs too; drawn faces always are")
-    parser.add_argument("--alexnet", type=Path, metavar="FILE", help="bvlc_alexnet.caffemodel, for the audit")
+    parser.add_argument("--alexnet", type=Path, metavar="FILE", help="AlexNet's weights, for the audit")
 
 
 def _out(args: argparse.Namespace) -> Path:

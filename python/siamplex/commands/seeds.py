@@ -6,6 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
+from siamplex.commands.weights import add_source_arguments
+
 NAME = "seeds"
 HELP = "train stage 1 from several seeds and count how often the paper's circular order appears"
 
@@ -17,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--first", type=int, default=1, help="the first seed (1)")
     parser.add_argument("--solver", type=Path, help="solver of stage 1 (RUN/solvers/stage1_LAYOUT.prototxt)")
     parser.add_argument("--deploy", type=Path, help="the tower (RUN/prototxt/deploy.prototxt)")
-    parser.add_argument("--alexnet", type=Path, metavar="FILE", help="bvlc_alexnet.caffemodel (else the substitute)")
+    add_source_arguments(parser)
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (cpu)")
     parser.add_argument("--keep", action="store_true", help="keep each seed's weights, not its embedding alone")
 
@@ -39,6 +41,7 @@ def run(args: argparse.Namespace) -> None:
     from siamplex.errors import UsageError
     from siamplex.pairs.build import open_store
     from siamplex.similarity.seeds import SeedPlan, as_text, describe_seeds, train_seed
+    from siamplex.weights.start import start_from
 
     if args.seeds < 1:
         raise UsageError(f"--seeds: expected at least 1, found {args.seeds}")
@@ -51,9 +54,10 @@ def run(args: argparse.Namespace) -> None:
         deploy=args.deploy or args.run / "prototxt" / "deploy.prototxt",
         pairs=args.run / "pairs",
         weights=(args.run / "pairs" / str(store.table["path"]),) if store.table else (),
-        alexnet=args.alexnet,
+        alexnet=start_from(args.alexnet, args.alexnet_if_there, args.or_substitute, args.run / "pairs"),
         device=args.device,
         keep=args.keep,
+        accept_other=args.accept_other_weights,
     )
     result = describe_seeds([train_seed(plan, seed) for seed in range(args.first, args.first + args.seeds)])
     text = as_text(result)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 NAME = "weights"
-HELP = "write starting weights: AlexNet's conv1-3 (verified), or a stated substitute"
+HELP = "write starting weights: AlexNet's conv1-3, told by their content, or a stated substitute"
 SKIPS = True
 
 
@@ -14,30 +14,48 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the subcommand."""
     parser.add_argument("--deploy", type=Path, default=Path("prototxt/deploy.prototxt"), help="the tower")
     parser.add_argument("--out", type=Path, default=Path("run/weights/init.caffemodel"), help="file to write")
-    parser.add_argument(
-        "--alexnet", type=Path, metavar="FILE",
-        help="bvlc_alexnet.caffemodel; without it, or where it does not exist with --or-substitute, a substitute",
-    )  # fmt: skip
-    parser.add_argument("--or-substitute", action="store_true", help="do without --alexnet's file if it is absent")
+    parser.add_argument("--pairs", type=Path, metavar="DIR", help="pair store that says whether faces are drawn "
+                        "(pairs/ of the run that --out lies in)")  # fmt: skip
+    add_source_arguments(parser)
     parser.add_argument("--seed", type=int, default=1, help="seed of what is drawn at random (1)")
 
 
-def _alexnet(args: argparse.Namespace) -> Path | None:
-    if args.alexnet and args.or_substitute and not args.alexnet.exists():
-        return None
-    found: Path | None = args.alexnet
-    return found
+def add_source_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options that say where conv1-3 come from."""
+    parser.add_argument(
+        "--alexnet", type=Path, metavar="FILE",
+        help="AlexNet's conv1-3: bvlc_alexnet.caffemodel, or a caffemodel, ONNX model or npz that holds them",
+    )  # fmt: skip
+    parser.add_argument("--alexnet-if-there", type=Path, metavar="FILE", help="the same, where FILE exists")
+    parser.add_argument(
+        "--or-substitute", action="store_true",
+        help="without such a file, start from the substitute; drawn faces do so without being told",
+    )  # fmt: skip
+    parser.add_argument(
+        "--accept-other-weights", action="store_true", help="take weights of AlexNet's shapes that are not AlexNet's"
+    )
+
+
+def _source(args: argparse.Namespace) -> list[Path]:
+    """The file named, or the one to look for."""
+    found = args.alexnet or args.alexnet_if_there
+    return [found] if found else []
+
+
+def _pairs(args: argparse.Namespace) -> Path:
+    return Path(args.pairs or args.out.parent.parent / "pairs")
 
 
 def files(args: argparse.Namespace) -> tuple[list[Path], list[Path]]:
     """Inputs and outputs."""
-    inputs = [args.deploy, *([args.alexnet] if args.alexnet else [])]
-    return inputs, [args.out, args.out.with_suffix(".json")]
+    return [args.deploy, _pairs(args) / "pairs.json", *_source(args)], [args.out, args.out.with_suffix(".json")]
 
 
 def run(args: argparse.Namespace) -> None:
     """Write the caffemodel and say what it is."""
     from siamplex.weights.initial import write_initial
+    from siamplex.weights.start import start_from
 
-    made = write_initial(args.deploy, args.out, _alexnet(args), args.seed)
+    source = start_from(args.alexnet, args.alexnet_if_there, args.or_substitute, _pairs(args))
+    made = write_initial(args.deploy, args.out, source, args.seed, args.accept_other_weights)
     print(f"{made.path}: {made.note}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +17,31 @@ from siamplex.errors import InputError
 _KINDS = "fiubU"  # numbers, truth values and text; never objects, which would need pickle
 
 
-def read_arrays(path: str | Path, what: str) -> dict[str, npt.NDArray[Any]]:
-    """The arrays of an archive as ``numpy.savez`` writes it (stored, not compressed).  Raises InputError."""
+def read_arrays(path: str | Path, what: str, compressed: int = 0) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of an archive as ``numpy.savez`` writes it: stored.  Raises InputError.
+
+    With ``compressed``, members may be deflated (``numpy.savez_compressed``), and all of them together
+    take at most that many bytes in memory.
+    """
     path = Path(path)
     try:
         with zipfile.ZipFile(path) as archive:
-            return {info.filename.removesuffix(".npy"): _read(archive, info) for info in archive.infolist()}
+            members = archive.infolist()
+            claimed = sum(info.file_size for info in members)
+            if compressed and claimed > compressed:
+                raise ValueError(f"arrays of {claimed} bytes, more than {compressed}")
+            kinds = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) if compressed else (zipfile.ZIP_STORED,)
+            return {info.filename.removesuffix(".npy"): _read(archive, info, kinds) for info in members}
     except OSError as error:
         raise InputError(path, what, error.strerror or str(error)) from None
     except (ValueError, TypeError, KeyError, EOFError, SyntaxError, NotImplementedError, RuntimeError, MemoryError,
-            zipfile.BadZipFile, OverflowError, RecursionError, zipfile.LargeZipFile) as error:  # fmt: skip
+            zipfile.BadZipFile, OverflowError, RecursionError, zipfile.LargeZipFile, zlib.error) as error:  # fmt: skip
         raise InputError(path, what, f"{type(error).__name__}: {error}".replace("\n", " ")) from None
 
 
-def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> npt.NDArray[Any]:
-    if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
+def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, kinds: tuple[int, ...]) -> npt.NDArray[Any]:
+    stored = info.compress_type == zipfile.ZIP_STORED
+    if info.compress_type not in kinds or (stored and info.file_size != info.compress_size):
         raise ValueError(f"{info.filename} is compressed")
     with archive.open(info) as handle:
         version = npy.read_magic(handle)

@@ -45,7 +45,8 @@ class SolverStateFile:
     current_step: int
 
 
-def _mapped(path: Path, what: str, read: Callable[[memoryview], T]) -> T:
+def mapped(path: Path, what: str, read: Callable[[memoryview], T]) -> T:
+    """What ``read`` makes of the mapped bytes of a file that should be a ``what``.  Raises InputError."""
     try:
         with path.open("rb") as handle:
             if path.stat().st_size == 0:
@@ -88,7 +89,7 @@ def read_caffemodel(path: str | Path) -> dict[str, list[Array]]:
             raise WireError("a file without layers")
         return layers
 
-    return _mapped(Path(path), "caffemodel", read)
+    return mapped(Path(path), "caffemodel", read)
 
 
 def _read_layer(
@@ -141,7 +142,7 @@ def read_solverstate(path: str | Path) -> SolverStateFile:
             raise WireError("an iteration past 2^31")
         return SolverStateFile(iteration, learned, history, step)
 
-    return _mapped(Path(path), "solverstate", read)
+    return mapped(Path(path), "solverstate", read)
 
 
 def write_solverstate(
@@ -170,4 +171,4 @@ def read_mean_file(path: str | Path) -> Array:
             raise WireError(f"an array of shape {array.shape}")
         return array
 
-    return _mapped(Path(path), "mean file", read)
+    return mapped(Path(path), "mean file", read)

@@ -1,7 +1,7 @@
 """How often the paper's order appears: stage 1 trained anew from several seeds.
 
-A seed decides the starting weights of the new layers (and of a substitute's conv2-3) and the dropout
-masks; subjects, pairs and their order stay the run's own.
+A seed decides the starting weights of the new layers and the dropout masks; conv1-3, subjects, pairs and
+their order stay the run's own.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ class SeedPlan:
     alexnet: Path | None
     device: str
     keep: bool
+    accept_other: bool = False
 
 
 def train_seed(plan: SeedPlan, seed: int) -> Embedding:
@@ -59,7 +60,7 @@ def train_seed(plan: SeedPlan, seed: int) -> Embedding:
         if known.facts.get("origin") == origin:
             say(f"seed {seed}: as it was")
             return known
-    initial = write_initial(plan.deploy, folder / "init.caffemodel", plan.alexnet, seed)
+    initial = write_initial(plan.deploy, folder / "init.caffemodel", plan.alexnet, seed, plan.accept_other)
     options = TrainOptions(
         weights=(initial.path, *plan.weights), resume=True, device=plan.device, seed=seed,
         snapshot_prefix=str(folder / "stage1" / "snap"), lean=True, keep_states=1,

@@ -1,70 +1,121 @@
-"""bvlc_alexnet.caffemodel: found, verified, its first three convolutions read."""
+"""AlexNet's first three convolutions from a file given, and what is known of that file.
+
+A file counts by its content: the published bvlc_alexnet.caffemodel, the ONNX model zoo's conversions of
+it, or any file whose conv1-3 have AlexNet's fingerprint.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import shutil
-import urllib.error
-import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from siamplex.durable import atomic_path
-from siamplex.errors import InputError, StorageError
-from siamplex.progress import Progress
+from siamplex.durable import remember_sha256
+from siamplex.errors import InputError
 from siamplex.schema.blobs import Array
-from siamplex.schema.weights import read_caffemodel
+from siamplex.weights.convolution_files import WHAT, read_convolutions
+from siamplex.weights.fingerprint import fingerprint
 
+NAME = "bvlc_alexnet.caffemodel"
 SHA1 = "9116a64c0fbe4459d18f4bb6b56d647b63920377"
-URL = "http://dl.caffe.berkeleyvision.org/bvlc_alexnet.caffemodel"
-SHAPES = {"conv1": (96, 3, 11, 11), "conv2": (256, 48, 5, 5), "conv3": (384, 256, 3, 3)}
-_MAX_BYTES = 400 << 20
+# the ONNX model zoo's conversions, by SHA-256; the number is ONNX's opset
+CONVERSIONS = {
+    "6b0da9510f27f234ee96a85dc3809dd210150fdefad87f6850f9788513216945": "bvlcalexnet-12.onnx",
+    "ef3c82dad5c512f969dbf701fe35c0b3feb1585687d541f765eb68730c0a8af7": "bvlcalexnet-9.onnx",
+    "9a4dc22fd706a19462aaec3b08e027e0ef89daf63d123824f20b59b6de9a727b": "bvlcalexnet-8.onnx",
+    "d9c9134b90c760d4231e89ad9758bcc8a9397c3ba1cd56fadbef888b534ac6b4": "bvlcalexnet-7.onnx",
+    "f1ae53b93d83dd74731c84337ae64035288ce336794a46e2b17b56e7566feaab": "bvlcalexnet-6.onnx",
+    "e9e222ef55ba873b219f22987130fb0567cb7bc7d3f1afeb47ff442bc0e11b6d": "bvlcalexnet-3.onnx",
+}
+MAX_BYTES = 1 << 30  # beyond which a file is not looked at
+ACCEPT = "--accept-other-weights"  # the option that takes weights that are not AlexNet's
+OTHER = "conv1-3 start from other weights than AlexNet's"  # how the note of such weights begins
+
+PUBLISHED, CONVERTED, RECOGNISED, FOREIGN = "published", "conversion", "fingerprint", "other"
 
 
-def verify(path: Path) -> None:
-    """Raise InputError unless ``path`` is the published bvlc_alexnet.caffemodel, by its SHA-1."""
-    digest = hashlib.sha1()
+@dataclass(frozen=True)
+class Convolutions:
+    """conv1-3 of a file, and whose they are.
+
+    ``arrays`` has of each layer weights (BGR; conv2 in two groups) and biases, float32.  ``kind`` is how they were
+    recognised: ``published``, ``conversion``, ``fingerprint``, or ``other`` for weights that are not AlexNet's.
+    ``words`` names them, ``facts`` is the same for a JSON.
+    """
+
+    arrays: Mapping[str, list[Array]]
+    kind: str
+    words: str
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def note(self) -> str:
+        """What outputs say of a run that starts from them."""
+        return f"{OTHER} ({self.words})" if self.kind == FOREIGN else f"conv1-3 start from {self.words}"
+
+
+_loaded: dict[tuple[str, int, int], Convolutions] = {}
+
+
+def load(path: Path, accept_other: bool = False) -> Convolutions:
+    """Read conv1-3 and tell whose they are.  Raises InputError for what is not AlexNet's, unless accepted.
+
+    A file is read and hashed once a process, however often it is asked for.
+    """
+    key = _state(path)
+    if key not in _loaded:
+        _loaded[key] = _identify(path)
+    found = _loaded[key]
+    if found.kind == FOREIGN and not accept_other:
+        raise InputError(path, f"AlexNet's conv1-3 ({ACCEPT} takes others)", f"other weights, {found.words}")
+    return found
+
+
+def _state(path: Path) -> tuple[str, int, int]:
+    try:
+        stat = path.stat()
+        if not path.is_file():
+            raise InputError(path, WHAT, "a folder" if path.is_dir() else "no file")
+    except OSError as error:
+        raise InputError(path, f"AlexNet's weights: {WHAT}", error.strerror or str(error)) from None
+    if stat.st_size > MAX_BYTES:
+        raise InputError(path, f"{WHAT} of at most {MAX_BYTES} bytes", f"{stat.st_size} bytes")
+    return str(path.resolve()), stat.st_size, stat.st_mtime_ns
+
+
+def _identify(path: Path) -> Convolutions:
+    arrays = read_convolutions(path)
+    sha1, sha256 = _hashes(path)
+    known = fingerprint(arrays)
+    facts: dict[str, Any] = {"sha256": sha256}
+    if known:
+        facts |= {"precision": dict(known.precision), "channels": known.channels}
+    turned = ""
+    if known and known.channels == "RGB":
+        arrays = arrays | {"conv1": [arrays["conv1"][0][:, ::-1].copy(), arrays["conv1"][1]]}
+        turned = "; kernels given in RGB order, turned into BGR"
+    if sha1 == SHA1:
+        kind, words = PUBLISHED, f"AlexNet's {NAME} (SHA-1 {SHA1})"
+    elif sha256 in CONVERSIONS:
+        kind, words = CONVERTED, f"AlexNet's {NAME} as {CONVERSIONS[sha256]} (SHA-256 {sha256[:16]}...{turned})"
+    elif known:
+        kind, words = RECOGNISED, f"AlexNet's by fingerprint ({known.words}{turned})"
+    else:
+        kind, words = FOREIGN, f"SHA-256 {sha256[:16]}..., without AlexNet's fingerprint"
+    return Convolutions(arrays, kind, words, {"kind": kind, **facts})
+
+
+def _hashes(path: Path) -> tuple[str, str]:
+    """SHA-1 and SHA-256 of a file, in one reading."""
+    sha1, sha256 = hashlib.sha1(), hashlib.sha256()
     try:
         with path.open("rb") as handle:
-            while chunk := handle.read(1 << 20):
-                digest.update(chunk)
+            while chunk := handle.read(1 << 22):
+                sha1.update(chunk)
+                sha256.update(chunk)
     except OSError as error:
-        raise InputError(path, "bvlc_alexnet.caffemodel", error.strerror or str(error)) from None
-    if digest.hexdigest() != SHA1:
-        raise InputError(path, f"bvlc_alexnet.caffemodel with SHA-1 {SHA1}", digest.hexdigest())
-
-
-def fetch(path: Path, url: str = URL) -> None:
-    """Download to ``path``; the file takes its name only once its SHA-1 is right.
-
-    Raises StorageError when the network or the disk fails, InputError for other content.
-    """
-    with atomic_path(path) as part:
-        try:
-            with urllib.request.urlopen(url, timeout=60) as answer, part.open("wb") as handle:
-                total = int(answer.headers.get("Content-Length") or 0)
-                progress = Progress(f"fetch {path.name}", total)
-                while chunk := answer.read(1 << 20):
-                    handle.write(chunk)
-                    progress.step(len(chunk))
-                    if progress.done > _MAX_BYTES:
-                        raise InputError(url, f"at most {_MAX_BYTES} bytes", "more")
-                progress.close()
-        except (urllib.error.URLError, TimeoutError, ConnectionError, ValueError) as error:
-            reason = getattr(error, "reason", error)
-            raise StorageError(f"{url}: expected to download it, found: {reason}") from None
-        verify(part)
-
-
-def take(source: Path, path: Path) -> None:
-    """Copy a file given by hand to ``path``, once verified.  Raises InputError."""
-    verify(source)
-    if source.resolve() != path.resolve():
-        with atomic_path(path) as part:
-            shutil.copyfile(source, part)
-
-
-def convolutions(path: Path) -> dict[str, list[Array]]:
-    """Weights and biases of conv1, conv2 (grouped: 256x48x5x5) and conv3.  Raises InputError."""
-    verify(path)
-    layers = read_caffemodel(path)
-    return {name: [layers[name][0].reshape(shape), layers[name][1].reshape(shape[0])] for name, shape in SHAPES.items()}
+        raise InputError(path, WHAT, error.strerror or str(error)) from None
+    remember_sha256(path, sha256.hexdigest())
+    return sha1.hexdigest(), sha256.hexdigest()

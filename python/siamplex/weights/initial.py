@@ -28,30 +28,36 @@ class Initial:
     note: str
 
 
-def write_initial(deploy: Path, path: Path, alexnet_file: Path | None, seed: int) -> Initial:
+def write_initial(
+    deploy: Path, path: Path, alexnet_file: Path | None, seed: int, accept_other: bool = False
+) -> Initial:
     """Write the starting weights of the tower in ``deploy``.
 
-    conv1-3 are AlexNet's (verified), or the substitute; conv2 given ungrouped takes AlexNet's
-    grouped kernels as a block-diagonal, which computes the same.  The other layers are filled as
-    the prototxt says.  A JSON of the same stem holds the note.  Raises InputError.
+    conv1-3 are those of ``alexnet_file`` (AlexNet's by content, others only with ``accept_other``), or the
+    substitute; conv2 given ungrouped takes AlexNet's grouped kernels as a block-diagonal, which computes
+    the same.  The other layers are filled as the prototxt says.  A JSON of the same stem holds the note
+    and what was recognised.  Raises InputError.
     """
     net = Net(prototxt.read(deploy, "NetParameter"), "TEST", seed=seed)
-    given = alexnet.convolutions(alexnet_file) if alexnet_file else None
-    note = f"conv1-3 start from bvlc_alexnet.caffemodel (SHA-1 {alexnet.SHA1})" if given else substitute.NOTE
+    given = alexnet.load(alexnet_file, accept_other) if alexnet_file else None
+    note = given.note if given else substitute.NOTE
     for node in net.nodes:
         if node.name not in CONVOLUTIONS:
             continue
         shape = tuple(node.params[0].tensor.shape)
-        weights = given[node.name][0] if given else substitute.convolution(node.name, shape, seed)
+        weights, biases = given.arrays[node.name] if given else substitute.convolution(node.name, shape)
         if given and weights.shape != shape:
             weights = ungroup(weights, shape)
         if weights.shape != shape:
             raise InputError(deploy, f"{node.name} of AlexNet's shape {weights.shape}", f"{shape}")
         assign(node.params[0].tensor, weights)
-        if given:
-            assign(node.params[1].tensor, given[node.name][1])
+        if len(node.params) > 1:
+            assign(node.params[1].tensor, biases)
     written = write_caffemodel(path, "siamplex_init", net.owned())
-    facts = {"note": note, "seed": seed, "sha256": written.sha256}
+    facts = {
+        "note": note, "seed": seed, "sha256": written.sha256,
+        "conv1-3": given.facts if given else {"kind": "substitute"},
+    }  # fmt: skip
     write_text(path.with_suffix(".json"), json.dumps(facts, indent=1) + "\n")
     return Initial(path, written.sha256, note)
 
