@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from siamplex.engine import towers as towers_
-from siamplex.engine.learning_log import LearningLog, read_learning
+from siamplex.engine.learning_log import LearningLog
+from siamplex.engine.learning_table import read_learning
 from siamplex.engine.loss_log import read_losses
 from siamplex.engine.net import Net
 from siamplex.engine.solver import Solver, TrainOptions

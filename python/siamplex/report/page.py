@@ -18,11 +18,12 @@ from typing import Any
 from siamplex.audit.tables import as_table_html, summary
 from siamplex.emotions import NAMES
 from siamplex.figures import STYLE
-from siamplex.geometry import PAPER_ORDER, SWAPPED_ORDER
-from siamplex.geometry_report import between
+from siamplex.geometry import LINE, PAPER_ORDER, SWAPPED_ORDER
+from siamplex.geometry_report import between, on_line
 from siamplex.report.content import Content
 from siamplex.report.thumbnails import SIDE
-from siamplex.similarity.report import OVERLAPPING
+from siamplex.similarity.actors import order_counts
+from siamplex.similarity.report import OVERLAPPING, p_value
 
 _CAPTIONS = {
     "fig3": "Figure 3: the embedding during stage 1",
@@ -183,25 +184,31 @@ def _geometry(content: Content) -> str:
             found = geometry.get(part)
             if not found:
                 continue
-            order = found.get("order")
-            verdict = "-"
+            order, line = found.get("order"), found.get("line")
+            verdict = "a line" if line else "-"
             if order:
                 verdict = "the paper's" if order["agrees"] or order["agrees_with_swap"] else "another"
             apart = sum(found["linearly_separable"].values())
             shares = [_share(found, rule) for rule in ("nearest_centroid", "linear")]
-            rows.append(
-                [stage, label, _names(order["found"]) if order else "-", verdict, str(found["images"]),
-                 f"{apart} of {len(found['linearly_separable'])}", *shares]
-            )  # fmt: skip
+            names = _names(order["found"]) if order else _names(line) if line else "-"
+            parted = f"{apart} of {len(found['linearly_separable'])}"
+            ratio = _ratio(found.get("singular_ratio"))
+            rows.append([stage, label, names, verdict, ratio, str(found["images"]), parted, *shares])
     if not rows:
         return ""
-    head = ["stage", "subjects", "circular order", "order", "images", "parted by a line", "nearest centroid", "linear"]
+    head = ["stage", "subjects", "circular order (or along the line)", "order", "ratio", "images", "parted by a line",
+            "nearest centroid", "linear"]  # fmt: skip
     return (
         _table(head, rows, 4)
         + f'<p class="small">The paper\'s order: {_names(PAPER_ORDER)} (or {_names(SWAPPED_ORDER)}); one order in 60 '
-        "agrees by chance, either in 30. Accuracies are of rules fitted on training subjects alone; intervals "
-        "resample held-out subjects.</p>"
+        "agrees by chance, either in 30. Ratio: the second singular value of the emotions' centroids over the first; "
+        f"below {LINE:g} they lie on a line, which has no circular order, and no agreement or chance is claimed. "
+        "Accuracies are of rules fitted on training subjects alone; intervals resample held-out subjects.</p>"
     )
+
+
+def _ratio(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
 
 def _share(found: dict[str, Any], rule: str) -> str:
@@ -223,8 +230,8 @@ def _structure(content: Content) -> str:
         title = "Training subjects" if name == "train" else "Held-out subjects"
         rows = [
             [a["layer"], a["reference"], f"{a['spearman']:+.2f}", _interval(a["spearman_interval"]),
-             f"{a['spearman_p']:.4f}", f"{a['kendall']:+.2f}", _interval(a["kendall_interval"]),
-             f"{a['kendall_p']:.4f}"]
+             p_value(a["spearman_p"]), f"{a['kendall']:+.2f}", _interval(a["kendall_interval"]),
+             p_value(a["kendall_p"])]
             for a in part["agreements"]
         ]  # fmt: skip
         head = ["layer", "against", "Spearman", "95 %", "p", "Kendall", "95 %", "p"]
@@ -240,7 +247,9 @@ def _structure(content: Content) -> str:
 def _points(part: dict[str, Any]) -> str:
     lines = []
     found = part["circle"]
-    if found:
+    if found and found.get("line"):
+        lines.append(f"{on_line(found['order'])}.")
+    elif found:
         verdict = "the paper's" if found["agrees_either"] else "not the paper's"
         lines.append(
             f"Circular order {_names(found['order'])}: {verdict}; the paper's in {found['share_either']:.0%} of "
@@ -256,13 +265,14 @@ def _points(part: dict[str, Any]) -> str:
                 f"d' {one['separation']:.2f}: number {one['rank']} of {len(part['overlaps'])} couples."
             )
     for reference, fit in part["map_fits"].items():
-        lines.append(f"Procrustes distance to a map of {reference}: {fit['disparity']:.3f} (p {fit['p']:.4f}).")
+        p = "" if fit["p"] is None else f" (p {fit['p']:.4f})"
+        lines.append(f"Procrustes distance to a map of {reference}: {fit['disparity']:.3f}{p}.")
     actors = part["actors"]
     if actors["actors"]:
         lines.append(
             f"{actors['actors']} actors, each against all others: Spearman {actors['median']:+.2f} "
             f"(quartiles {actors['lower_quartile']:+.2f} to {actors['upper_quartile']:+.2f}); "
-            f"{actors['in_the_papers_order']} show the paper's order."
+            f"{order_counts(actors)}."
         )
     return "".join(f"<li>{escape(line[0].upper() + line[1:])}</li>" for line in lines)
 
