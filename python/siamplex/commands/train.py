@@ -166,6 +166,8 @@ def _by_caffe(args: argparse.Namespace) -> Told:
     given = [name for name in _EMBEDDED_ONLY if getattr(args, name)]
     if given:
         raise UsageError(f"--{given[0].replace('_', '-')}: expected --engine torch for it, found --engine caffe")
+    for name in ("learning.csv", "result.json"):  # an earlier run's, by the embedded engine
+        Path(f"{_prefix(args) or 'train'}_{name}").unlink(missing_ok=True)
     done = train(args.solver, args.weights, args.snapshot, args.device, args.resume, args.allow_outside)
     if args.resume and done.first == done.last:
         say(f"train: {args.solver} already stands at its last iteration, {done.last}")
