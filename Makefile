@@ -142,7 +142,7 @@ doctor: venv ## say what this machine can do and what is missing
 	@$(S) doctor --alexnet "$(ALEXNET)"
 
 benchmark: venv ## measure siamplex against a plain PyTorch port (CAFFE=binary: against Caffe too)
-	$(VENV)/bin/python tools/benchmark.py $(if $(CAFFE),--caffe $(CAFFE))
+	$(VENV)/bin/python tools/benchmark.py $(if $(CAFFE),--caffe $(CAFFE)) $(if $(wildcard $(ALEXNET)),--alexnet $(ALEXNET))
 
 image: ## build the container with the real Caffe (CAFFE_ENV=environments/caffe-cpu.yml without GPU, TORCH=torch)
 	$(DOCKER) build --tag $(IMAGE) --build-arg CAFFE_ENV=$(CAFFE_ENV) --build-arg "TORCH=$(TORCH)" .

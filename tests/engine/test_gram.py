@@ -99,7 +99,8 @@ def test_a_restored_state_goes_on_bit_for_bit():
 
 
 def test_refuses_the_state_of_another_weight():
-    gram, *_ = start()
+    gram, _, features, w = start()
+    steps(gram, features, w, np.zeros_like(w), 0.9, 5, 6)
     state = gram.state()
     with pytest.raises(ValueError, match="shapes"):
         gram.restore({**state, "spans": state["spans"][:, 1:]})
@@ -109,6 +110,9 @@ def test_refuses_the_state_of_another_weight():
     awake = {f"awake_{name}": array for name, array in some._asdict().items()}
     with pytest.raises(ValueError, match="units"):
         gram.restore({**state, **awake, "units": torch.tensor([0, _OUT])})
+    for rows in ([0, 1, 2, 3, 4, _IMAGES], [0, 1, 2, 3, 4, 4]):
+        with pytest.raises(ValueError, match="rows"):
+            gram.restore({**state, "trained": torch.tensor(rows)})
 
 
 # --- behind a ReLU
@@ -166,6 +170,7 @@ def test_they_wake_when_something_else_lifts_them(often, monkeypatch):
     monkeypatch.setattr(grams, "_LOOK_AFTER", 2)
     monkeypatch.setattr(grams, "_AT_LAST", 1000)
     gram, _, features, w = start()
+    gram.coming = lambda: torch.arange(_IMAGES)  # a row trained on for the first time would wake them too
     low = np.full((10, _OUT), -1000, np.float32)
     high = np.zeros((10, _OUT), np.float32)
     *_, awake = rectified_steps(gram, features, w, np.zeros_like(w), np.concatenate([low, high]))
@@ -177,11 +182,40 @@ def test_they_wake_when_the_table_grows(often):
     w, v, _ = rectified_steps(gram, features[:4], w, np.zeros_like(w), sink(60, _OUT))
     assert gram.units is not None
     table.add(5)
-    assert gram.units is None
     np.testing.assert_allclose(gram.outputs(torch.arange(9)).numpy(), features @ w.T, rtol=1e-4, atol=3e-4)
-    w, v, _ = rectified_steps(gram, features, w, v, sink(60, _OUT), seed=2)
+    w, v, awake = rectified_steps(gram, features, w, v, sink(60, _OUT), seed=2)
+    assert awake[0] == _OUT
     gram.settle()
     np.testing.assert_allclose(gram.parameter.tensor.numpy(), w, rtol=1e-4, atol=1e-4)
+
+
+def test_rows_not_trained_on_follow_too(often):
+    gram, _, features, w = start()
+    w, v, awake = rectified_steps(gram, features[:6], w, np.zeros_like(w), sink(60, _OUT))
+    assert awake[-1] < _OUT and len(gram._trained) == 6
+    rest = torch.tensor([7, 2, 8, 6, 0])
+    np.testing.assert_allclose(gram.outputs(rest).numpy(), features[rest] @ w.T, rtol=1e-4, atol=3e-4)
+    only = torch.tensor([8, 6])
+    np.testing.assert_allclose(gram.outputs(only).numpy(), features[only] @ w.T, rtol=1e-4, atol=3e-4)
+    w, v, _ = rectified_steps(gram, features[:6], w, v, sink(3, _OUT), seed=2)  # what was computed for them is past
+    np.testing.assert_allclose(gram.outputs(only).numpy(), features[only] @ w.T, rtol=1e-4, atol=3e-4)
+    gram.settle()
+    np.testing.assert_allclose(gram.outputs(only).numpy(), features[only] @ w.T, rtol=1e-4, atol=3e-4)
+
+
+def test_gradients_of_one_row_are_one():
+    stream = np.random.default_rng(3)
+    rows = stream.integers(0, 20, 40)
+    gradient = stream.normal(size=(40, 7)).astype(np.float32)
+    gradient[::3] = 0
+    found, sums = gram_arrays.merged(torch.from_numpy(rows), torch.from_numpy(gradient))
+    whole = np.zeros((20, 7))
+    np.add.at(whole, rows, gradient)
+    assert len(found) % 16 == 0 and len(found) < 40
+    again = torch.zeros(20, 7).index_add_(0, found, sums)
+    np.testing.assert_allclose(again.numpy(), whole, rtol=1e-5, atol=1e-6)
+    nothing, _ = gram_arrays.merged(torch.from_numpy(rows), torch.zeros(40, 7))
+    assert len(nothing) == 0
 
 
 def test_a_gradient_under_way_survives_waking(often):

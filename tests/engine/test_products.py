@@ -48,3 +48,12 @@ def test_gradients_and_their_factors():
     linear(x, w).square().sum().backward()
     torch.testing.assert_close(gradient.t() @ inputs, w.grad)
     torch.testing.assert_close(below, x.grad)
+
+
+@pytest.mark.parametrize("capability", ["AVX2", "AVX512"])
+def test_by_columns(monkeypatch, capability):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    stream = torch.Generator().manual_seed(2)
+    a, b = torch.randn(16, 30, generator=stream), torch.randn(16, 20, generator=stream)
+    found = products.by_columns(a, b, torch.empty(30, 20))
+    torch.testing.assert_close(found, (a.double().t() @ b.double()).float())

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from siamplex.engine import products
-from siamplex.engine.products import awake
+from siamplex.engine.products import awake, rows_with_gradient
 from siamplex.engine.rectified import linear_rectified
 
 
@@ -61,6 +61,26 @@ def test_z_of_some_units_alone(asleep):
     whole[1] = whole[1][:, units]
     for a, b in zip(some, whole, strict=True):
         torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("asleep", [[], [1, 2, 5, 7, 8, 9]])
+def test_rows_without_gradient_are_left_out(asleep):
+    stream = torch.Generator().manual_seed(4)
+    z, weight, bias = (torch.randn(*shape, generator=stream).double() for shape in ((48, 10), (4, 10), (4,)))
+    z[:, asleep] = -1
+    mask = 2.0 * torch.randint(0, 2, z.shape, generator=stream).double()
+    reach = (torch.arange(48) % 3 == 0).double()[:, None]  # 16 rows
+
+    def loss(form):
+        return lambda z, w, b: form(z, w, b) * reach
+
+    ours = results(loss(lambda z, w, b: linear_rectified(z, mask, w, b)), z, weight, bias)
+    plain = results(loss(lambda z, w, b: torch.nn.functional.linear(z.relu() * mask, w, b)), z, weight, bias)
+    for a, b in zip(ours, plain, strict=True):
+        torch.testing.assert_close(a, b)
+    assert len(rows_with_gradient(reach.expand(48, 4), 10)) == 16
+    assert rows_with_gradient(torch.ones(48, 4), 10) is None
+    assert len(rows_with_gradient(torch.zeros(48, 4), 10)) == 0
 
 
 def test_where_nothing_is_asked_for():

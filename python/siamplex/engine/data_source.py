@@ -83,6 +83,10 @@ class DataSource:
         for number, record in zip(range(count), self._store.records(), strict=False):
             yield self._decode(number, bytes(record))
 
+    def held(self) -> npt.NDArray[Any] | None:
+        """Values (entries, C, H, W) of all samples, if they are small and a batch has been read; else None."""
+        return self._whole[0] if self._whole else None
+
     def _from(self, start: int) -> Iterator[bytes]:
         while True:
             for number, record in enumerate(self._store.records()):

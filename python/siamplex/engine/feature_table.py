@@ -11,6 +11,7 @@ import torch
 
 from siamplex.engine.layer import Context
 from siamplex.engine.net import Node
+from siamplex.engine.threads import threads
 
 _CHUNK = 16  # images computed at a time
 _KEY = 61  # values of a sample that make its key
@@ -80,9 +81,15 @@ class FeatureTable:
         self._store: torch.Tensor | None = None
         self._in_order = False
         self._grown: list[Callable[[int, int], None]] = []
+        self._threads = torch.get_num_threads()
 
     def __len__(self) -> int:
         return self._count
+
+    @property
+    def in_order(self) -> bool:
+        """Whether a sample is its row's number."""
+        return self._in_order
 
     @property
     def features(self) -> torch.Tensor:
@@ -132,6 +139,10 @@ class FeatureTable:
         self._in_order = True
 
     def _add(self, samples: npt.NDArray[Any]) -> None:
+        with threads(self._threads):  # long pieces of work, whatever short ones are shared between
+            self._append(samples)
+
+    def _append(self, samples: npt.NDArray[Any]) -> None:
         first = self._count
         for start in range(0, len(samples), _CHUNK):
             rows = self._compute(samples[start : start + _CHUNK])

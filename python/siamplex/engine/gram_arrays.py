@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from siamplex.engine.products import times_transposed
+from siamplex.engine.products import by_columns
 
 Matrix = npt.NDArray[np.float64]
 Heights = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
+_STEP = 16  # rows of a product: every shape anew costs oneDNN a while
 _TINY = 1e-30  # values that are nothing: smaller ones would slow the processor down
 
 
@@ -60,12 +61,24 @@ class GramArrays(NamedTuple):
         r, v = (products.index_select(0, rows) for products in self.products)
         return r.mul_(of_r).add_(v, alpha=of_v)
 
-    def add(self, rows: torch.Tensor, gradient: torch.Tensor, gram: torch.Tensor, to_r: float, to_v: float) -> None:
+    def span(self, of_r: float, of_v: float) -> torch.Tensor:
+        """of_r A + of_v A' (N, O)."""
+        return (self.spans[0] * of_r).add_(self.spans[1], alpha=of_v)
+
+    def add(
+        self,
+        rows: torch.Tensor,
+        gradient: torch.Tensor,
+        gram: torch.Tensor,
+        to_r: float,
+        to_v: float,
+        scratch: torch.Tensor | None = None,
+    ) -> None:
         """Add so much of gradient^T F[rows] to r, and so much to v.
 
-        ``rows`` (B,), ``gradient`` (B, O), ``gram`` F[rows] F^T (B, N).
+        ``rows`` (B,), ``gradient`` (B, O), ``gram`` F[rows] F^T (B, N); ``scratch`` (N, O) may be written over.
         """
-        change = times_transposed(gram.t(), gradient.t())
+        change = by_columns(gram, gradient, torch.empty_like(self.products[0]) if scratch is None else scratch)
         for span, products, share in zip(self.spans, self.products, (to_r, to_v), strict=True):
             span.index_add_(0, rows, gradient, alpha=share)
             products.add_(change, alpha=share)
@@ -75,3 +88,25 @@ class GramArrays(NamedTuple):
         r, v = self.products[0], self.products[1] * lag
         top, reach = torch.maximum(r, r + v).amax(dim=0), r.abs().add_(v.abs()).amax(dim=0)
         return top.cpu().numpy(), reach.cpu().numpy()
+
+
+def merged(rows: torch.Tensor, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Distinct rows (K,) and the sums (K, O) of gradients (B, O) of rows (B,), those without any left out.
+
+    A pair past the margin has no gradient, and an image often comes more than once in a batch.  K is filled up
+    with zeros to a multiple of 16, so that products come in few shapes; with no gradient at all it is 0.
+    Elsewhere than on the CPU all is left as it is.
+    """
+    if rows.device.type != "cpu":
+        return rows, gradient
+    given = gradient.numpy()
+    some = np.flatnonzero(given.any(axis=1))
+    kept, first, place = np.unique(rows.numpy()[some], return_index=True, return_inverse=True)
+    size = -(-len(kept) // _STEP) * _STEP
+    which, one = np.zeros((2, size), np.int64)
+    which[: len(kept)], one[: len(kept)] = kept, some[first]
+    sums = gradient.index_select(0, torch.from_numpy(one))
+    sums[len(kept) :] = 0
+    rest = np.delete(np.arange(len(some)), first)
+    more = gradient.index_select(0, torch.from_numpy(some[rest]))
+    return torch.from_numpy(which), sums.index_add_(0, torch.from_numpy(place[rest]), more)

@@ -14,6 +14,8 @@ import torch
 
 _LARGE = 1 << 23  # multiply-adds from which oneDNN's longer way in is worth it, and making one anew for each shape
 _LOOK = 1 << 20  # multiply-adds from which a look for columns of zeros is worth it
+_STEP = 16  # rows of a product: every shape anew costs oneDNN a while
+_MANY = 0.9  # of all rows, up to which leaving the others out is worth it
 _FEW = 0.5  # of all columns, up to which picking them out is
 
 
@@ -26,6 +28,17 @@ def times_transposed(x: torch.Tensor, w: torch.Tensor, bias: torch.Tensor | None
         result: torch.Tensor = _onednn(x, w, bias)
         return result
     return x @ w.t() if bias is None else torch.addmm(bias, x, w.t())
+
+
+def by_columns(a: torch.Tensor, b: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+    """a^T b (n, m) for a (k, n) and b (k, m) with k far below n and m, float32; in ``out`` or elsewhere.
+
+    Few multiplications for each value written: where oneDNN has no wider instructions than the usual library, a
+    result in its place is worth more.
+    """
+    if a.device.type == "cpu" and torch.backends.cpu.get_cpu_capability() == "AVX512":
+        return times_transposed(a.t(), b.t())
+    return torch.mm(a.t(), b, out=out)
 
 
 def _onednn(x: torch.Tensor, w: torch.Tensor, bias: torch.Tensor | None = None) -> Any:
@@ -41,6 +54,20 @@ def awake(x: torch.Tensor, others: int) -> torch.Tensor | None:
         return None
     found = np.flatnonzero(x.detach().numpy().any(axis=0))
     return torch.from_numpy(found) if len(found) <= _FEW * x.shape[1] else None
+
+
+def rows_with_gradient(gradient: torch.Tensor, others: int) -> torch.Tensor | None:
+    """Rows (K,) of a gradient (N, M) with anything but zeros, others added up to a multiple of 16; None for all.
+
+    ``others`` is the number of columns of what the gradient is to be multiplied with.
+    """
+    if gradient.device.type != "cpu" or gradient.numel() * others < _LOOK:
+        return None
+    some = np.asarray(gradient.numpy().any(axis=1))
+    size = -(-int(some.sum()) // _STEP) * _STEP
+    if size > _MANY * len(gradient):
+        return None
+    return torch.from_numpy(np.argsort(~some, kind="stable")[:size])
 
 
 def among_zeros(columns: torch.Tensor, places: torch.Tensor | None, width: int) -> torch.Tensor:

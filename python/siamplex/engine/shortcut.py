@@ -21,6 +21,7 @@ from siamplex.engine.layers.inner_product import InnerProduct
 from siamplex.engine.net import Net, Node, Parameter
 from siamplex.engine.prefix import Feature, Prefix, find_prefix, signature
 from siamplex.engine.tails import AwakeStart, Start, Tail, follow
+from siamplex.engine.threads import ThreadChoice, choice
 
 _MAX_ROWS = 8192
 _MAX_BYTES = 2 << 30  # of features
@@ -39,6 +40,7 @@ class Shortcut:
         self.nets: list[Net] = []
         self.batches: dict[tuple[int, str], LookedUp] = {}  # by net and data layer
         self.growths: list[Growth] = []
+        self.threads: ThreadChoice | None = None
 
     def describe(self) -> str:
         """One line for the log."""
@@ -59,6 +61,8 @@ class Shortcut:
 
     def settle(self) -> None:
         """Bring all weights up to date."""
+        if self.threads:
+            self.threads.rest()
         for gram in self.grams.values():
             gram.settle()
 
@@ -90,7 +94,9 @@ def take_shortcut(
             table = _only_over_table(net, prefix, parameter, shortcut)
             if table is not None:
                 shortcut.grams[index] = GramWeight(parameter, table, velocity(index), momentum)
-        _use_grams(net, prefix, shortcut)
+        _use_grams(net, prefix, shortcut, trains=True)
+        if shortcut.grams:
+            shortcut.threads = choice(net.device)
     for test in test_nets:
         other = find_prefix(test)
         known = other.entries and all(signature(f, other) in shortcut.tables for f in other.entries.values())
@@ -159,14 +165,18 @@ class LookedUp:
     def __init__(self, net: Net, node: Node, uses: dict[tuple[Part, int], FeatureTable], shortcut: Shortcut) -> None:
         self._net, self._node, self._uses, self._shortcut = net, node, uses, shortcut
         self._rows: dict[tuple[Part, int], torch.Tensor] = {}
+        self._whole = self._rows  # of all processes
 
     def read(self, context: Context) -> Tops:
         """What the Data layer's forward gives, without the pixels."""
         layer = self._node.layer
         assert isinstance(layer, Data)
+        if self._shortcut.threads and context.train:
+            self._shortcut.threads.tick()
         position = layer.source.position
         values, labels = layer.source.batch(int(layer.params.batch_size))
         self._look_up(values, position)  # all of them, so that every process has the same table
+        self._whole = self._rows
         share = layer.spec.share
         self._rows = {key: share.of(rows) for key, rows in self._rows.items()}
         labels = share.of(labels)
@@ -185,6 +195,15 @@ class LookedUp:
             self._rows[(part, name)] = table.lookup(values[:, part[0] : part[1]]).to(self._net.device)
         if [len(table) for table in self._uses.values()] != before:
             self._shortcut.growths.append((self._shortcut.nets.index(self._net), self._node.name, position))
+
+    def coming(self, table: FeatureTable, part: Part) -> torch.Tensor:
+        """Rows of a table that training needs: of the whole store where the table knows them, else of this batch."""
+        layer = self._node.layer
+        assert isinstance(layer, Data)
+        held = layer.source.held() if table.in_order else None
+        if held is None:
+            return self._whole[(part, id(table))]
+        return table.lookup(np.unique(held[:, part[0] : part[1]]).reshape(-1, 1, 1, 1)).to(self._net.device)
 
     def rows(self, table: FeatureTable, part: Part) -> torch.Tensor:
         """Rows (N,) of a table that the channels ``part`` of this batch are."""
@@ -220,12 +239,14 @@ def _only_over_table(net: Net, prefix: Prefix, parameter: Parameter, shortcut: S
     return table if table is not None and known < parameter.tensor.shape[1] else None
 
 
-def _use_grams(net: Net, prefix: Prefix, shortcut: Shortcut) -> None:
+def _use_grams(net: Net, prefix: Prefix, shortcut: Shortcut, trains: bool = False) -> None:
     """Let InnerProduct layers over the tables compute by their weight's Gram form."""
     for gram in shortcut.grams.values():
         users = [n for n in net.nodes if n.params and n.params[0].tensor is gram.parameter.tensor]
         parts = [prefix.entries[(node.name, 0)] for node in users]
         batches = [shortcut.batches[(id(net), feature.data)] for feature in parts]
+        if trains:
+            gram.coming = _coming(gram.table, [(b, f.part) for b, f in zip(batches, parts, strict=True)])
         if len(users) == 2 and batches[0] is batches[1]:
             pairs = follow(net, users[0], users[1])
             if len(pairs) > 1:
@@ -234,6 +255,10 @@ def _use_grams(net: Net, prefix: Prefix, shortcut: Shortcut) -> None:
                 continue
         for node, feature, batch in zip(users, parts, batches, strict=True):
             net.overrides[node.name] = _inner_product(node, gram, batch, feature.part)
+
+
+def _coming(table: FeatureTable, batches: list[tuple[LookedUp, Part]]) -> Callable[[], torch.Tensor]:
+    return lambda: torch.cat([batch.coming(table, part) for batch, part in batches])
 
 
 def _bias(node: Node) -> torch.Tensor | None:
