@@ -151,7 +151,7 @@ def test_indexed_pairs(small_run, tmp_path, capsys):
         (run / "pairs").symlink_to(small_run / layout)
         assert main(f"prototxt --pairs {run}/pairs --run {run} {nets}".split()) == 0
         deploy = f"{tmp_path}/p/deploy.prototxt"
-        assert main(f"weights --deploy {deploy} --out {run}/init.caffemodel".split()) == 0
+        assert main(f"weights --deploy {deploy} --out {run}/init.caffemodel --pairs {run}/pairs".split()) == 0
         table = f",{run}/pairs/images.caffemodel" if layout == "indexed" else ""
         command = f"train --solver {tmp_path}/s/stage1_{layout}.prototxt --weights {run}/init.caffemodel{table}"
         assert main([*command.split(), "--allow-outside"]) == 0
