@@ -52,7 +52,7 @@ RESULT1 = $(call result,stage1,$(ITERATIONS))
 LAST1   = $(OUT)/stage1/snap_iter_$(RESULT1).caffemodel
 LAST2   = $(OUT)/stage2/snap_iter_$(call result,stage2,$(STAGE2_ITERATIONS)).caffemodel
 # snapshots of Figures 3 and 4: those asked for, or those before a stage that stopped early, and its result
-PANELS  = $(strip $(if $(STOPS),$(call panels,$(RESULT1)),$(SHOWN)))
+PANELS  = $(filter-out 0,$(if $(STOPS),$(call panels,$(RESULT1)),$(SHOWN)))
 panels  = $(shell for n in $(SHOWN); do test $$n -ge $(1) || echo $$n; done) $(1)
 EXTRACT = $(S) extract --pairs $(OUT)/pairs --deploy $(OUT)/prototxt/deploy.prototxt --engine $(ENGINE) --device $(firstword $(subst $(comma), ,$(DEVICE)))
 # ALEXNET as somebody gave it must be there; the default place is looked into
@@ -212,7 +212,7 @@ features: finetune ## embeddings of all images at the snapshots shown
 	@$(EXTRACT) --weights $(LAST2) --out $(OUT)/features/stage2.npz --stamp $(STAMPS)/features2.json
 
 geometry: features ## circular order, separability, held-out accuracy
-	@$(S) geometry $(OUT)/features/stage1_iter_$(lastword $(PANELS)).npz --out $(OUT)/geometry/stage1.json
+	@$(S) geometry $(OUT)/features/stage1_iter_$(lastword 0 $(PANELS)).npz --out $(OUT)/geometry/stage1.json
 	@$(S) geometry $(OUT)/features/stage2.npz --out $(OUT)/geometry/stage2.json
 
 figures: features ## Figures 3(a-d), 4, 5, 6 and the loss curve

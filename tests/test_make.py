@@ -65,6 +65,11 @@ def test_later_steps_use_the_snapshot_a_stage_stopped_at(tmp_path):
     figures = " ".join(text.replace("\\\n", " ").split())
     assert f"stage1_iter_2000.npz {tmp_path}/features/stage1_iter_2750.npz --stage2" in figures
     assert "snap_iter_5000" not in text
+    # nothing better than the start: it is shown once
+    Result(0, "snap_iter_0.caffemodel", 1000, "validation", (0, 0.1), 4, {}).write(str(tmp_path / "stage1/snap"))
+    text = " ".join(dry(f"OUT={tmp_path}", "EARLY_STOP=1").replace("\\\n", " ").split())
+    assert f"--stage1 {tmp_path}/features/stage1_iter_0.npz --stage2" in text
+    assert f"geometry {tmp_path}/features/stage1_iter_0.npz" in text
     # off by default: the paper's iterations, whatever a run came to before
     for off in ((), ("EARLY_STOP=0",)):
         text = dry(f"OUT={tmp_path}", *off)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from siamplex.audit.audit import audit, differs
-from siamplex.audit.finding import DIFFERS, SAME, SILENT, UNCHECKED
+from siamplex.audit.finding import DIFFERS, INCONSISTENT, SAME, SILENT, UNCHECKED
 from siamplex.cli import main
 from siamplex.embedding import read_embedding, write_embedding
 from siamplex.engine.learning_table import read_learning
-from siamplex.engine.result import Result
+from siamplex.engine.result import BY_LENGTH, BY_VALIDATION, Result
 from siamplex.stage_learning import StageLearning, active_units, against_blind
 
 
@@ -99,6 +100,19 @@ def test_stage_2_starts_from_the_result_of_stage_1(own_run, capsys):
     learnt = StageLearning.read(own_run / "stage1/snap")
     assert learnt.at_the_result.iteration == 3 and "stopped at iteration 6" in learnt.ended()
     assert differs(found)  # the reduced nets, as before
+
+
+def test_a_length_that_validation_ended(own_run):
+    """The paper states a length and that it stopped on the validation set: either is no deviation."""
+    solver = own_run / "solvers/stage1_indexed.prototxt"
+    solver.write_text(solver.read_text().replace("max_iter: 6", "max_iter: 5000"))
+    key = ("solver of stage 1", "length")
+    result = Result.read(own_run / "stage1/snap")
+    for ended, verdict, words in ((BY_VALIDATION, INCONSISTENT, "ended at 6 by validation loss"),
+                                  (BY_LENGTH, DIFFERS, "6")):  # fmt: skip
+        replace(result, ended=ended).write(str(own_run / "stage1/snap"))
+        found = {(f.group, f.setting): f for f in audit(own_run)}[key]
+        assert found.verdict == verdict and words in found.run
 
 
 def test_the_report_tells(own_run, capsys):

@@ -34,7 +34,6 @@ class Checkpoint:
         self._given = {path: sha256(path) for path in self._weight_files()}
         self._start = self._origin()
         self._resumed: tuple[Manifest, SnapshotPaths] | None = None
-        self._taken_up = False  # also from a snapshot of real Caffe, without manifest
 
     # --- where a run comes from
 
@@ -56,11 +55,6 @@ class Checkpoint:
     def origin(self) -> dict[str, str]:
         """Hashes of all that shapes this run, as its manifests hold them."""
         return self._start
-
-    @property
-    def resumed(self) -> bool:
-        """Whether this run goes on from a snapshot."""
-        return self._taken_up
 
     def _weight_files(self) -> tuple[Path, ...]:
         return self._solver.options.weights or self._solver.file.weight_files()
@@ -183,7 +177,6 @@ class Checkpoint:
 
     def _restore(self, path: Path) -> None:
         solver = self._solver
-        self._taken_up = True
         paths = SnapshotPaths.beside(path)
         state = read_solverstate(path)
         if paths.manifest.exists():

@@ -70,7 +70,7 @@ class DataSource:
         return values
 
     def all(self) -> Batch | None:
-        """All samples, as of :meth:`batch`, of a store of small records; None for a large one."""
+        """All samples, values and labels as of :meth:`batch`, of a store of small records; None for a large one."""
         if self._may_be_whole:
             self._read(0, 0)
         return self._whole
@@ -82,10 +82,6 @@ class DataSource:
         """
         for number, record in zip(range(count), self._store.records(), strict=False):
             yield self._decode(number, bytes(record))
-
-    def held(self) -> npt.NDArray[Any] | None:
-        """Values (entries, C, H, W) of all samples, if they are small and a batch has been read; else None."""
-        return self._whole[0] if self._whole else None
 
     def _from(self, start: int) -> Iterator[bytes]:
         while True:

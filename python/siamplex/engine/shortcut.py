@@ -200,10 +200,10 @@ class LookedUp:
         """Rows of a table that training needs: of the whole store where the table knows them, else of this batch."""
         layer = self._node.layer
         assert isinstance(layer, Data)
-        held = layer.source.held() if table.in_order else None
-        if held is None:
+        whole = layer.source.all() if table.in_order else None
+        if whole is None:
             return self._whole[(part, id(table))]
-        return table.lookup(np.unique(held[:, part[0] : part[1]]).reshape(-1, 1, 1, 1)).to(self._net.device)
+        return table.lookup(np.unique(whole[0][:, part[0] : part[1]]).reshape(-1, 1, 1, 1)).to(self._net.device)
 
     def rows(self, table: FeatureTable, part: Part) -> torch.Tensor:
         """Rows (N,) of a table that the channels ``part`` of this batch are."""

@@ -23,7 +23,7 @@ from siamplex.engine.learning_log import LearningLog
 from siamplex.engine.loss_log import LossLog, open_logs
 from siamplex.engine.net import Net
 from siamplex.engine.rates import RatePolicy
-from siamplex.engine.result import BY_LENGTH, BY_VALIDATION, Result
+from siamplex.engine.result import BY_LENGTH, BY_VALIDATION, Result, path_of
 from siamplex.engine.run_lock import run_lock
 from siamplex.engine.running_mean import RunningMean
 from siamplex.engine.sgd import SGD
@@ -182,6 +182,8 @@ class Solver:
     def _solve(self, stop: StopRequest) -> None:
         prefix = self.prefix or "train"
         with ExitStack() as stack:
+            if self.team.leads and self.prefix:
+                path_of(self.prefix).unlink(missing_ok=True)  # a run on its way has none
             if self.team.leads and self.options.tables:
                 self._learning = LearningLog.of(self.net, self.test_nets[0] if self.test_nets else None)
                 columns = self._learning.columns() if self._learning else []
@@ -214,7 +216,7 @@ class Solver:
     def _iterate(self, stop: StopRequest) -> None:
         p = self._p
         progress = Progress("train", int(p.max_iter) - self.iteration)
-        checked = self.checkpoint.resumed or self.iteration > 0 or not self.options.check_start
+        checked = self.iteration > 0 or not self.options.check_start
         while self.iteration < p.max_iter:
             if self._test_when_due():
                 break

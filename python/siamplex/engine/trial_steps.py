@@ -155,12 +155,12 @@ def _refusal(solver: Solver, trial: Trial, holds: float | None) -> str:
     later = " and ".join(f"{x:.3g}" for x in trial.losses[1:])
     remedies = []
     if rows and rows[1] > _LONG:
-        remedies.append("input scale 1/256 (siamplex pairs --scale 0.00390625, make SCALE=1/256)")
+        remedies.append("input scale 1/256 (make SCALE=1/256, siamplex pairs --scale 1/256)")
     if holds is not None:
         remedies.append(f"base_lr {base_lr * holds / trial.rate:.1g} or below")
     length = f", rows into {rows[0]} have the squared length {rows[1]:.3g}" if rows else ""
     return (
         f"{solver.file.source.path}: expected a rate at which the first steps can be taken, found base_lr {base_lr:g}: "
         f"the first batch's loss goes from {trial.losses[0]:.4g} to {later}{length}; "
-        f"remedy: {', or '.join(remedies) or 'another net or input'} (--force-start trains all the same)"
+        f"remedy: {', or '.join(remedies) or 'another net or input'} (siamplex train --force-start goes on all the same)"
     )
