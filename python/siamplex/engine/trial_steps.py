@@ -162,5 +162,5 @@ def _refusal(solver: Solver, trial: Trial, holds: float | None) -> str:
     return (
         f"{solver.file.source.path}: expected a rate at which the first steps can be taken, found base_lr {base_lr:g}: "
         f"the first batch's loss goes from {trial.losses[0]:.4g} to {later}{length}; "
-        f"remedy: {', or '.join(remedies) or 'another net or input'} (siamplex train --force-start goes on all the same)"
+        f"remedy: {', or '.join(remedies) or 'another net or input'} (siamplex train --force-start starts it anyway)"
     )
