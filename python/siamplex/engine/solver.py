@@ -54,8 +54,8 @@ class TrainOptions:
     state; ``check_start`` tries the first steps and refuses a run that must diverge
     (:mod:`~siamplex.engine.trial_steps`); ``early_stop`` ends a run whose validation loss has not improved for so
     many tests (0: never), with snapshots of the best; ``signals`` says what each signal brings about; ``watcher`` is
-    told how the run goes; ``tables`` writes PREFIX_losses.csv, PREFIX_test.csv and, of a siamese net,
-    PREFIX_learning.csv.
+    told how the run goes; ``tables`` writes PREFIX_losses.csv, PREFIX_test.csv, at the end
+    PREFIX_result.json and, of a siamese net, PREFIX_learning.csv.
     """
 
     weights: tuple[Path, ...] = ()
@@ -197,7 +197,7 @@ class Solver:
             if self.iteration == 0 and 0 in self.options.snapshot_at:
                 self.snapshot()
             self._iterate(stop)
-            if self.team.leads and self.prefix:
+            if self.team.leads and self.prefix and self.options.tables:
                 self._write_result()
         if self.shortcut:
             self.shortcut.settle()
