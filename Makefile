@@ -33,8 +33,11 @@ DISPLAY     ?= 20
 SNAPSHOT    ?= 1000
 SHOWN       ?= 2000 3000 4000 5000
 TEST_INTERVAL ?= 250
+EARLY_STOP  ?=
+PATIENCE    ?= 4
 PAIRS_FLAGS ?=
 NETS_FLAGS  ?=
+TRAIN_FLAGS ?=
 REPORT_FLAGS ?=
 
 S      := $(VENV)/bin/siamplex
@@ -42,8 +45,15 @@ STAMPS := $(OUT)/.steps
 IMAGES  = $(if $(FACES),$(FACES),$(OUT)/faces)
 INIT   := $(OUT)/weights/init.caffemodel
 TABLE   = $(if $(filter indexed,$(LAYOUT)),$(comma)$(OUT)/pairs/images.caffemodel)
-LAST1   = $(OUT)/stage1/snap_iter_$(ITERATIONS).caffemodel
-LAST2   = $(OUT)/stage2/snap_iter_$(STAGE2_ITERATIONS).caffemodel
+# iterations of the snapshots the stages came to: with EARLY_STOP known only once they are trained
+STOPS   = $(filter-out 0 no,$(EARLY_STOP))
+result  = $(or $(if $(STOPS),$(shell sed -n 's/^ "iteration": \([0-9]*\),*$$/\1/p' "$(OUT)/$(1)/snap_result.json" 2>/dev/null)),$(2))
+RESULT1 = $(call result,stage1,$(ITERATIONS))
+LAST1   = $(OUT)/stage1/snap_iter_$(RESULT1).caffemodel
+LAST2   = $(OUT)/stage2/snap_iter_$(call result,stage2,$(STAGE2_ITERATIONS)).caffemodel
+# snapshots of Figures 3 and 4: those asked for, or those before a stage that stopped early, and its result
+PANELS  = $(filter-out 0,$(if $(STOPS),$(call panels,$(RESULT1)),$(SHOWN)))
+panels  = $(shell for n in $(SHOWN); do test $$n -ge $(1) || echo $$n; done) $(1)
 EXTRACT = $(S) extract --pairs $(OUT)/pairs --deploy $(OUT)/prototxt/deploy.prototxt --engine $(ENGINE) --device $(firstword $(subst $(comma), ,$(DEVICE)))
 # ALEXNET as somebody gave it must be there; the default place is looked into
 ALEXNET_NAMED = $(if $(filter command environment,$(firstword $(origin ALEXNET))),$(ALEXNET))
@@ -56,7 +66,8 @@ EMBEDDED = $(if $(filter caffe,$(ENGINE)),cpu,$(DEVICE))
 TORCHRUN = $(if $(filter-out 1,$(PROCESSES)),$(VENV)/bin/python -m torch.distributed.run --nproc-per-node $(PROCESSES) \
           -m siamplex,$(S))
 TRAIN   = $(TORCHRUN) train --engine $(ENGINE) --device $(DEVICE) --resume \
-          $(if $(filter torch,$(ENGINE)),--lean-snapshots --keep-states 1)
+          $(if $(filter torch,$(ENGINE)),--lean-snapshots --keep-states 1) \
+          $(if $(STOPS),--early-stop --patience $(PATIENCE)) $(TRAIN_FLAGS)
 # the container, and what make docker-train hands on to the make inside: all that was given but for places
 DOCKER    ?= docker
 IMAGE     ?= siamplex
@@ -66,7 +77,7 @@ TARGET    ?= figures
 DOCKER_ENGINE = $(if $(filter command,$(firstword $(origin ENGINE))),$(ENGINE),caffe)
 DOCKER_DEVICE = $(if $(filter command,$(firstword $(origin DEVICE))),$(DEVICE),cuda)
 HANDED_ON := SCALE NEW_LR_MULT BATCH STAGE2_BATCH BASE_LR ITERATIONS STAGE2_ITERATIONS STAGE2_BASE_LR DISPLAY SNAPSHOT SHOWN SEED SEEDS \
-             LAYOUT ACTORS SIZE WIDTH TEST_INTERVAL PROCESSES PAIRS_FLAGS NETS_FLAGS REPORT_FLAGS SUBSTITUTE OTHER_WEIGHTS
+             LAYOUT ACTORS SIZE WIDTH TEST_INTERVAL EARLY_STOP PATIENCE PROCESSES PAIRS_FLAGS NETS_FLAGS TRAIN_FLAGS REPORT_FLAGS SUBSTITUTE OTHER_WEIGHTS
 absolute   = $(if $(filter /%,$(firstword $(1))),$(1),$(CURDIR)/$(1))
 IS_TABLE   = $(filter %.csv %.CSV,$(lastword $(FACES)))
 PASSED_ON  = $(foreach name,$(HANDED_ON),$(if $(filter command,$(firstword $(origin $(name)))),"$(name)=$($(name))"))
@@ -98,7 +109,8 @@ help: ## this text
 	@echo "  SCALE=x       factor on pixels less the mean ($(SCALE)); NEW_LR_MULT=x  lr_mult of fc4-6 ($(NEW_LR_MULT))"
 	@echo "  SIZE=n  WIDTH=x  (reduced sizes; the paper's are 227 and 1)"
 	@echo "  SNAPSHOT=n    iterations between snapshots; SHOWN='n n ...' those of Figures 3 and 4"
-	@echo "  PAIRS_FLAGS, NETS_FLAGS, REPORT_FLAGS   further options of siamplex pairs, prototxt and report"
+	@echo "  EARLY_STOP=1  end a stage when validation loss has not fallen for PATIENCE=n tests ($(PATIENCE)), TEST_INTERVAL=n apart"
+	@echo "  PAIRS_FLAGS, NETS_FLAGS, TRAIN_FLAGS, REPORT_FLAGS   further options of siamplex pairs, prototxt, train, report"
 	@echo "  PYTHON, VENV, TORCH       how the environment is made ($(PYTHON), $(VENV), $(TORCH))"
 
 venv: $(VENV)/.ready ## make the environment (other targets do so by themselves)
@@ -193,18 +205,18 @@ finetune: train ## stage 2: everything learns
 
 features: finetune ## embeddings of all images at the snapshots shown
 	@$(EXTRACT) --weights $(INIT) --out $(OUT)/features/stage1_iter_0.npz --stamp $(STAMPS)/features1_0.json
-	@for n in $(SHOWN); do \
+	@for n in $(PANELS); do \
 		$(EXTRACT) --weights $(OUT)/stage1/snap_iter_$$n.caffemodel --out $(OUT)/features/stage1_iter_$$n.npz \
 			--stamp $(STAMPS)/features1_$$n.json || exit $$?; \
 	done
 	@$(EXTRACT) --weights $(LAST2) --out $(OUT)/features/stage2.npz --stamp $(STAMPS)/features2.json
 
 geometry: features ## circular order, separability, held-out accuracy
-	@$(S) geometry $(OUT)/features/stage1_iter_$(lastword $(SHOWN)).npz --out $(OUT)/geometry/stage1.json
+	@$(S) geometry $(OUT)/features/stage1_iter_$(lastword 0 $(PANELS)).npz --out $(OUT)/geometry/stage1.json
 	@$(S) geometry $(OUT)/features/stage2.npz --out $(OUT)/geometry/stage2.json
 
 figures: features ## Figures 3(a-d), 4, 5, 6 and the loss curve
-	@$(S) figures --stage1 $(OUT)/features/stage1_iter_0.npz $(SHOWN:%=$(OUT)/features/stage1_iter_%.npz) \
+	@$(S) figures --stage1 $(OUT)/features/stage1_iter_0.npz $(PANELS:%=$(OUT)/features/stage1_iter_%.npz) \
 		--stage2 $(OUT)/features/stage2.npz --losses $(OUT)/stage1/snap_losses.csv $(OUT)/stage2/snap_losses.csv \
 		--out $(OUT)/figures --stamp $(STAMPS)/figures.json
 

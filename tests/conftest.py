@@ -68,7 +68,7 @@ def small_run(tmp_path_factory: pytest.TempPathFactory, index: CorpusIndex) -> P
     return run
 
 
-SMALL_NETS = "--width 0.125 --iterations 6 --base-lr 0.001 --display 1 --snapshot 3 --batch-size 16"
+SMALL_NETS = "--width 0.125 --iterations 6 --base-lr 0.001 --display 1 --snapshot 3 --batch-size 16 --test-interval 3"
 
 
 @pytest.fixture(scope="session")

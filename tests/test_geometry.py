@@ -18,10 +18,13 @@ from siamplex.geometry import (
     centroids,
     circular_order,
     circular_orders,
+    line_order,
     linear_accuracy,
     nearest_centroid,
+    on_a_line,
     order_agreement,
     separability,
+    singular_ratio,
 )
 from siamplex.geometry_report import as_text, describe
 
@@ -134,3 +137,56 @@ def test_an_accuracy_has_an_interval_over_subjects():
     pair = test.of_split("test")
     pair.subjects[:] = ["a" if s == "test0" else "b" for s in pair.subjects]
     assert accuracy_interval(guesses, pair) is None
+
+
+def squeezed(ratio, **options):
+    """A ring whose second axis is a ``ratio`` of the first."""
+    found = ring(PAPER_ORDER, **options)
+    found.points[:] = (found.points - 10) * np.array([1, ratio], np.float32)
+    return found
+
+
+@given(st.floats(0.01, 1), st.floats(0, 6.28))
+def test_the_singular_ratio_is_that_of_the_ellipse(ratio, turn):
+    stack = np.array(list(centroids(squeezed(ratio).points, squeezed(ratio).emotions).values()))
+    rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    assert singular_ratio(stack @ rotation.T + 5) == pytest.approx(ratio, rel=1e-4)
+
+
+def test_a_point_and_a_line_have_no_roundness():
+    assert singular_ratio(np.ones((6, 2))) == 0
+    assert singular_ratio(np.c_[np.arange(6.0), 2 * np.arange(6.0)]) == pytest.approx(0, abs=1e-9)
+
+
+@given(st.permutations(EMOTIONS), st.floats(0, 6.28), st.booleans())
+def test_the_order_along_a_line(order, turn, bent):
+    """Whatever way the line lies, and also where it is bent a little; HA's end comes first."""
+    along = np.arange(6.0) - 2.5
+    across = 0.05 * along**2 if bent else np.zeros(6)
+    places = along[:, None] * [np.cos(turn), np.sin(turn)] + across[:, None] * [-np.sin(turn), np.cos(turn)]
+    centres = dict(zip(order, places, strict=True))
+    assert on_a_line(centres)
+    found = line_order(centres)
+    assert found in (tuple(order), tuple(order[::-1])) and found.index("HA") < 3
+
+
+def test_without_happy_the_alphabet_decides():
+    centres = {e: np.array([float(x), 0.0]) for e, x in (("SP", 0), ("AN", 2), ("DI", 1))}
+    assert line_order(centres) == ("AN", "DI", "SP")
+
+
+def test_no_circular_order_is_claimed_of_a_line():
+    flat = describe(squeezed(0.1, spread=0.01))
+    assert "order" not in flat["train"] and flat["train"]["singular_ratio"] == pytest.approx(0.1, abs=0.01)
+    assert set(flat["train"]["line"]) == set(EMOTIONS)
+    text = as_text(flat)
+    assert "on a line (ratio below 0.2), which has no circular order; along it" in text
+    assert "chance" not in text and "the paper's order (" not in text
+    rounder = describe(squeezed(0.3, spread=0.01))
+    assert rounder["train"]["order"]["agrees"] and "line" not in rounder["train"]
+
+
+def test_losses_stand_beside_the_label_blind_ones():
+    found = describe(ring(PAPER_ORDER, spread=0.1))["train"]
+    assert found["pair_loss"] < 0.1 * found["label_blind_loss"]
+    assert f"label-blind {found['label_blind_loss']:.4g}" in as_text(describe(ring(PAPER_ORDER, spread=0.1)))

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from siamplex.engine.result import Result
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -39,3 +41,37 @@ def test_peoples_judgements_reach_similarity_and_maps():
     ).stdout  # fmt: skip
     assert '--human "/data/people.csv"' in text and 'mds "/data/people.csv"' in text
     assert "report mine" in text
+
+
+def dry(*variables: str) -> str:
+    return subprocess.run(
+        ["make", "-n", "report", *variables], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="no make here")
+def test_later_steps_use_the_snapshot_a_stage_stopped_at(tmp_path):
+    for stage, iteration in ((1, 2750), (2, 1500)):
+        (tmp_path / f"stage{stage}").mkdir()
+        Result(iteration, f"snap_iter_{iteration}.caffemodel", 4000, "validation", (iteration, 0.1), 4, {}).write(
+            str(tmp_path / f"stage{stage}/snap")
+        )
+    text = dry(f"OUT={tmp_path}", "EARLY_STOP=1", "PATIENCE=3")
+    assert text.count("--early-stop --patience 3") == 2
+    assert f"--weights {tmp_path}/stage1/snap_iter_2750.caffemodel" in text  # stage 2's start
+    assert "for n in 2000 2750; do" in text
+    assert f"--weights {tmp_path}/stage2/snap_iter_1500.caffemodel" in text
+    assert f"geometry {tmp_path}/features/stage1_iter_2750.npz" in text
+    figures = " ".join(text.replace("\\\n", " ").split())
+    assert f"stage1_iter_2000.npz {tmp_path}/features/stage1_iter_2750.npz --stage2" in figures
+    assert "snap_iter_5000" not in text
+    # nothing better than the start: it is shown once
+    Result(0, "snap_iter_0.caffemodel", 1000, "validation", (0, 0.1), 4, {}).write(str(tmp_path / "stage1/snap"))
+    text = " ".join(dry(f"OUT={tmp_path}", "EARLY_STOP=1").replace("\\\n", " ").split())
+    assert f"--stage1 {tmp_path}/features/stage1_iter_0.npz --stage2" in text
+    assert f"geometry {tmp_path}/features/stage1_iter_0.npz" in text
+    # off by default: the paper's iterations, whatever a run came to before
+    for off in ((), ("EARLY_STOP=0",)):
+        text = dry(f"OUT={tmp_path}", *off)
+        assert "--early-stop" not in text and f"{tmp_path}/stage1/snap_iter_5000.caffemodel" in text
+        assert "for n in 2000 3000 4000 5000; do" in text

@@ -13,7 +13,9 @@ import numpy as np
 from siamplex.durable import atomic_path
 from siamplex.embedding import Embedding
 from siamplex.emotions import EMOTIONS, NAMES
+from siamplex.engine.early_stop import lowest
 from siamplex.errors import UsageError
+from siamplex.geometry import LINE, centroids, line_order, on_a_line, singular_ratio
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -58,6 +60,11 @@ def scatter(axes: Any, embedding: Embedding, title: str) -> None:
         )  # fmt: skip
     axes.set_aspect("equal", adjustable="datalim")
     axes.set_title(title, loc="left")
+    centres = centroids(embedding.points[:, :2], embedding.emotions)
+    if len(centres) > 2:
+        ratio = singular_ratio(np.array(list(centres.values())))
+        words = f"ratio {ratio:.2f}" + (": a line" if ratio < LINE else "")
+        axes.text(0.99, 0.99, words, transform=axes.transAxes, ha="right", va="top", fontsize=7, color="#444444")
     axes.set_xlabel("embedding x")
     axes.set_ylabel("embedding y")
 
@@ -66,6 +73,17 @@ def _legend(figure: Any, axes: Any) -> None:
     handles, labels = axes.get_legend_handles_labels()
     names = [f"{label}  {NAMES[label.upper()]}" for label in labels]
     figure.legend(handles, names, loc="center right", handletextpad=0.3)
+
+
+def shape_notes(embeddings: Sequence[Embedding]) -> list[str]:
+    """What a caption says of the ratio shown in its panels, and of emotions on a line."""
+    notes = [f"ratio: second over first singular value of the emotions' centroids; below {LINE:g}, a line"]
+    if len(embeddings) == 1:
+        points = embeddings[0].points[:, :2]
+        centres = centroids(points, embeddings[0].emotions)
+        if len(centres) > 2 and on_a_line(centres):
+            notes.append(f"a line has no circular order; along it {'-'.join(NAMES[e] for e in line_order(centres))}")
+    return notes
 
 
 def caption(figure: Any, notes: Iterable[str]) -> None:
@@ -96,7 +114,7 @@ def draw_embedding(embedding: Embedding, title: str, stem: Path) -> list[Path]:
         figure.subplots_adjust(left=0.11, right=0.76, top=0.93, bottom=0.17)
         scatter(axes, embedding, title)
         _legend(figure, axes)
-        caption(figure, embedding.facts.get("notes", []))
+        caption(figure, [*shape_notes([embedding]), *embedding.facts.get("notes", [])])
         return save(figure, stem)
 
 
@@ -112,24 +130,34 @@ def draw_panels(panels: Sequence[tuple[str, Embedding]], stem: Path) -> list[Pat
         for axes, (title, embedding) in zip(grid.flat, panels, strict=False):
             scatter(axes, embedding, title)
         _legend(figure, grid.flat[0])
-        caption(figure, [note for _, e in panels for note in e.facts.get("notes", [])])
+        shown = [e for _, e in panels]
+        caption(figure, [*shape_notes(shown), *(note for e in shown for note in e.facts.get("notes", []))])
         return save(figure, stem)
 
 
 Losses = Sequence[tuple[int, float, float | None]]
+Validation = Sequence[tuple[int, float]]
 
 
-def draw_losses(stages: Sequence[tuple[str, Losses]], notes: Sequence[str], stem: Path) -> list[Path]:
-    """Training loss over iterations, stages one after the other, with a running median."""
+def draw_losses(
+    stages: Sequence[tuple[str, Losses]], notes: Sequence[str], stem: Path, validation: Sequence[Validation] = ()
+) -> list[Path]:
+    """Training loss over iterations, stages one after the other, with a running median.
+
+    ``validation`` holds (iteration, loss) of each stage's tests: points, the lowest of each stage ringed.
+    """
     with plt.rc_context(SHEET):
         figure, axes = plt.subplots(figsize=(7.2, 4.0))
         figure.subplots_adjust(left=0.1, right=0.97, top=0.92, bottom=0.22)
         start = 0
-        for (label, losses), colour in zip(stages, ("#0072B2", "#D55E00", "#009E73"), strict=False):
+        colours = ("#0072B2", "#D55E00", "#009E73")
+        for number, ((label, losses), colour) in enumerate(zip(stages, colours, strict=False)):
             at = np.array([row[0] for row in losses], float) + start
             values = np.array([row[1] for row in losses])
             axes.plot(at, values, color=colour, alpha=0.3, linewidth=0.7)
             axes.plot(at, _running_median(values), color=colour, linewidth=1.6, label=label)
+            tests = validation[number] if number < len(validation) else ()
+            _draw_validation(axes, tests, start, colour)
             if start:
                 axes.axvline(start, color="#999999", linewidth=0.7, linestyle=":")
             start = int(at[-1]) if len(at) else start
@@ -138,10 +166,21 @@ def draw_losses(stages: Sequence[tuple[str, Losses]], notes: Sequence[str], stem
             axes.set_yscale("log")
         axes.set_xlabel("iteration")
         axes.set_ylabel("contrastive loss")
-        axes.set_title("Training loss (thin: as displayed, thick: running median)", loc="left")
+        words = "; points: validation, lowest ringed" if any(validation) else ""
+        axes.set_title(f"Training loss (thin: as displayed, thick: running median{words})", loc="left")
         axes.legend()
         caption(figure, notes)
         return save(figure, stem)
+
+
+def _draw_validation(axes: Any, tests: Validation, start: int, colour: str) -> None:
+    best = lowest(tests)
+    if best is None:
+        return
+    at = [iteration + start for iteration, _ in tests]
+    axes.plot(at, [loss for _, loss in tests], color=colour, linestyle=":", marker="o", markersize=3, linewidth=1,
+              label=f"validation, lowest {best[1]:.3g} at {best[0]}")  # fmt: skip
+    axes.plot([best[0] + start], [best[1]], color="#222222", marker="o", markersize=9, fillstyle="none", linestyle="")
 
 
 def _running_median(values: Any, width: int = 15) -> Any:
@@ -154,11 +193,13 @@ def draw_paper_figures(
     stage2: Embedding | None,
     losses: Sequence[tuple[str, Losses]],
     folder: Path,
+    validation: Sequence[Validation] = (),
 ) -> list[Path]:
     """Figures 3a-d, 3, 4, 5, 6 and the loss curve, as far as there is something to draw.
 
     ``stage1`` holds embeddings of rising iterations: the last is Figure 4, those before it are the
-    panels of Figure 3.  Figures 3 to 5 show the training subjects, Figure 6 the held-out ones.
+    panels of Figure 3.  ``validation`` are (iteration, loss) of each stage's tests.  Figures 3 to 5
+    show the training subjects, Figure 6 the held-out ones.
     """
     files: list[Path] = []
     panels = []
@@ -180,5 +221,5 @@ def draw_paper_figures(
             files += draw_embedding(held_out, "Figure 6) fine-tuned, held-out test subjects", folder / "fig6")
     if losses:
         last_notes = (stage2 or stage1[-1]).facts.get("notes", []) if (stage2 or stage1) else []
-        files += draw_losses(losses, last_notes, folder / "loss")
+        files += draw_losses(losses, last_notes, folder / "loss", validation)
     return files

@@ -5,28 +5,37 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from siamplex.embedding import Embedding
 from siamplex.emotions import EMOTIONS, NAMES
 from siamplex.errors import UsageError
 from siamplex.geometry import (
+    LINE,
     PAPER_ORDER,
     SWAPPED_ORDER,
     accuracy_interval,
     centroids,
     circular_order,
+    line_order,
     linear_accuracy,
     linear_guesses,
     nearest_centroid,
+    on_a_line,
     order_agreement,
     separability,
+    singular_ratio,
 )
+from siamplex.learning import all_pair_losses
 
 
 def describe(embedding: Embedding) -> dict[str, Any]:
     """Geometry of the training subjects and, where there are any, of the held-out ones.
 
     Held-out subjects are the test split's; the classifiers are fitted on the training subjects
-    alone.  Raises UsageError for an embedding without training subjects.
+    alone.  Emotions on a line (:data:`~siamplex.geometry.LINE`) have an order along it, ``line``, in place of a
+    circular ``order``.  Losses are Caffe's over all pairs of a split's images, at margin 1.  Raises UsageError for an
+    embedding without training subjects.
     """
     train = embedding.of_split("train")
     if not len(train):
@@ -56,7 +65,14 @@ def _shape(part: Embedding) -> dict[str, Any]:
         "centroids": {e: [float(v) for v in c] for e, c in centres.items()},
         "linearly_separable": separability(part.points, part.emotions),
     }
-    if len(centres) == len(EMOTIONS) and part.points.shape[1] == 2:
+    losses = all_pair_losses(part.points, np.array(part.emotions))
+    if losses:
+        shape["pair_loss"], shape["label_blind_loss"] = losses.loss, losses.label_blind
+    if len(centres) > 2 and part.points.shape[1] == 2:
+        shape["singular_ratio"] = singular_ratio(np.array(list(centres.values())))
+        if on_a_line(centres):
+            shape["line"] = list(line_order(centres))
+    if len(centres) == len(EMOTIONS) and part.points.shape[1] == 2 and "line" not in shape:
         found = order_agreement(circular_order(centres))
         shape["order"] = {
             "found": list(found.order),
@@ -84,12 +100,23 @@ def _names(order: Any) -> str:
     return "-".join(NAMES[e] for e in order)
 
 
+def on_line(order: Sequence[str]) -> str:
+    """What is said of emotions on a line in place of a circular order."""
+    return f"on a line (ratio below {LINE:g}), which has no circular order; along it {_names(order)}"
+
+
 def _part_lines(split: str, part: dict[str, Any]) -> list[str]:
     lines = [f"{split}: {part['images']} images of {part['subjects']} subjects"]
     for emotion, centre in part["centroids"].items():
         apart = "a line parts it" if part["linearly_separable"][emotion] else "no line parts it"
         where = ", ".join(f"{v:+.4f}" for v in centre)
         lines.append(f"  {NAMES[emotion]:<10} centroid ({where}), {apart}")
+    if "pair_loss" in part:
+        lines.append(f"  loss over all pairs {part['pair_loss']:.4g}, label-blind {part['label_blind_loss']:.4g}")
+    if "singular_ratio" in part:
+        lines.append(f"  centroids' singular values: ratio {part['singular_ratio']:.2f}")
+    if "line" in part:
+        lines.append(f"  {on_line(part['line'])}")
     if "order" in part:
         order = part["order"]
         lines.append(f"  circular order: {_names(order['found'])}")

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from siamplex.engine.layer import Share
+from siamplex.engine.learning_table import read_learning
 from siamplex.engine.loss_log import read_losses
 from siamplex.engine.net import Net
+from siamplex.engine.result import BY_VALIDATION, Result
 from siamplex.engine.solver import Solver, TrainOptions
 from siamplex.engine.team import Team, check_divisible, join_team
 from siamplex.errors import PrototxtError, UsageError
@@ -65,6 +67,33 @@ def test_two_processes_train_as_one(twin_solver, tmp_path, conv, more):
         assert len(tests[0]) == len(tests[1]) == 4
         values = [[float(row.split(",")[3]) for row in rows] for rows in tests]
         np.testing.assert_allclose(values[1], values[0], rtol=1e-4)
+        one, two = (read_learning(tmp_path / f"{name}_learning.csv") for name in ("one", "two"))
+        assert [row.iteration for row in one] == [row.iteration for row in two] == [0, 4, 8, 12]
+        for x, y in zip(one, two, strict=True):
+            assert y.training.loss == pytest.approx(x.training.loss, rel=1e-4)
+            assert y.training.label_blind == pytest.approx(x.training.label_blind, rel=1e-4)
+
+
+def test_two_processes_stop_early_together(twin_solver, tmp_path):
+    """At rate 0 nothing is lower than the first test; taken up again, all of them know that the run has ended."""
+    path = twin_solver(conv=0, dropout=True, more="test_interval: 2 test_iter: 2")
+    path.write_text(path.read_text().replace("base_lr: 0.05", "base_lr: 0"))
+    for said in ("stopped at iteration 4", "stopped early at iteration 4: its result is iteration 0"):
+        done = together(path, "--early-stop", "--patience", "2", "--resume")
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.count(said) == 1
+        found = Result.read(tmp_path / "snap")
+        assert (found.iteration, found.last, found.ended) == (0, 4, BY_VALIDATION)
+    assert [row.iteration for row in read_learning(tmp_path / "snap_learning.csv")] == [0, 2, 4]
+
+
+def test_two_processes_refuse_what_must_diverge(twin_solver, tmp_path):
+    path = twin_solver(conv=0)
+    net = tmp_path / "net.prototxt"
+    net.write_text(net.read_text().replace("scale: 0.01", "scale: 1"))
+    done = together(path)
+    assert done.returncode != 0 and "expected a rate at which the first steps can be taken" in done.stderr
+    assert not list(tmp_path.glob("snap_iter*"))
 
 
 def test_two_processes_go_on_where_one_stopped(twin_solver, tmp_path):

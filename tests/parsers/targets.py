@@ -24,8 +24,11 @@ from siamplex.corpus_index import COLUMNS, index_table, read_index
 from siamplex.embedding import read_embedding
 from siamplex.engine import limits
 from siamplex.engine.data_source import DataSource
-from siamplex.engine.loss_log import read_losses
+from siamplex.engine.learning_table import COLUMNS as LEARNING_COLUMNS
+from siamplex.engine.learning_table import read_learning
+from siamplex.engine.loss_log import read_losses, read_tests
 from siamplex.engine.net import Net
+from siamplex.engine.result import Result
 from siamplex.engine.snapshot import Manifest
 from siamplex.engine.solver_file import SolverFile
 from siamplex.errors import InputError, SiamplexError
@@ -272,6 +275,16 @@ def _manifests(folder: Path) -> list[bytes]:
     return [json.dumps(content).encode()]
 
 
+def _learnings(folder: Path) -> list[bytes]:
+    rows = "0,0.28,0.28,0.3,0.3,0.6,959,1024\n250,0.2,0.25,,,,948,1024\n"
+    return [f"{','.join(LEARNING_COLUMNS)},fc4_active,fc4_units\n{rows}".encode()]
+
+
+def _results(folder: Path) -> list[bytes]:
+    Result(6, "snap_iter_6.caffemodel", 8, "validation", (6, 0.25), 4, {"seed": "3"}).write(str(folder / "snap"))
+    return [(folder / "snap_result.json").read_bytes()]
+
+
 def _stores(folder: Path) -> list[bytes]:
     content = {
         "options": {"layout": "indexed", "size": 9, "mean": [1, 2, 3], "resize": "stretch"}, "images": 2,
@@ -326,6 +339,10 @@ TARGETS = {
                _read_as(read_judgements, "matrix.csv")),
         Target("losses CSV", lambda folder: [b"iteration,loss,lr\n0,0.5,0.1\n1,0.25,\n"],
                _read_as(read_losses, "l_losses.csv")),
+        Target("tests CSV", lambda folder: [b"iteration,net,output,value\n0,0,loss,0.5\n250,0,loss,0.25\n"],
+               _read_as(read_tests, "l_test.csv")),
+        Target("learning CSV", _learnings, _read_as(read_learning, "l_learning.csv")),
+        Target("result", _results, _read_as(lambda path: Result.read(path.with_name("snap")), "snap_result.json")),
         Target("snapshot manifest", _manifests, _read_as(Manifest.read, "snap_iter_6.json")),
         Target("pair store", _stores, _read_store),
         Target("run record", _records, _read_record),

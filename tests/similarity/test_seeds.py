@@ -49,3 +49,26 @@ def test_the_command_trains_each_seed_once(own_run, capsys):
     assert "seed 1: as it was" in said and "seed 2: as it was" in said and "seed 3: as it was" not in said
     assert read_record(own_run)[-1]["command"] == "seeds"
     assert main(["seeds", "run", "--seeds", "0"]) == 2
+
+
+def flattened(embedding, ratio=0.05):
+    embedding.points[:, 1] *= ratio
+    return embedding
+
+
+def test_lines_are_counted_apart(ring):
+    result = describe_seeds([ring(seed=1), ring(seed=2), ring(order=OTHER, seed=9), flattened(ring(seed=3))])
+    assert result["count"] == 4 and result["lines"] == 1
+    assert (result["agrees"]["hits"], result["agrees"]["share"]) == (2, 2 / 3)
+    line = result["seeds"][3]
+    assert line["line"] and line["agrees"] is None and line["agrees_either"] is None and line["ratio"] < 0.1
+    text = as_text(result)
+    assert "1 of 4 seeds, left out below" in text and "2 of 3 seeds" in text
+    assert text.count(" *") == 2 and " |" in text
+
+
+def test_nothing_is_claimed_where_all_are_lines(ring):
+    result = describe_seeds([flattened(ring(seed=i)) for i in range(3)])
+    assert result["agrees"] is None and result["agrees_either"] is None and result["lines"] == 3
+    text = as_text(result)
+    assert "chance" not in text and "(p " not in text and "3 of 3 seeds, left out below" in text

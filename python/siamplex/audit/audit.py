@@ -6,6 +6,7 @@ from pathlib import Path
 
 from siamplex.audit.corpus_checks import check_corpus
 from siamplex.audit.finding import DIFFERS, Finding, Findings
+from siamplex.audit.learning_checks import check_learning
 from siamplex.audit.net_checks import check_net
 from siamplex.audit.pair_checks import check_pairs
 from siamplex.audit.pixel_checks import Pictures, check_pixels
@@ -47,6 +48,7 @@ def audit(run: Path, alexnet: Path | None = None, everything: bool = False) -> l
         found += check_net(stage.net, number)
         found += check_solver(files, stage)
         found += check_weights(files, stage)
+        found += check_learning(files, stage)
     found += _engine(files)
     return found
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from siamplex.durable import sha256
+from siamplex.engine.result import Result
 from siamplex.engine.snapshot import Manifest, SnapshotPaths
 from siamplex.errors import InputError
 from siamplex.pairs.build import OpenedStore, open_store
@@ -30,6 +31,17 @@ class Stage:
     def last(self) -> SnapshotPaths:
         """Files of the newest snapshot."""
         return self.snapshots[max(self.snapshots)]
+
+    @property
+    def prefix(self) -> str:
+        """The snapshots' prefix."""
+        return str(self.last.caffemodel).removesuffix(f"_iter_{max(self.snapshots)}.caffemodel")
+
+    @property
+    def result(self) -> SnapshotPaths:
+        """Files of the snapshot the stage came to: the last, or where it was stopped early the best."""
+        found = Result.read(self.prefix)
+        return self.snapshots.get(found.iteration, self.last) if found else self.last
 
     @property
     def manifest(self) -> Manifest | None:

@@ -9,11 +9,14 @@ from siamplex.audit.towers import read_twins
 from siamplex.durable import sha256
 from siamplex.engine.data_source import DataSource
 from siamplex.engine.origin import net_hash, settings_hash
+from siamplex.engine.result import BY_VALIDATION, Result
 
 _EPOCHS = (
     "the paper counts epochs; 5000 passes over 126,756 pairs in 5 hours would be 35,000 pairs a second, so they are "
     "taken for iterations"
 )
+
+_STOPPED = "the paper does not say which of the two came first"
 
 
 def check_solver(files: RunFiles, stage: Stage) -> list[Finding]:
@@ -29,9 +32,14 @@ def check_solver(files: RunFiles, stage: Stage) -> list[Finding]:
     found.silent("weight decay", f"{p.weight_decay:g}", "AlexNet's is 0.0005")
     found.silent("passes an iteration (iter_size)", int(p.iter_size))
     found.silent("gradient clipping", "none" if p.clip_gradients < 0 else f"{p.clip_gradients:g}")
-    trained = max(stage.snapshots)
+    result = Result.read(stage.prefix)
+    trained = result.last if result else max(stage.snapshots)
     found.inconsistent("epochs or iterations", "5000 epochs in 5 GPU hours", f"{trained} iterations", _EPOCHS)
-    found.stated("length", f"{paper.ITERATIONS}", f"{trained}")
+    if result and result.ended == BY_VALIDATION and p.max_iter == paper.ITERATIONS:
+        words = f"up to {p.max_iter}; ended at {trained} by validation loss"
+        found.inconsistent("length", f"{paper.ITERATIONS}, and stopped on the validation set", words, _STOPPED)
+    else:
+        found.stated("length", f"{paper.ITERATIONS}", f"{trained}")
     _remembered(found, files, stage)
     return found.made
 

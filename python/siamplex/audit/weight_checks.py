@@ -136,7 +136,7 @@ def _start(files: RunFiles, stage: Stage) -> Path | None:
     if stage.number == 1:
         return files.initial if files.initial.exists() else None
     before = files.stages.get(1)
-    return before.last.caffemodel if before else None
+    return before.result.caffemodel if before else None
 
 
 def _chain(found: Findings, files: RunFiles, stage: Stage) -> None:
@@ -151,9 +151,9 @@ def _chain(found: Findings, files: RunFiles, stage: Stage) -> None:
         return
     before = files.stages.get(1)
     if before:
-        holds = any(same_file(before.last.caffemodel, d) for d in digests)
-        words = before.last.caffemodel.name if holds else "other weights"
-        found.stated("starts from", "stage 1's last weights", words, holds)
+        holds = any(same_file(before.result.caffemodel, d) for d in digests)
+        words = before.result.caffemodel.name if holds else "other weights"
+        found.stated("starts from", "stage 1's weights", words, holds)
 
 
 def _equal(ours: list[Array], theirs: list[Array]) -> bool:

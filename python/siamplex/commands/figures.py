@@ -16,19 +16,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="embeddings of stage 1, iterations rising: Figure 3's panels, then Figure 4")  # fmt: skip
     parser.add_argument("--stage2", type=Path, metavar="NPZ", help="fine-tuned embedding: Figures 5 and 6")
     parser.add_argument("--losses", type=Path, nargs="*", default=[], metavar="CSV",
-                        help="losses.csv of each stage")  # fmt: skip
+                        help="losses.csv of each stage; the test.csv beside it has its validation losses")  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("run/figures"), help="folder (run/figures)")
 
 
 def files(args: argparse.Namespace) -> tuple[list[Path], list[Path]]:
     """Inputs and outputs."""
     inputs = [*args.stage1, *([args.stage2] if args.stage2 else []), *args.losses]
-    return inputs, [args.out]
+    return [*inputs, *(path for path in map(_tests, args.losses) if path.exists())], [args.out]
+
+
+def _tests(losses: Path) -> Path:
+    """The test.csv beside a losses.csv."""
+    return losses.with_name(losses.name.removesuffix("losses.csv") + "test.csv")
 
 
 def run(args: argparse.Namespace) -> None:
     """Draw what there is."""
     from siamplex.embedding import read_embedding
+    from siamplex.engine.early_stop import validation_losses
     from siamplex.engine.loss_log import read_losses
     from siamplex.errors import UsageError
     from siamplex.figures import draw_paper_figures
@@ -41,6 +47,7 @@ def run(args: argparse.Namespace) -> None:
         read_embedding(args.stage2) if args.stage2 else None,
         [(label, read_losses(path)) for label, path in zip(labels, args.losses, strict=False)],
         args.out,
+        [validation_losses(_tests(path)) for path in args.losses],
     )
     for path in drawn:
         print(path)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from siamplex.record import Told
 
+if TYPE_CHECKING:  # torch is loaded only where a net runs
+    from siamplex.engine.solver import Solver
+
+PATIENCE = 4
 NAME = "train"
 HELP = "train as a Caffe solver says, on the embedded engine or a caffe binary"
 
@@ -18,6 +22,13 @@ def _paths(text: str) -> tuple[Path, ...]:
 
 def _iterations(text: str) -> frozenset[int]:
     return frozenset(int(part) for part in text.split(",") if part)
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of tests, found {number}")
+    return number
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="keep only the newest N solverstates (0: all)")  # fmt: skip
     parser.add_argument("--no-shortcut", action="store_true",
                         help="run every layer at every iteration, the direct way")  # fmt: skip
+    parser.add_argument("--early-stop", action="store_true",
+                        help="end when validation loss no longer falls; the best snapshot is the result")  # fmt: skip
+    parser.add_argument("--patience", type=_count, default=PATIENCE, metavar="N",
+                        help=f"tests without improvement that --early-stop allows ({PATIENCE})")  # fmt: skip
+    parser.add_argument("--force-start", action="store_true",
+                        help="train even where the first steps, tried beforehand, make the loss explode")  # fmt: skip
     parser.add_argument("--amp", action="store_true",
                         help="multiply in bfloat16: faster on CUDA, no longer Caffe's numbers")  # fmt: skip
     parser.add_argument("--allow-outside", action="store_true",
@@ -63,7 +80,7 @@ def files(args: argparse.Namespace) -> tuple[list[Path], list[Path]]:
     if not prefix:
         return inputs, []
     net = str(prototxt.read(args.solver, "SolverParameter").message.net)
-    outputs = [Path(f"{prefix}_losses.csv"), Path(f"{prefix}_test.csv")]
+    outputs = [Path(f"{prefix}_{name}") for name in ("losses.csv", "test.csv", "learning.csv", "result.json")]
     for iteration in iterations(prefix)[-1:]:
         outputs += [*SnapshotPaths.of(prefix, iteration)]
     return [*inputs, *([Path(net)] if net else [])], outputs
@@ -93,6 +110,8 @@ def run(args: argparse.Namespace) -> Told:
             shortcut=not args.no_shortcut,
             amp=args.amp,
             outside=args.allow_outside,
+            check_start=not args.force_start,
+            early_stop=args.patience if args.early_stop else 0,
         ),
     )
     began = solver.iteration
@@ -101,17 +120,41 @@ def run(args: argparse.Namespace) -> Told:
         facts["processes"] = solver.team.size
     if args.resume and solver.finished:
         if solver.team.leads:
-            say(f"train: {args.solver} already stands at its last iteration, {solver.iteration}")
+            say(f"train: {args.solver} {_standing(solver)}")
         leave_team()
         return Told(idle=True)
     solver.solve()
     leave_team()
     if not solver.team.leads:  # the leader keeps the record
         return Told(idle=True)
+    if args.early_stop:
+        facts["patience"] = args.patience
     return Told({**facts, "iterations": [began, solver.iteration], "losses": _losses(args)})
 
 
-_EMBEDDED_ONLY = ("seed", "snapshot_at", "lean_snapshots", "keep_states", "no_shortcut", "amp")
+def _standing(solver: Solver) -> str:
+    """Where a run stands of which there is nothing left to do."""
+    from siamplex.engine.result import Result
+
+    if solver.ended:
+        lowest = f" of {solver.ended.lowest[1]:.4g}" if solver.ended.lowest else ""
+        return (
+            f"stopped early at iteration {solver.ended.last}: its result is iteration {solver.ended.iteration}, "
+            f"with the lowest validation loss{lowest}"
+        )
+    known = Result.read(solver.prefix)
+    if solver.early_stop and not (known and known.patience):
+        folder = Path(solver.prefix).parent
+        return (
+            f"already stands at its last iteration, {solver.iteration}, trained without --early-stop (remove {folder} "
+            "to train anew)"
+        )
+    return f"already stands at its last iteration, {solver.iteration}"
+
+
+_EMBEDDED_ONLY = (
+    "seed", "snapshot_at", "lean_snapshots", "keep_states", "no_shortcut", "amp", "early_stop", "force_start",
+)  # fmt: skip
 
 
 def _by_caffe(args: argparse.Namespace) -> Told:
@@ -123,6 +166,8 @@ def _by_caffe(args: argparse.Namespace) -> Told:
     given = [name for name in _EMBEDDED_ONLY if getattr(args, name)]
     if given:
         raise UsageError(f"--{given[0].replace('_', '-')}: expected --engine torch for it, found --engine caffe")
+    for name in ("learning.csv", "result.json"):  # an earlier run's, by the embedded engine
+        Path(f"{_prefix(args) or 'train'}_{name}").unlink(missing_ok=True)
     done = train(args.solver, args.weights, args.snapshot, args.device, args.resume, args.allow_outside)
     if args.resume and done.first == done.last:
         say(f"train: {args.solver} already stands at its last iteration, {done.last}")

@@ -51,6 +51,11 @@ class Checkpoint:
         else:
             self._load_given()
 
+    @property
+    def origin(self) -> dict[str, str]:
+        """Hashes of all that shapes this run, as its manifests hold them."""
+        return self._start
+
     def _weight_files(self) -> tuple[Path, ...]:
         return self._solver.options.weights or self._solver.file.weight_files()
 
@@ -136,6 +141,7 @@ class Checkpoint:
             in_full=solver.in_full,
             gram=gram,
             shown=solver.mean.state(),
+            tested=solver.tested_at == solver.iteration,
         ).write(paths.manifest)
         self._drop_old_states()
         solver.team.wait()
@@ -189,6 +195,7 @@ class Checkpoint:
             solver.seed = self._check_seed(paths.manifest, manifest.seed)
             self._seek(manifest)
             solver.in_full = manifest.in_full
+            solver.tested_at = manifest.iteration if manifest.tested else None
         else:  # real Caffe's: data are read from the beginning, as Caffe would
             solver.say(f"{path} has no manifest: resuming as Caffe does, from the first record")
             model = self._model_of(path, state.learned_net) if state.learned_net else paths.caffemodel

@@ -69,9 +69,19 @@ class DataSource:
         self.position = (self.position + size) % self.entries
         return values
 
-    def held(self) -> npt.NDArray[Any] | None:
-        """Values (entries, C, H, W) of all samples, if they are small and a batch has been read; else None."""
-        return self._whole[0] if self._whole else None
+    def all(self) -> Batch | None:
+        """All samples, values and labels as of :meth:`batch`, of a store of small records; None for a large one."""
+        if self._may_be_whole:
+            self._read(0, 0)
+        return self._whole
+
+    def scan(self, count: int) -> Iterator[tuple[npt.NDArray[Any], int]]:
+        """The first ``count`` samples (C, H, W) with their labels; the position stays.
+
+        Not while a batch is read ahead.
+        """
+        for number, record in zip(range(count), self._store.records(), strict=False):
+            yield self._decode(number, bytes(record))
 
     def _from(self, start: int) -> Iterator[bytes]:
         while True:

@@ -42,15 +42,27 @@ class SampleNumbers:
 
     def number(self, sample: npt.NDArray[Any]) -> int:
         """The number of a sample, a new one if it was not met before."""
+        key, found = self._find(sample)
+        if found is not None:
+            return found
+        self._by_key.setdefault(key, []).append(len(self._samples))
+        self._samples.append(np.array(sample))
+        return len(self._samples) - 1
+
+    def known(self, sample: npt.NDArray[Any]) -> int:
+        """The number of a sample, -1 if it was not met."""
+        found = self._find(sample)[1]
+        return -1 if found is None else found
+
+    def _find(self, sample: npt.NDArray[Any]) -> tuple[bytes, int | None]:
+        """Key and number of a sample."""
         flat = sample.reshape(-1)
         whole = flat.size <= _KEY
-        same = self._by_key.setdefault((flat if whole else flat[:: flat.size // _KEY]).tobytes(), [])
-        for number in same:
+        key = (flat if whole else flat[:: flat.size // _KEY]).tobytes()
+        for number in self._by_key.get(key, ()):
             if whole or np.array_equal(self._samples[number], sample):
-                return number
-        same.append(len(self._samples))
-        self._samples.append(np.array(sample))
-        return same[-1]
+                return key, number
+        return key, None
 
     def forget(self, count: int) -> None:
         """Keep only the first ``count`` samples."""
@@ -111,6 +123,15 @@ class FeatureTable:
                 raise TableFull
             self._add(new)
         return torch.tensor(rows)
+
+    def known(self, samples: npt.NDArray[Any]) -> torch.Tensor:
+        """Row numbers (N,) int64 of samples (N, C, H, W) as stored, -1 for those the table has not; none is added."""
+        if self._in_order:
+            given = samples.reshape(len(samples))
+            numbers = given.astype(np.int64)
+            inside = (numbers == given) & (numbers >= 0) & (numbers < self._count)
+            return torch.from_numpy(np.where(inside, numbers, -1))
+        return torch.tensor([self._numbers.known(sample) for sample in samples], dtype=torch.int64)
 
     def fill_in_order(self, count: int, dtype: npt.DTypeLike) -> None:
         """Add the samples 0, 1, ... count - 1, each of one value: from then on a sample is its row's number."""

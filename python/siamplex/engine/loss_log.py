@@ -68,13 +68,23 @@ class LossLog:
         self.close()
 
 
-def open_logs(stack: ExitStack, prefix: str, iteration: int, tests: bool) -> dict[str, LossLog]:
-    """PREFIX_losses.csv and, with ``tests``, PREFIX_test.csv, by ``losses`` and ``test``; ``stack`` closes them."""
+def open_logs(
+    stack: ExitStack, prefix: str, iteration: int, tests: bool, learning: Sequence[str] = (), tested: bool = False
+) -> dict[str, LossLog]:
+    """PREFIX_losses.csv and, with ``tests``, PREFIX_test.csv, by ``losses`` and ``test``; ``stack`` closes them.
+
+    ``learning`` are the columns of a PREFIX_learning.csv.  ``tested`` says that the snapshot a run goes on from was
+    taken behind its iteration's tests: their rows stay.
+    """
     columns = {"losses": ["iteration", "loss", "lr"]}
     if tests:
         columns["test"] = ["iteration", "net", "output", "value"]
+    if learning:
+        columns["learning"] = list(learning)
     return {
-        name: stack.enter_context(LossLog(Path(f"{prefix}_{name}.csv"), header, iteration))
+        name: stack.enter_context(
+            LossLog(Path(f"{prefix}_{name}.csv"), header, iteration + (tested and name != "losses"))
+        )
         for name, header in columns.items()
     }
 
@@ -98,3 +108,14 @@ def read_losses(path: str | Path) -> list[tuple[int, float, float | None]]:
         except ValueError as error:
             raise InputError(where, "iteration, loss, lr", str(error)) from None
     return rows
+
+
+def read_tests(path: str | Path) -> list[tuple[int, int, str, float]]:
+    """(iteration, number of the net, output, value) of each row of a test.csv.  Raises InputError."""
+    found = []
+    for where, row in read_rows(path, ("iteration", "net", "output", "value"), "a test.csv"):
+        try:
+            found.append((int(row["iteration"]), int(row["net"]), row["output"], float(row["value"])))
+        except ValueError as error:
+            raise InputError(where, "iteration, net, output, value", str(error)) from None
+    return found

@@ -89,6 +89,16 @@ class SGD:
         else:
             self._history.pop(index, None)
 
+    def drop_gradients(self) -> None:
+        """Forget the gradients accumulated since the last update."""
+        for parameter in self.parameters:
+            parameter.tensor.grad = None
+            factors = self.wide.of(parameter.tensor) if self.wide else None
+            if factors:
+                factors.clear()
+        for gram in self._grams.values():
+            gram.give_up_gradients()
+
     # --- update
 
     @torch.no_grad()

@@ -100,7 +100,8 @@ def take_shortcut(
     for test in test_nets:
         other = find_prefix(test)
         known = other.entries and all(signature(f, other) in shortcut.tables for f in other.entries.values())
-        if known and all(_only_over_table(test, other, gram.parameter, shortcut) for gram in shortcut.grams.values()):
+        weights = [gram.parameter for gram in shortcut.grams.values()]
+        if known and all(_only_over_table(test, other, weight, shortcut) is not None for weight in weights):
             _attach(test, other, shortcut)
             _use_grams(test, other, shortcut)
     return shortcut
@@ -199,10 +200,10 @@ class LookedUp:
         """Rows of a table that training needs: of the whole store where the table knows them, else of this batch."""
         layer = self._node.layer
         assert isinstance(layer, Data)
-        held = layer.source.held() if table.in_order else None
-        if held is None:
+        whole = layer.source.all() if table.in_order else None
+        if whole is None:
             return self._whole[(part, id(table))]
-        return table.lookup(np.unique(held[:, part[0] : part[1]]).reshape(-1, 1, 1, 1)).to(self._net.device)
+        return table.lookup(np.unique(whole[0][:, part[0] : part[1]]).reshape(-1, 1, 1, 1)).to(self._net.device)
 
     def rows(self, table: FeatureTable, part: Part) -> torch.Tensor:
         """Rows (N,) of a table that the channels ``part`` of this batch are."""

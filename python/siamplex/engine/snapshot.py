@@ -59,6 +59,7 @@ class Manifest:
     are in one of them.  ``cursors`` holds the next record of each data layer, by ``net:layer``.
     ``growths`` are the batches that brought new images, ``in_full`` says that a table overflowed;
     ``gram`` is the file of Gram forms of a run stopped on request; ``shown`` the running mean of losses.
+    ``tested``: the tests of this iteration were run before it was written.
     ``origin`` has the hashes of all that shapes the run (solver, net, weights, data): a run
     continues only its own snapshots.  ``note`` says what the weights once came from.
     """
@@ -76,6 +77,7 @@ class Manifest:
     in_full: bool = False
     gram: dict[str, Any] | None = None
     shown: dict[str, Any] = field(default_factory=dict)
+    tested: bool = False
     format: int = _FORMAT
 
     def write(self, path: Path) -> None:

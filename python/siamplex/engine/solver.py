@@ -15,12 +15,15 @@ import torch
 
 from siamplex.engine import snapshot as snapshots
 from siamplex.engine.checkpoint import Checkpoint
+from siamplex.engine.early_stop import EarlyStop, loss_of, lowest, validation_losses, validation_output
 from siamplex.engine.feature_table import TableFull
 from siamplex.engine.layer import ALL, Context
 from siamplex.engine.layers.data import Data
+from siamplex.engine.learning_log import LearningLog
 from siamplex.engine.loss_log import LossLog, open_logs
 from siamplex.engine.net import Net
 from siamplex.engine.rates import RatePolicy
+from siamplex.engine.result import BY_LENGTH, BY_VALIDATION, Result, path_of
 from siamplex.engine.run_lock import run_lock
 from siamplex.engine.running_mean import RunningMean
 from siamplex.engine.sgd import SGD
@@ -28,6 +31,7 @@ from siamplex.engine.shortcut import Shortcut, take_shortcut
 from siamplex.engine.snapshot import SnapshotPaths
 from siamplex.engine.solver_file import NetSource, SolverFile
 from siamplex.engine.team import check_divisible, join_team
+from siamplex.engine.trial_steps import check_start, describe, rows_of_first_batch
 from siamplex.engine.twins import merge_twins
 from siamplex.engine.watcher import Output, Watcher
 from siamplex.errors import Stopped, TrainingError, UsageError
@@ -47,8 +51,11 @@ class TrainOptions:
     ``shortcut`` lets a frozen prefix be computed once an image, where that is exact; ``amp``
     multiplies in bfloat16, which is not what Caffe computes; ``outside`` lets prototxts name paths
     anywhere (:class:`~siamplex.schema.bounds.Bounds`); ``level`` and ``stages`` are added to the train
-    state; ``signals`` says what each signal brings about; ``watcher`` is told how the run goes; ``tables``
-    writes PREFIX_losses.csv and PREFIX_test.csv.
+    state; ``check_start`` tries the first steps and refuses a run that must diverge
+    (:mod:`~siamplex.engine.trial_steps`); ``early_stop`` ends a run whose validation loss has not improved for so
+    many tests (0: never), with snapshots of the best; ``signals`` says what each signal brings about; ``watcher`` is
+    told how the run goes; ``tables`` writes PREFIX_losses.csv, PREFIX_test.csv, at the end
+    PREFIX_result.json and, of a siamese net, PREFIX_learning.csv.
     """
 
     weights: tuple[Path, ...] = ()
@@ -65,6 +72,8 @@ class TrainOptions:
     outside: bool = False
     level: int = 0
     stages: tuple[str, ...] = ()
+    check_start: bool = True
+    early_stop: int = 0
     signals: Mapping[int, str] = field(default_factory=lambda: dict(EFFECTS))
     watcher: Watcher | None = None
     tables: bool = True
@@ -98,11 +107,28 @@ class Solver:
         self.shortcut: Shortcut | None = None
         self.in_full = False  # a table overflowed: every layer runs from then on
         self._first_loss: float | None = None
+        self.tested_at: int | None = None  # the iteration of the last tests
+        self.early_stop = EarlyStop(options.early_stop) if options.early_stop else None
+        self.ended: Result | None = None  # an earlier call's, where it stopped early
+        self._learning: LearningLog | None = None
         self._data = [layer for _, layer in self.data_layers()]
         self._logs: dict[str, LossLog] = {}
         self._outputs: list[Output] = []
         self.checkpoint = Checkpoint(self)
         self.checkpoint.begin()
+        self._check_early_stop()
+
+    def _check_early_stop(self) -> None:
+        """Whether there is a validation loss to stop by, and whether an earlier call stopped by it."""
+        if self.early_stop is None:
+            return
+        names = self.test_nets[0].outputs if self.test_nets else []
+        if not self.prefix or validation_output([*names, *(["(loss)"] if self._p.test_compute_loss else [])]) is None:
+            raise self.file.source.error("early stopping needs a snapshot_prefix and a test net with a loss")
+        known = Result.read(self.prefix)
+        mine = known and known.ended == BY_VALIDATION and known.patience == self.early_stop.patience
+        if self.options.resume and known and mine and known.origin == self.checkpoint.origin:
+            self.ended = known if SnapshotPaths.of(self.prefix, known.iteration).manifest.exists() else None
 
     def _build(self, net: NetSource, phase: str, share_with: Net | None = None) -> Net:
         return Net(
@@ -138,8 +164,8 @@ class Solver:
 
     @property
     def finished(self) -> bool:
-        """Whether the run stands at max_iter."""
-        return bool(self.iteration >= self._p.max_iter)
+        """Whether the run stands at max_iter, or was stopped early before."""
+        return self.ended is not None or bool(self.iteration >= self._p.max_iter)
 
     def solve(self) -> None:
         """Train to max_iter; writes PREFIX_losses.csv (and PREFIX_test.csv when there are tests).
@@ -154,33 +180,69 @@ class Solver:
             self._solve(stop)
 
     def _solve(self, stop: StopRequest) -> None:
+        prefix = self.prefix or "train"
         with ExitStack() as stack:
+            if self.team.leads and self.prefix:
+                path_of(self.prefix).unlink(missing_ok=True)  # a run on its way has none
             if self.team.leads and self.options.tables:
-                self._logs = open_logs(stack, self.prefix or "train", self.iteration, bool(self.test_nets))
+                self._learning = LearningLog.of(self.net, self.test_nets[0] if self.test_nets else None)
+                columns = self._learning.columns() if self._learning else []
+                tested = self.tested_at == self.iteration or not self.test_nets
+                self._logs = open_logs(stack, prefix, self.iteration, bool(self.test_nets), columns, tested)
+                if self.early_stop and self.iteration:
+                    self.early_stop.told(validation_losses(Path(f"{prefix}_test.csv")))
             self._take_shortcut()
             if not self.checkpoint.resume_mean():
                 self.mean.begin(self.iteration)
             if self.iteration == 0 and 0 in self.options.snapshot_at:
                 self.snapshot()
             self._iterate(stop)
+            if self.team.leads and self.prefix and self.options.tables:
+                self._write_result()
         if self.shortcut:
             self.shortcut.settle()
+
+    def _write_result(self) -> None:
+        """Say which snapshot the run came to: the last, or with early stopping the best."""
+        losses = validation_losses(Path(f"{self.prefix}_test.csv")) if "test" in self._logs else []
+        best, stop = lowest(losses), self.early_stop
+        chosen = stop.best[0] if stop and stop.best else self.iteration
+        paths = SnapshotPaths.of(self.prefix, chosen)
+        if paths.manifest.exists():
+            ended = BY_VALIDATION if self.iteration < self._p.max_iter else BY_LENGTH
+            Result(chosen, paths.caffemodel.name, self.iteration, ended, best, stop.patience if stop else 0,
+                   self.checkpoint.origin).write(self.prefix)  # fmt: skip
 
     def _iterate(self, stop: StopRequest) -> None:
         p = self._p
         progress = Progress("train", int(p.max_iter) - self.iteration)
+        checked = self.iteration > 0 or not self.options.check_start
         while self.iteration < p.max_iter:
-            self._test_when_due()
+            if self._test_when_due():
+                break
+            if not checked:
+                checked = True
+                self._check_start()
             shown = self._step()
             if shown:
                 self._display(self.iteration - 1, shown[1])
             if not self.options.quiet:
                 progress.step(note=f"loss {self.mean.value:.6g}")
             if self._snapshot_due() or self._snapshot_wanted(stop):
+                if not self.test_nets:
+                    self._look(None)
                 self.snapshot()
             number = self.team.largest(stop.number or 0)
             if number and self.iteration < p.max_iter:
                 self._stop(number)
+        else:
+            self._finish()
+        if not self.options.quiet:
+            progress.close(f"loss {self.mean.value:.6g}")
+
+    def _finish(self) -> None:
+        """What follows the last iteration: a snapshot, a display, a test."""
+        p = self._p
         if p.snapshot_after_train and self.prefix and not self._snapshot_due():
             self.snapshot()
         if self._display_due():
@@ -188,8 +250,12 @@ class Solver:
                 self.mean.add(self.team.mean(float(self._forward(0))), self.iteration)
             self._display(self.iteration, None)
         self._test_when_due()
-        if not self.options.quiet:
-            progress.close(f"loss {self.mean.value:.6g}")
+
+    def _check_start(self) -> None:
+        trial = check_start(self)
+        if trial:
+            rows = rows_of_first_batch(self) if self.team.leads else None
+            self.say(describe(trial, rows, float(self._p.base_lr)))
 
     def _display_due(self) -> bool:
         return bool(self._p.display) and self.iteration % self._p.display == 0
@@ -209,8 +275,12 @@ class Solver:
         raise Stopped(number, f"stopped by {signal.Signals(number).name} at iteration {self.iteration}; {where}")
 
     def _snapshot_due(self) -> bool:
-        by_interval = bool(self._p.snapshot) and self.iteration % self._p.snapshot == 0
-        return bool(self.prefix) and (by_interval or self.iteration in self.options.snapshot_at)
+        return bool(self.prefix) and self._due_at(self.iteration)
+
+    def _due_at(self, iteration: int) -> bool:
+        """Whether ``iteration`` is one to snapshot at, by interval (from the first on) or by request."""
+        by_interval = bool(self._p.snapshot and iteration) and iteration % self._p.snapshot == 0
+        return bool(by_interval or iteration in self.options.snapshot_at)
 
     def _snapshot_wanted(self, stop: StopRequest) -> bool:
         """Whether a signal asked for a snapshot (in any process of a team)."""
@@ -261,14 +331,7 @@ class Solver:
 
     def _step(self) -> tuple[float, float] | None:
         """One iteration; returns (loss, rate) when it is one to display."""
-        p = self._p
-        total = 0.0
-        for sub_pass in range(p.iter_size):
-            loss = self._forward(sub_pass)
-            if loss.requires_grad:
-                loss.backward()  # type: ignore[no-untyped-call]
-            total += float(loss.detach())
-        loss_value = self.team.mean(total / p.iter_size)
+        loss_value = self.pass_over()
         if not math.isfinite(loss_value) or self._explodes(loss_value):
             raise TrainingError(self.diverged(loss_value))
         self.mean.add(loss_value, self.iteration)
@@ -277,6 +340,16 @@ class Solver:
         self.sgd.update(rate)
         self.iteration += 1
         return (self.mean.value, rate) if shown else None
+
+    def pass_over(self, learning: bool = True) -> float:
+        """The loss of this iteration's passes over the next batches; ``learning`` adds up their gradients."""
+        total = 0.0
+        for sub_pass in range(self._p.iter_size):
+            loss = self._forward(sub_pass)
+            if learning and loss.requires_grad:
+                loss.backward()  # type: ignore[no-untyped-call]
+            total += float(loss.detach())
+        return self.team.mean(total / self._p.iter_size)
 
     def _explodes(self, loss: float) -> bool:
         """Whether a loss is a million times the first one, and large as such."""
@@ -292,12 +365,14 @@ class Solver:
             f"{self.iteration} ({where}; a smaller base_lr may help)"
         )
 
-    def _test_when_due(self) -> None:
+    def _test_when_due(self) -> bool:
+        """Run the tests of this iteration, if any; whether training ends with them."""
         p, log = self._p, self._logs.get("test")
-        if not self.test_nets or self.iteration % p.test_interval:
-            return
+        if not self.test_nets or self.iteration % p.test_interval or self.tested_at == self.iteration:
+            return False
         if self.iteration == 0 and not p.test_initialization:
-            return
+            return False
+        validation = None
         for number, (net, passes) in enumerate(zip(self.test_nets, p.test_iter, strict=True)):
             self.watcher.testing(self.iteration, number)
             found = self.test(net, int(passes))
@@ -307,6 +382,44 @@ class Solver:
             weights = loss_weights(net)
             outputs = [Output(name, [v], weights.get(name, 0.0)) for name, v in found.items() if name != "(loss)"]
             self.watcher.tested(self.iteration, number, outputs, found.get("(loss)"))
+            validation = loss_of(found) if number == 0 else validation
+        self.tested_at = self.iteration
+        self._look(validation)
+        return self._stops_early(validation)
+
+    def _look(self, validation: float | None) -> None:
+        """Log how the net gets on."""
+        row = self._learning.look(self.iteration, self.shortcut, validation) if self._learning else None
+        if self._learning and row:
+            self._learning.write(self._logs["learning"], row)
+            self.say(str(row))
+
+    def _stops_early(self, validation: float | None) -> bool:
+        """With early stopping, take a snapshot of a validation loss lower than any before; whether patience is over."""
+        stop = self.early_stop
+        if stop is None or validation is None:
+            return False
+        before = stop.best
+        improved = stop.tested(self.iteration, validation)
+        improved = bool(self.team.leaders(int(improved)))
+        if improved and not self._has_snapshot():
+            self.snapshot()
+        if improved and before and self.team.leads and not self._due_at(before[0]):
+            for path in SnapshotPaths.of(self.prefix, before[0]):  # 0.3 GB each at full size, and of no use any more
+                path.unlink(missing_ok=True)
+        over = bool(self.team.leaders(int(stop.exhausted))) and self.iteration < self._p.max_iter
+        if over and stop.best:
+            self.say(
+                f"stopped at iteration {self.iteration}: validation loss not below {stop.best[1]:.4g}, that of "
+                f"iteration {stop.best[0]}, for {stop.patience} tests"
+            )
+        return over
+
+    def _has_snapshot(self) -> bool:
+        """Whether this iteration's snapshot was just written."""
+        if self.iteration >= self._p.max_iter and self._p.snapshot_after_train:
+            return True
+        return self._due_at(self.iteration)
 
     @torch.no_grad()
     def test(self, net: Net, passes: int) -> dict[str, float]:

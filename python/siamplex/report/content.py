@@ -23,6 +23,7 @@ from siamplex.record import read_record
 from siamplex.report.thumbnails import Sprite, sprite
 from siamplex.schema.json_files import read_object
 from siamplex.similarity import report as similarity
+from siamplex.stage_learning import StageLearning
 
 _MOST_LOSSES = 1500  # points of a curve
 
@@ -40,6 +41,7 @@ class Content:
     geometry: list[tuple[str, dict[str, Any]]]
     structure: dict[str, Any] | None
     matrices: Path | None
+    learning: list[tuple[str, StageLearning]]
     seeds: str
     findings: list[Finding]
     record: list[dict[str, Any]]
@@ -60,13 +62,14 @@ def gather(run: Path, embed_faces: bool, alexnet: Path | None = None) -> Content
     figures = sorted((run / "figures").glob("*.png"), key=_figure_order)
     last = snapshots[-1][1]
     missing = [] if figures else ["figures (make figures)"]
-    losses = []
+    losses, learning = [], []
     for stage, label in ((1, "stage 1: conv1-3 frozen"), (2, "stage 2: everything learns")):
         path = run / f"stage{stage}" / "snap_losses.csv"
         if path.exists():
             losses.append((label, _thinned([(row[0], row[1]) for row in read_losses(path)])))
         else:
             missing.append(f"losses of stage {stage}")
+        learning.append((label, StageLearning.read(run / f"stage{stage}" / "snap")))
     picture, faces = _faces(store, embed_faces)
     structure, matrices = _structure(run, last)
     seeds = run / "seeds" / "seeds.txt"
@@ -80,6 +83,7 @@ def gather(run: Path, embed_faces: bool, alexnet: Path | None = None) -> Content
         geometry=_geometry(snapshots),
         structure=structure,
         matrices=matrices,
+        learning=learning,
         seeds=seeds.read_text(encoding="utf-8") if seeds.exists() else "",
         findings=audit(run, alexnet),
         record=read_record(run),

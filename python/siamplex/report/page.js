@@ -199,12 +199,14 @@
   const chart = document.getElementById("loss-curve");
   if (chart && data.losses.length) {
     const rows = [];
+    const tests = [];
     let start = 0;
     for (const stage of data.losses) {
       rows.push(stage.rows.map(([i, loss]) => [i + start, Math.max(loss, 1e-8)]));
+      tests.push(stage.tests.map(([i, loss]) => [i + start, Math.max(loss, 1e-8)]));
       start += stage.rows.length ? stage.rows[stage.rows.length - 1][0] : 0;
     }
-    const values = rows.flat().map((r) => Math.log10(r[1]));
+    const values = [...rows.flat(), ...tests.flat()].map((r) => Math.log10(r[1]));
     const [low, high] = [Math.floor(Math.min(...values)), Math.ceil(Math.max(...values))];
     const toX = (v) => 64 + (v / (start || 1)) * 822;
     const toY = (v) => 16 + ((high - Math.log10(v)) / (high - low || 1)) * 250;
@@ -216,7 +218,13 @@
       draw("text", { x: toX(v), y: 288, "text-anchor": v === start ? "end" : "middle" }, chart).textContent = Math.round(v);
     rows.forEach((row, k) => {
       const points = row.map(([i, loss]) => `${toX(i).toFixed(1)},${toY(loss).toFixed(1)}`).join(" ");
-      draw("polyline", { points, fill: "none", stroke: ["#0072B2", "#D55E00"][k % 2], "stroke-width": 1.2 }, chart);
+      const stroke = ["#0072B2", "#D55E00"][k % 2];
+      draw("polyline", { points, fill: "none", stroke, "stroke-width": 1.2 }, chart);
+      const best = tests[k].reduce((a, b) => (a && a[1] <= b[1] ? a : b), null);
+      for (const [i, loss] of tests[k])
+        draw("circle", { cx: toX(i), cy: toY(loss), r: 3, fill: stroke, stroke: "white", "stroke-width": 0.6 }, chart);
+      if (best)
+        draw("circle", { cx: toX(best[0]), cy: toY(best[1]), r: 7, fill: "none", stroke: "#222" }, chart);
     });
   }
 })();

@@ -12,17 +12,21 @@ import re
 from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from siamplex.audit.tables import as_table_html, summary
 from siamplex.emotions import NAMES
+from siamplex.engine.learning_table import Learning
 from siamplex.figures import STYLE
-from siamplex.geometry import PAPER_ORDER, SWAPPED_ORDER
-from siamplex.geometry_report import between
+from siamplex.geometry import LINE, PAPER_ORDER, SWAPPED_ORDER
+from siamplex.geometry_report import between, on_line
 from siamplex.report.content import Content
 from siamplex.report.thumbnails import SIDE
-from siamplex.similarity.report import OVERLAPPING
+from siamplex.similarity.actors import order_counts
+from siamplex.similarity.report import OVERLAPPING, p_value
+from siamplex.stage_learning import active_units, against_blind
 
 _CAPTIONS = {
     "fig3": "Figure 3: the embedding during stage 1",
@@ -39,7 +43,7 @@ def as_page(content: Content) -> str:
     """The page's HTML."""
     title = f"siamplex: {content.name}"
     sections = [
-        ("losses", "Loss", _losses(content)),
+        ("losses", "Did it learn?", _losses(content) + _learning(content)),
         ("figures", "Figures", _figures(content)),
         ("maps", "Maps of judgements", _maps(content)),
         ("geometry", "Geometry", _geometry(content)),
@@ -120,7 +124,8 @@ def _data(content: Content) -> str:
             for title, e in content.snapshots
         ],
         "losses": [
-            {"stage": stage, "rows": [[i, float(f"{v:.5g}")] for i, v in rows]} for stage, rows in content.losses
+            {"stage": stage, "rows": [[i, float(f"{v:.5g}")] for i, v in rows], "tests": _tests(content, stage)}
+            for stage, rows in content.losses
         ],
         "sprite": {"uri": sprite.uri, "columns": sprite.columns, "rows": sprite.rows, "side": SIDE} if sprite else None,
     }
@@ -136,8 +141,57 @@ def _losses(content: Content) -> str:
     return (
         '<svg id="loss-curve" viewBox="0 0 900 296" role="img" aria-label="Training loss over iterations"></svg>'
         f'<p class="small">Contrastive loss as displayed, logarithmic. In blue {escape(legend)}. '
+        "Points: validation loss, without dropout, the lowest of each stage ringed. "
         f"Last: {escape(last)}.</p>"
     )
+
+
+def _tests(content: Content, stage: str) -> list[list[float]]:
+    """Iterations and validation losses of a stage's tests."""
+    found = next((learnt.tests for label, learnt in content.learning if label == stage), [])
+    return [[iteration, float(f"{loss:.5g}")] for iteration, loss in found if isfinite(loss)]
+
+
+def _learning(content: Content) -> str:
+    """A row a stage: losses at its result against label-blind ones, active units, how round the emotions lie."""
+    rows, ended, courses = [], [], []
+    for label, learnt in content.learning:
+        row = learnt.at_the_result
+        if learnt.ended():
+            ended.append(f"{label}: {learnt.ended()}")
+        if row is None:
+            continue
+        best = learnt.lowest
+        rows.append(
+            [label, str(row.iteration), against_blind(row.training.loss, row.training.label_blind),
+             "-" if row.validation is None else against_blind(row.validation, row.validation_blind),
+             f"{best[1]:.3g} at {best[0]}" if best else "-", active_units(row) or "-", _ratio(row.ratio)]
+        )  # fmt: skip
+        courses += [(label, r) for r in learnt.rows]
+    sentences = "".join(f"<p>{escape(words[0].upper() + words[1:])}.</p>" for words in ended)
+    if not rows:
+        return sentences
+    head = ["stage", "iteration", "training loss", "validation loss", "lowest validation", "active units", "ratio"]
+    return (
+        sentences
+        + _table(head, rows, 6)
+        + '<p class="small">Label-blind: what the same embedding would cost if its images were shuffled among the '
+        "pairs; a net that has learnt nothing of expressions gets no lower. Losses are without dropout. A unit is "
+        "active where it gives more than zero for some training image; the others are dead. Ratio: the second singular "
+        "value of the emotions' centroids over the first; 1 for an even circle, 0 for a line.</p>" + _course(courses)
+    )
+
+
+def _course(courses: Sequence[tuple[str, Learning]]) -> str:
+    """The same at each test, folded away."""
+    rows = [
+        [label, str(r.iteration), f"{r.training.loss:.4g}", f"{r.training.label_blind:.4g}",
+         "-" if r.validation is None else f"{r.validation:.4g}",
+         "-" if r.validation_blind is None else f"{r.validation_blind:.4g}", active_units(r) or "-", _ratio(r.ratio)]
+        for label, r in courses
+    ]  # fmt: skip
+    head = ["stage", "iteration", "training", "label-blind", "validation", "label-blind", "active units", "ratio"]
+    return f"<details><summary>At each of {len(rows)} tests</summary>{_table(head, rows, 7)}</details>"
 
 
 def _picture(path: Path, caption: str, wide: bool = False) -> str:
@@ -183,25 +237,31 @@ def _geometry(content: Content) -> str:
             found = geometry.get(part)
             if not found:
                 continue
-            order = found.get("order")
-            verdict = "-"
+            order, line = found.get("order"), found.get("line")
+            verdict = "a line" if line else "-"
             if order:
                 verdict = "the paper's" if order["agrees"] or order["agrees_with_swap"] else "another"
             apart = sum(found["linearly_separable"].values())
             shares = [_share(found, rule) for rule in ("nearest_centroid", "linear")]
-            rows.append(
-                [stage, label, _names(order["found"]) if order else "-", verdict, str(found["images"]),
-                 f"{apart} of {len(found['linearly_separable'])}", *shares]
-            )  # fmt: skip
+            names = _names(order["found"]) if order else _names(line) if line else "-"
+            parted = f"{apart} of {len(found['linearly_separable'])}"
+            ratio = _ratio(found.get("singular_ratio"))
+            rows.append([stage, label, names, verdict, ratio, str(found["images"]), parted, *shares])
     if not rows:
         return ""
-    head = ["stage", "subjects", "circular order", "order", "images", "parted by a line", "nearest centroid", "linear"]
+    head = ["stage", "subjects", "circular order (or along the line)", "order", "ratio", "images", "parted by a line",
+            "nearest centroid", "linear"]  # fmt: skip
     return (
         _table(head, rows, 4)
         + f'<p class="small">The paper\'s order: {_names(PAPER_ORDER)} (or {_names(SWAPPED_ORDER)}); one order in 60 '
-        "agrees by chance, either in 30. Accuracies are of rules fitted on training subjects alone; intervals "
-        "resample held-out subjects.</p>"
+        "agrees by chance, either in 30. Ratio: the second singular value of the emotions' centroids over the first; "
+        f"below {LINE:g} they lie on a line, which has no circular order, and no agreement or chance is claimed. "
+        "Accuracies are of rules fitted on training subjects alone; intervals resample held-out subjects.</p>"
     )
+
+
+def _ratio(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
 
 def _share(found: dict[str, Any], rule: str) -> str:
@@ -223,8 +283,8 @@ def _structure(content: Content) -> str:
         title = "Training subjects" if name == "train" else "Held-out subjects"
         rows = [
             [a["layer"], a["reference"], f"{a['spearman']:+.2f}", _interval(a["spearman_interval"]),
-             f"{a['spearman_p']:.4f}", f"{a['kendall']:+.2f}", _interval(a["kendall_interval"]),
-             f"{a['kendall_p']:.4f}"]
+             p_value(a["spearman_p"]), f"{a['kendall']:+.2f}", _interval(a["kendall_interval"]),
+             p_value(a["kendall_p"])]
             for a in part["agreements"]
         ]  # fmt: skip
         head = ["layer", "against", "Spearman", "95 %", "p", "Kendall", "95 %", "p"]
@@ -240,7 +300,9 @@ def _structure(content: Content) -> str:
 def _points(part: dict[str, Any]) -> str:
     lines = []
     found = part["circle"]
-    if found:
+    if found and found.get("line"):
+        lines.append(f"{on_line(found['order'])}.")
+    elif found:
         verdict = "the paper's" if found["agrees_either"] else "not the paper's"
         lines.append(
             f"Circular order {_names(found['order'])}: {verdict}; the paper's in {found['share_either']:.0%} of "
@@ -256,13 +318,14 @@ def _points(part: dict[str, Any]) -> str:
                 f"d' {one['separation']:.2f}: number {one['rank']} of {len(part['overlaps'])} couples."
             )
     for reference, fit in part["map_fits"].items():
-        lines.append(f"Procrustes distance to a map of {reference}: {fit['disparity']:.3f} (p {fit['p']:.4f}).")
+        p = "" if fit["p"] is None else f" (p {fit['p']:.4f})"
+        lines.append(f"Procrustes distance to a map of {reference}: {fit['disparity']:.3f}{p}.")
     actors = part["actors"]
     if actors["actors"]:
         lines.append(
             f"{actors['actors']} actors, each against all others: Spearman {actors['median']:+.2f} "
             f"(quartiles {actors['lower_quartile']:+.2f} to {actors['upper_quartile']:+.2f}); "
-            f"{actors['in_the_papers_order']} show the paper's order."
+            f"{order_counts(actors)}."
         )
     return "".join(f"<li>{escape(line[0].upper() + line[1:])}</li>" for line in lines)
 

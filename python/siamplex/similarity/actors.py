@@ -7,19 +7,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from siamplex.embedding import Embedding
-from siamplex.geometry import PAPER_ORDER, centroids, circular_order, order_agreement
+from siamplex.geometry import PAPER_ORDER, centroids, circular_order, on_a_line, order_agreement
 from siamplex.similarity.compare import spearman
 from siamplex.similarity.patterns import of_embedding
 
 
 @dataclass(frozen=True)
 class Actor:
-    """One subject: rank correlation of its own distances with those of all others, and its order."""
+    """One subject: rank correlation of its own distances with those of all others, and its circular order.
+
+    ``line``: its emotions lie on a line and have none.
+    """
 
     subject: str
     spearman: float
     order: tuple[str, ...] | None
     agrees_either: bool
+    line: bool = False
 
 
 def per_actor(embedding: Embedding) -> list[Actor]:
@@ -32,16 +36,19 @@ def per_actor(embedding: Embedding) -> list[Actor]:
         if own is None or others is None:
             continue
         mine = [i for i, s in enumerate(embedding.subjects) if s == subject]
-        order = None
+        order, line = None, False
         if embedding.points.shape[1] == 2:
             centres = centroids(embedding.points[mine], [embedding.emotions[i] for i in mine])
-            order = order_agreement(circular_order(centres)) if len(centres) == len(PAPER_ORDER) else None
+            line = on_a_line(centres)
+            whole = len(centres) == len(PAPER_ORDER) and not line
+            order = order_agreement(circular_order(centres)) if whole else None
         found.append(
             Actor(
                 subject,
                 float(spearman(own.upper(), others.upper())[0]),
                 order.order if order else None,
                 bool(order and (order.agrees or order.agrees_swapped)),
+                line,
             )
         )
     return found
@@ -58,4 +65,15 @@ def summary(actors: list[Actor]) -> dict[str, float | int]:
         "lower_quartile": float(low),
         "upper_quartile": float(high),
         "in_the_papers_order": sum(a.agrees_either for a in actors),
+        "on_a_line": sum(a.line for a in actors),
     }
+
+
+def order_counts(summary: dict[str, float | int]) -> str:
+    """How many actors show the paper's order, and how many have no circular order at all, in words."""
+    flat = int(summary.get("on_a_line", 0))
+    round_ = int(summary["actors"]) - flat
+    if not round_:
+        return "all with their emotions on a line"
+    words = f"{summary['in_the_papers_order']} in the paper's order"
+    return f"{words} of {round_}, {flat} with their emotions on a line" if flat else words

@@ -8,7 +8,15 @@ import numpy as np
 from scipy.spatial import procrustes
 
 from siamplex.embedding import Embedding
-from siamplex.geometry import PAPER_ORDER, centroids, circular_order, order_agreement
+from siamplex.geometry import (
+    PAPER_ORDER,
+    centroids,
+    circular_order,
+    line_order,
+    on_a_line,
+    order_agreement,
+    singular_ratio,
+)
 from siamplex.randomness import numpy_stream
 from siamplex.similarity.compare import BOOTSTRAPS, Agreement, agreement_with, relabellings
 from siamplex.similarity.patterns import of_embedding
@@ -21,17 +29,21 @@ class Circle:
 
     ``agreement`` holds the distances against those of an even circle in the paper's order.
     ``share``: resamples in the paper's order; ``share_either``: with surprise and fear swapped too.
+    ``ratio`` is that of the means' singular values; ``line`` says that it is too small for a circle
+    (:data:`~siamplex.geometry.LINE`): ``order`` is then the one along the line, and all that is said of a circle None.
     """
 
     order: tuple[str, ...]
-    agrees: bool
-    agrees_either: bool
-    chance: str
-    chance_either: str
-    share: float
-    share_either: float
+    agrees: bool | None
+    agrees_either: bool | None
+    chance: str | None
+    chance_either: str | None
+    share: float | None
+    share_either: float | None
     orders_seen: list[tuple[tuple[str, ...], int]]
     agreement: Agreement | None
+    ratio: float
+    line: bool = False
 
 
 def circle(embedding: Embedding, drawn: list[Rdm], seed: int = 0, count: int = BOOTSTRAPS) -> Circle | None:
@@ -39,6 +51,9 @@ def circle(embedding: Embedding, drawn: list[Rdm], seed: int = 0, count: int = B
     centres = centroids(embedding.points, embedding.emotions)
     if len(centres) < len(PAPER_ORDER) or embedding.points.shape[1] != 2:
         return None
+    ratio = singular_ratio(np.array(list(centres.values())))
+    if on_a_line(centres):
+        return Circle(line_order(centres), None, None, None, None, None, None, [], None, ratio, True)
     seen = order_agreement(circular_order(centres))
     subjects, where = np.unique(embedding.subjects, return_inverse=True)
     emotions, points = np.array(embedding.emotions), embedding.points.astype(np.float64)
@@ -65,6 +80,7 @@ def circle(embedding: Embedding, drawn: list[Rdm], seed: int = 0, count: int = B
         share_either=either / total if total else 0.0,
         orders_seen=sorted(tally.items(), key=lambda item: -item[1])[:5],
         agreement=agreement_with(of_embedding(embedding), of_circle(), drawn),
+        ratio=ratio,
     )
 
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from siamplex.embedding import Embedding
 from siamplex.emotions import NAMES
-from siamplex.geometry import PAPER_ORDER, centroids, circular_order, order_agreement
+from siamplex.geometry import PAPER_ORDER, centroids, circular_order, line_order, on_a_line, order_agreement
+from siamplex.geometry_report import on_line
 from siamplex.similarity.circle import fit_maps
 from siamplex.similarity.matrices import Judgements
 from siamplex.similarity.mds import Map
@@ -32,11 +33,15 @@ def describe_maps(
             line += ", items run together in heaps: the order of dissimilarities alone says no more"
         if set(found.names) == set(PAPER_ORDER):
             points = dict(zip(found.names, found.points, strict=True))
-            order = order_agreement(circular_order(points))
-            entry["order"] = list(order.order)
-            entry["agrees_either"] = order.agrees or order.agrees_swapped
-            line += f", circular order {'-'.join(NAMES[e] for e in order.order)}"
-            line += " (the paper's)" if entry["agrees_either"] else " (not the paper's)"
+            if on_a_line(points):
+                entry["line"] = list(line_order(points))
+                line += f", {on_line(entry['line'])}"
+            else:
+                order = order_agreement(circular_order(points))
+                entry["order"] = list(order.order)
+                entry["agrees_either"] = order.agrees or order.agrees_swapped
+                line += f", circular order {'-'.join(NAMES[e] for e in order.order)}"
+                line += " (the paper's)" if entry["agrees_either"] else " (not the paper's)"
             if embedding is not None:
                 entry["embedding"] = _fit(points, embedding)
                 line += _words(entry["embedding"])

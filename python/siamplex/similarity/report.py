@@ -12,6 +12,7 @@ from siamplex.embedding import Embedding
 from siamplex.emotions import NAMES
 from siamplex.errors import UsageError
 from siamplex.geometry import PAPER_ORDER, centroids
+from siamplex.geometry_report import on_line
 from siamplex.similarity import actors
 from siamplex.similarity.circle import circle, fit_maps
 from siamplex.similarity.compare import agreement_with, resamples
@@ -21,6 +22,7 @@ from siamplex.similarity.patterns import Patterns, of_embedding
 from siamplex.similarity.rdm import Rdm, of_action_units, of_circle
 
 PARTS = {"train": ("train",), "held_out": ("val", "test")}
+_CIRCLE = "the paper's circle"
 OVERLAPPING = (("SP", "FE"), ("AN", "DI"))  # those the paper speaks of
 
 
@@ -36,7 +38,7 @@ def describe(
     ``layers`` are patterns of all subjects; ``human`` must be of the six emotions, and becomes
     distances as ``by`` says (:meth:`Judgements.rdm`).  Raises UsageError.
     """
-    references = {"action units": of_action_units(), "the paper's circle": of_circle()}
+    references = {"action units": of_action_units(), _CIRCLE: of_circle()}
     result: dict[str, Any] = {"facts": embedding.facts, "seed": seed, "parts": {}}
     if human is not None:
         if set(human.names) != set(PAPER_ORDER):
@@ -68,9 +70,16 @@ def _part(part: Embedding, layers: Sequence[Patterns], references: dict[str, Rdm
             found = agreement_with(patterns, reference, drawn[patterns.layer])
             if found:
                 agreements.append({"layer": patterns.layer, "reference": name, **asdict(found)})
+    round_ = circle(part, drawn[embedded.layer], seed)
+    line = bool(round_ and round_.line)
+    for a in agreements:
+        if line and a["layer"] == embedded.layer and a["reference"] == _CIRCLE:
+            a["spearman_p"] = a["kendall_p"] = None  # a line has no circular order to be right by chance
     couples = overlaps(part, seed)
     everyone = actors.per_actor(part)
-    round_ = circle(part, drawn[embedded.layer], seed)
+    fits = _fits(part, references)
+    if line and _CIRCLE in fits:
+        fits[_CIRCLE]["p"] = None
     return {
         "images": len(part),
         "subjects": len(set(part.subjects)),
@@ -79,7 +88,7 @@ def _part(part: Embedding, layers: Sequence[Patterns], references: dict[str, Rdm
         "circle": asdict(round_) if round_ else None,
         "overlaps": [asdict(c) for c in couples],
         "actors": {**actors.summary(everyone), "each": [asdict(a) for a in everyone]},
-        "map_fits": _fits(part, references),
+        "map_fits": fits,
     }
 
 
@@ -110,13 +119,14 @@ def as_text(result: dict[str, Any]) -> str:
         lines += _circle_lines(part["circle"])
         lines += _overlap_lines(part["overlaps"])
         for reference, fit in part["map_fits"].items():
-            lines.append(f"  map of {reference}: Procrustes distance {fit['disparity']:.3f}, p {fit['p']:.4f}")
+            p = "" if fit["p"] is None else f", p {fit['p']:.4f}"
+            lines.append(f"  map of {reference}: Procrustes distance {fit['disparity']:.3f}{p}")
         a = part["actors"]
         if a["actors"]:
             lines.append(
                 f"  {a['actors']} actors with all emotions, each against the others: rho {a['median']:+.2f} "
                 f"(quartiles {a['lower_quartile']:+.2f} to {a['upper_quartile']:+.2f}), "
-                f"{a['in_the_papers_order']} in the paper's order"
+                f"{actors.order_counts(a)}"
             )
     return "\n".join(lines)
 
@@ -125,13 +135,18 @@ def _between(interval: Sequence[float] | None) -> str:
     return f"[{interval[0]:+.2f}, {interval[1]:+.2f}]" if interval else ""
 
 
+def p_value(p: float | None) -> str:
+    """A permutation p; a dash where none is claimed."""
+    return "-" if p is None else f"{p:.4f}"
+
+
 def _agreement_lines(agreements: Sequence[dict[str, Any]]) -> list[str]:
     lines = [f"  {'layer':<8}{'against':<20}{'Spearman':>9}  {'':<16}{'p':>7} {'Kendall':>8}  {'':<16}{'p':>7}"]
     for a in agreements:
         rho, tau = _between(a["spearman_interval"]), _between(a["kendall_interval"])
         lines.append(
-            f"  {a['layer']:<8}{a['reference']:<20}{a['spearman']:>+9.2f}  {rho:<16}{a['spearman_p']:>7.4f} "
-            f"{a['kendall']:>+8.2f}  {tau:<16}{a['kendall_p']:>7.4f}"
+            f"  {a['layer']:<8}{a['reference']:<20}{a['spearman']:>+9.2f}  {rho:<16}{p_value(a['spearman_p']):>7} "
+            f"{a['kendall']:>+8.2f}  {tau:<16}{p_value(a['kendall_p']):>7}"
         )
     return lines
 
@@ -139,11 +154,13 @@ def _agreement_lines(agreements: Sequence[dict[str, Any]]) -> list[str]:
 def _circle_lines(found: dict[str, Any] | None) -> list[str]:
     if not found:
         return []
+    if found["line"]:
+        return [f"  {on_line(found['order'])}"]
     order = "-".join(NAMES[e] for e in found["order"])
     verdict = "the paper's" if found["agrees_either"] else "not the paper's"
     return [
         f"  circular order {order}: {verdict} (chance of either {found['chance_either']}); "
-        f"the paper's in {found['share_either']:.0%} of resamples"
+        f"the paper's in {found['share_either']:.0%} of resamples; centroids' singular values {found['ratio']:.2f}"
     ]
 
 

@@ -20,7 +20,18 @@ from siamplex.durable import sha256
 from siamplex.embedding import Embedding, embed, read_embedding, write_embedding
 from siamplex.emotions import NAMES
 from siamplex.errors import InputError
-from siamplex.geometry import PAPER_ORDER, centroids, circular_order, linear_accuracy, nearest_centroid, order_agreement
+from siamplex.geometry import (
+    LINE,
+    PAPER_ORDER,
+    centroids,
+    circular_order,
+    line_order,
+    linear_accuracy,
+    nearest_centroid,
+    on_a_line,
+    order_agreement,
+    singular_ratio,
+)
 from siamplex.progress import say
 from siamplex.similarity.circle import fit_maps
 from siamplex.similarity.compare import spearman
@@ -89,16 +100,22 @@ def _origin(plan: SeedPlan, seed: int) -> dict[str, str]:
 def describe_seeds(embeddings: Sequence[Embedding]) -> dict[str, Any]:
     """What the seeds have in common: order, accuracy, overlap, and how alike their maps are.
 
+    Seeds whose emotions lie on a line have no circular order: they are counted apart, as ``lines``, and no share,
+    chance or p is claimed of them.
     Raises InputError where an embedding lacks an emotion or is not two-dimensional.
     """
     each = [_one(e) for e in embeddings]
-    result: dict[str, Any] = {"seeds": each, "count": len(each)}
+    circles = [e for e in each if not e["line"]]
+    result: dict[str, Any] = {"seeds": each, "count": len(each), "lines": len(each) - len(circles)}
     for name, wanted, chance in (("agrees", "the paper's order", 1 / 60), ("agrees_either", "either order", 1 / 30)):
-        hits = sum(bool(e[name]) for e in each)
-        test = binomtest(hits, len(each), chance, alternative="greater")
-        between = binomtest(hits, len(each)).proportion_ci(0.95, method="exact")
+        if not circles:
+            result[name] = None
+            continue
+        hits = sum(bool(e[name]) for e in circles)
+        test = binomtest(hits, len(circles), chance, alternative="greater")
+        between = binomtest(hits, len(circles)).proportion_ci(0.95, method="exact")
         result[name] = {
-            "what": wanted, "hits": hits, "share": hits / len(each), "chance": chance, "p": float(test.pvalue),
+            "what": wanted, "hits": hits, "share": hits / len(circles), "chance": chance, "p": float(test.pvalue),
             "interval": [float(between.low), float(between.high)],
         }  # fmt: skip
     result["alike"] = _alike(embeddings)
@@ -110,11 +127,14 @@ def _one(embedding: Embedding) -> dict[str, Any]:
     centres = centroids(train.points, train.emotions)
     if len(centres) < len(PAPER_ORDER) or train.points.shape[1] != 2:
         raise InputError(str(embedding.facts.get("weights")), "all six emotions in two dimensions", "fewer")
-    order = order_agreement(circular_order(centres))
+    line = on_a_line(centres)
+    order = None if line else order_agreement(circular_order(centres))
     rank = {frozenset(o.emotions): o for o in overlaps(train, count=0)}
     found: dict[str, Any] = {
-        "seed": embedding.facts.get("seed"), "order": list(order.order), "agrees": order.agrees,
-        "agrees_either": order.agrees or order.agrees_swapped,
+        "seed": embedding.facts.get("seed"), "ratio": singular_ratio(np.array(list(centres.values()))), "line": line,
+        "order": list(order.order if order else line_order(centres)),
+        "agrees": order.agrees if order else None,
+        "agrees_either": order.agrees or order.agrees_swapped if order else None,
         "overlap": {"-".join(c): rank[frozenset(c)].overlap for c in OVERLAPPING if frozenset(c) in rank},
         "overlap_rank": {"-".join(c): rank[frozenset(c)].rank for c in OVERLAPPING if frozenset(c) in rank},
     }  # fmt: skip
@@ -143,17 +163,28 @@ def _alike(embeddings: Sequence[Embedding]) -> dict[str, float]:
 
 def as_text(result: dict[str, Any]) -> str:
     """A line a seed, then what they have in common."""
-    lines = [f"{'seed':>6}  {'circular order':<56}{'held-out':>9}{'linear':>8}{'SP-FE':>8}{'AN-DI':>8}"]
+    lines = [f"{'seed':>6}  {'order':<52}{'ratio':>7}{'held-out':>9}{'linear':>8}{'SP-FE':>8}{'AN-DI':>8}"]
     for e in result["seeds"]:
-        order = "-".join(NAMES[x] for x in e["order"]) + (" *" if e["agrees_either"] else "")
+        mark = " |" if e["line"] else " *" if e["agrees_either"] else ""
+        order = "-".join(NAMES[x] for x in e["order"]) + mark
         shares = [f"{e[k]:.0%}" if k in e else "-" for k in ("nearest_centroid", "linear")]
         laps = [f"{e['overlap'][k]:.2f}" if k in e["overlap"] else "-" for k in ("SP-FE", "AN-DI")]
-        lines.append(f"{e['seed']!s:>6}  {order:<56}{shares[0]:>9}{shares[1]:>8}{laps[0]:>8}{laps[1]:>8}")
+        lines.append(
+            f"{e['seed']!s:>6}  {order:<52}{e['ratio']:>7.2f}{shares[0]:>9}{shares[1]:>8}{laps[0]:>8}{laps[1]:>8}"
+        )
+    if result["lines"]:
+        lines.append(
+            f"| on a line (ratio of the centroids' singular values below {LINE:g}), which has no circular order: "
+            f"{result['lines']} of {result['count']} seeds, left out below"
+        )
     for name in ("agrees", "agrees_either"):
         found = result[name]
+        if found is None:
+            continue
         low, high = found["interval"]
+        circles = result["count"] - result["lines"]
         lines.append(
-            f"{found['what']}: {found['hits']} of {result['count']} seeds, 95 % [{low:.0%}, {high:.0%}], "
+            f"{found['what']}: {found['hits']} of {circles} seeds, 95 % [{low:.0%}, {high:.0%}], "
             f"chance {found['chance']:.1%} (p {found['p']:.3g})"
         )
     alike = result["alike"]
