@@ -28,7 +28,7 @@ def test_validation_is_drawn_and_the_lowest_marked(tmp_path):
     losses = [("one", [(i, 0.3 - 0.001 * i, 0.1) for i in range(100)]), ("two", [(i, 0.2, 0.1) for i in range(50)])]
     draw_losses(losses, [], tmp_path / "loss", [[(0, 0.4), (50, 0.25), (90, 0.28)], []])
     text = words(tmp_path / "loss")
-    assert "validation, lowest 0.25 at 50" in text and "lowest ringed" in text
+    assert "validation, lowest 0.25 at 50" in text and "lowest ringed" in text and "validation loss without" in text
     draw_losses(losses, [], tmp_path / "plain")
     assert "validation" not in words(tmp_path / "plain")
 

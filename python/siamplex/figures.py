@@ -169,7 +169,8 @@ def draw_losses(
         words = "; points: validation, lowest ringed" if any(validation) else ""
         axes.set_title(f"Training loss (thin: as displayed, thick: running median{words})", loc="left")
         axes.legend()
-        caption(figure, notes)
+        dropout = ["training loss is with dropout, validation loss without"] if any(validation) else []
+        caption(figure, [*dropout, *notes])
         return save(figure, stem)
 
 

@@ -45,6 +45,9 @@ def test_the_lowest_validation_loss(own_run):
     found = look(own_run)["lowest validation loss"]
     assert found.run == "0.000123 at iteration 4, of which there is no snapshot"
     assert "EARLY_STOP=1" in found.why
+    result = Result.read(own_run / "stage1/snap")
+    replace(result, iteration=4).write(str(own_run / "stage1/snap"))
+    assert look(own_run)["lowest validation loss"].why == ""  # it did
 
 
 def test_nothing_learnt_is_said(own_run):

@@ -77,7 +77,8 @@ def _snapshots(found: Findings, stage: Stage, learnt: StageLearning, shown: tupl
     if learnt.lowest:
         iteration, loss = learnt.lowest
         kept = "" if iteration in stage.snapshots else ", of which there is no snapshot"
-        why = "the paper stopped on the validation set; EARLY_STOP=1 does" if not kept or iteration != last else ""
+        result = learnt.result.iteration if learnt.result else last
+        why = "" if iteration == result else "the paper stopped on the validation set; EARLY_STOP=1 does"
         found.silent("lowest validation loss", f"{loss:.3g} at iteration {iteration}{kept}", why)
     if shown is None:
         return
