@@ -9,8 +9,7 @@ from scipy.spatial.distance import pdist, squareform
 from siamplex.cli import main
 from siamplex.embedding import write_embedding
 from siamplex.errors import InputError, UsageError
-from siamplex.geometry import PAPER_ORDER
-from siamplex.geometry import LINE
+from siamplex.geometry import LINE, PAPER_ORDER
 from siamplex.images import read_picture
 from siamplex.similarity.circle import fit_maps
 from siamplex.similarity.matrices import read_judgements
