@@ -86,7 +86,7 @@ empty  :=
 space  := $(empty) $(empty)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test check demo reproduce benchmark doctor faces index pairs prototxt start init weights train finetune \
+.PHONY: help venv test check demo reproduce benchmark doctor faces index pairs prototxt start known init weights train finetune \
         features geometry figures similarity report audit seeds clean image docker-train
 
 help: ## this text
@@ -192,7 +192,12 @@ else ifneq ($(FACES),)
 			"make weights fetches them, ALEXNET=FILE names them, SUBSTITUTE=1 starts from a stated substitute" >&2; exit 2; }
 endif
 
-init: start prototxt
+# and is what is there what it should be?
+known: start venv
+	@test ! -e "$(ALEXNET)" || $(VENV)/bin/python tools/fetch_alexnet.py --out "$(ALEXNET)" \
+		$(if $(OTHER_WEIGHTS),--accept-other-weights)
+
+init: known prototxt
 	@$(S) weights --deploy $(OUT)/prototxt/deploy.prototxt --out $(INIT) --pairs $(OUT)/pairs $(START_FROM) \
 		--seed $(SEED) --stamp $(STAMPS)/init.json
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 from tests.conftest import ROOT
-from tests.weights.conftest import as_npz, made_up
+from tests.weights.conftest import as_npz
 
 TOOL = [sys.executable, str(ROOT / "tools/corpus_statistics.py")]
 
