@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -75,3 +77,25 @@ def test_later_steps_use_the_snapshot_a_stage_stopped_at(tmp_path):
         text = dry(f"OUT={tmp_path}", *off)
         assert "--early-stop" not in text and f"{tmp_path}/stage1/snap_iter_5000.caffemodel" in text
         assert "for n in 2000 3000 4000 5000; do" in text
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="no make here")
+def test_weights_are_looked_at_before_faces(tmp_path):
+    """Nothing is indexed or paired when there is nothing right to start from."""
+    bad = tmp_path / "bad.npz"
+    bad.write_text("no archive")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / ".ready").touch()  # an environment of this interpreter, newer than pyproject.toml
+    python = tmp_path / "bin/python"
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    base = ["make", "train", f"FACES={tmp_path}", f"OUT={tmp_path}/run", f"VENV={tmp_path}"]
+    for more, said in (
+        ([f"ALEXNET={bad}"], "bad.npz: expected a caffemodel, an ONNX model or an npz archive"),
+        ([f"ALEXNET={tmp_path}/none"], f"{tmp_path}/none"),
+        (["ALEXNET="], "SUBSTITUTE=1 starts from a stated substitute"),
+    ):
+        environment = {**os.environ, "PYTHONPATH": str(ROOT / "python")}
+        done = subprocess.run([*base, *more], cwd=ROOT, capture_output=True, text=True, env=environment)
+        assert done.returncode == 2 and said in done.stderr
+        assert not (tmp_path / "run").exists()
