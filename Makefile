@@ -23,7 +23,7 @@ SIZE        ?= 227
 WIDTH       ?= 1
 SCALE       ?= 1/256
 BATCH       ?= 256
-STAGE2_BATCH ?= 128
+STAGE2_BATCH ?= 256
 NEW_LR_MULT ?= 1
 BASE_LR     ?= 0.0001
 ITERATIONS  ?= 5000
@@ -157,7 +157,7 @@ docker-train: ## run TARGET (figures) in it, with Caffe on all GPUs, FACES read-
 		$(if $(FACES),FACES=/faces$(if $(IS_TABLE),/$(notdir $(FACES)))) \
 		$(if $(ALEXNET_THERE),ALEXNET=/alexnet.caffemodel) $(PASSED_ON)
 
-DEMO := STAGE2_ITERATIONS=50 DISPLAY=5 TEST_INTERVAL=25
+DEMO := STAGE2_ITERATIONS=30 DISPLAY=5 TEST_INTERVAL=15
 
 faces: venv
 ifeq ($(FACES),)

@@ -15,7 +15,8 @@ _GROUPS = "96 input channels make 5x5x96 kernels; AlexNet, whose weights are use
 _BATCH = {
     1: "5 GPU hours for 5000 iterations speak for a large one; with 32 pairs the noise of the dropout masks wins, with "
     "128 controlled photographs come apart, with 256 harder faces too",
-    2: "with 32 pairs validation loss rises on photographs, with 128 it falls",
+    2: "with 32 pairs validation loss rises on photographs, with 128 it falls; with fewer than stage 1 had, the noise "
+    "of the dropout masks takes back some of what stage 1 learnt",
 }
 
 

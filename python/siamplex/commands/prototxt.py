@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     open_.add_argument("--stage2-iterations", type=int, help="iterations of stage 2 (as stage 1)")
     open_.add_argument("--stage2-base-lr", type=float, help="learning rate of stage 2 (as stage 1)")
     open_.add_argument("--batch-size", type=int, default=256, help="pairs a batch in stage 1 (256)")
-    open_.add_argument("--stage2-batch-size", type=int, default=128, help="pairs a batch in stage 2 (128)")
+    open_.add_argument("--stage2-batch-size", type=int, default=256, help="pairs a batch in stage 2 (256)")
     open_.add_argument("--new-lr-mult", type=float, default=1.0, metavar="X",
                        help="lr_mult of the new layers fc4-6, twice that for their biases (1)")  # fmt: skip
     open_.add_argument("--gamma", type=float, default=0.1, help="factor of a step of the rate (0.1)")

@@ -70,7 +70,7 @@ class NetOptions:
     stage1: SolverOptions = field(default_factory=SolverOptions)
     stage2: SolverOptions = field(default_factory=SolverOptions)
     batch_size: int = 256
-    stage2_batch_size: int = 128
+    stage2_batch_size: int = 256
     test_batch_size: int = TEST_BATCH
     images: int = 504
     mean: tuple[float, float, float] = MEAN_BGR
