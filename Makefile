@@ -157,7 +157,7 @@ docker-train: ## run TARGET (figures) in it, with Caffe on all GPUs, FACES read-
 		$(if $(FACES),FACES=/faces$(if $(IS_TABLE),/$(notdir $(FACES)))) \
 		$(if $(ALEXNET_THERE),ALEXNET=/alexnet.caffemodel) $(PASSED_ON)
 
-DEMO := STAGE2_ITERATIONS=30 DISPLAY=5 TEST_INTERVAL=15
+DEMO := STAGE2_ITERATIONS=30 DISPLAY=5
 
 faces: venv
 ifeq ($(FACES),)

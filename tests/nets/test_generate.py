@@ -8,7 +8,7 @@ from siamplex.engine.net import Net
 from siamplex.errors import UsageError
 from siamplex.nets.architecture import Architecture
 from siamplex.nets.generate import NetOptions, RunLayout, generate, whole_split, write
-from siamplex.nets.solver import SolverOptions
+from siamplex.nets.solver import SolverOptions, solver
 from siamplex.nets.train_val import deploy
 from siamplex.schema import prototxt
 
@@ -135,3 +135,9 @@ def test_files_that_say_the_same_are_left_alone(tmp_path, monkeypatch):
     assert write(TEXTS) == []
     Path("solvers/stage1_indexed.prototxt").write_text("changed")
     assert [p.as_posix() for p in write(TEXTS)] == ["solvers/stage1_indexed.prototxt"]
+
+
+@pytest.mark.parametrize(("iterations", "interval"), [(5000, 250), (500, 250), (30, 15), (1, 1)])
+def test_a_short_stage_is_tested_too(iterations, interval):
+    made = solver(SolverOptions(max_iter=iterations), "net.prototxt", "snap", has_test=True)
+    assert made.test_interval == interval

@@ -16,7 +16,8 @@ class SolverOptions:
 
     The paper is silent on gamma, momentum, weight decay, batch size: those are Caffe's and
     AlexNet's usual ones.  It stopped on the validation set, which is therefore looked at from the start
-    (Caffe's test_initialization) and every ``test_interval`` iterations, ``test_iter`` batches at a time.
+    (Caffe's test_initialization) and every ``test_interval`` iterations, at least twice, ``test_iter`` batches at a
+    time.
     """
 
     base_lr: float = 1e-4
@@ -47,7 +48,8 @@ def solver(options: SolverOptions, net: str, prefix: str, has_test: bool) -> Any
     message = messages.SolverParameter(net=net)
     if has_test:
         message.test_iter.append(options.test_iter)
-        message.test_interval = options.test_interval
+        # a short stage is looked at half-way and at its end all the same
+        message.test_interval = min(options.test_interval, max(1, options.max_iter // 2))
     message.base_lr = options.base_lr
     message.lr_policy = options.lr_policy
     message.gamma = options.gamma
