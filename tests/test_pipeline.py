@@ -105,7 +105,8 @@ def test_figures_are_all_there(work):
 
 def test_geometry_is_written(work):
     geometry = json.loads((work / "run/geometry/f.json").read_text())
-    assert geometry["train"]["order"]["chance_one"] == "1/60"
+    train = geometry["train"]  # a few iterations of a narrow net: a line or not
+    assert len(train["line"]) == 6 if "line" in train else train["order"]["chance_one"] == "1/60"
     assert 0 <= geometry["test"]["nearest_centroid_accuracy"] <= 1
 
 

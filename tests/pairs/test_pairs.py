@@ -4,7 +4,6 @@ import json
 import shutil
 from math import comb
 
-import lmdb
 import numpy as np
 import pytest
 from hypothesis import given
@@ -21,13 +20,15 @@ from siamplex.pairs.store import stacked_bytes
 from siamplex.pairs.table import format_table, pair_counts
 from siamplex.schema import messages
 from siamplex.schema.datum import decode
+from siamplex.schema.lmdb_files import open_for_reading
 from siamplex.schema.weights import read_caffemodel
 
 PAPER_EMOTIONS = [e for e, n in sorted(PAPER_COUNTS.items()) for _ in range(n)]
 
 
 def records(folder):
-    with lmdb.open(str(folder), readonly=True, lock=False) as env, env.begin() as txn:
+    # another test's net may hold the store open, and LMDB opens one only once in a process
+    with open_for_reading(folder).begin() as txn:
         return [(bytes(k), bytes(v)) for k, v in txn.cursor()]
 
 

@@ -127,7 +127,7 @@ def test_a_file_named_by_the_environment_must_be_there():
 
 def test_make_hands_on_where_to_start_from(tmp_path):
     text = make("-n", "seeds", "OUT=x", f"ALEXNET={tmp_path}", "OTHER_WEIGHTS=1").stdout
-    assert text.count(f'--alexnet "{tmp_path}"') == 2 and text.count("--accept-other-weights") == 2
+    assert text.count(f'--alexnet "{tmp_path}"') == 2 and text.count("--accept-other-weights") == 3
     text = make("-n", "seeds", "OUT=x", "SUBSTITUTE=1").stdout
     assert text.count('--alexnet-if-there "weights/bvlc_alexnet.caffemodel"') == 2
     assert text.count("--or-substitute") == 2
