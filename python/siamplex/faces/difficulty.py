@@ -55,7 +55,7 @@ def told_right(
     the other folds' features (N, D) are taken, and the covariance within emotions is shrunk as Ledoit and Wolf
     (2004) shrink it.
     """
-    gram = features.astype(np.float64) @ features.astype(np.float64).T
+    gram = _centred_gram(features)
     names = sorted(set(people))
     dealt = dict(zip(np.random.default_rng(seed).permutation(names), np.arange(len(names)) % folds, strict=True))
     fold = np.array([dealt[p] for p in people])
@@ -71,8 +71,10 @@ def told_right(
 
 
 def _centred_gram(features: Array) -> Array:
-    centred = features - features.mean(axis=0)
-    return np.asarray(centred @ centred.T, np.float64)
+    """Inner products (N, N) of the rows less the mean row, float64."""
+    centred = features.astype(np.float64)
+    centred -= centred.mean(axis=0)
+    return np.asarray(centred @ centred.T)
 
 
 def _indicators(labels: Sequence[str]) -> Array:
