@@ -30,28 +30,26 @@ def eye(canvas: Canvas, who: Identity, eye: Eye) -> None:
 
 
 def nose(canvas: Canvas, who: Identity, face: Face) -> None:
-    x, tip, side, lift = 0.0, face.nose_tip, face.nose_side, face.nose_wing_lift
+    tip, side, lift = face.nose_tip, face.nose_side, face.nose_wing_lift
     dark = tint(who.skin, 0.6)
     for s in (-1, 1):
-        canvas.area(ellipse((x + s * 0.48 * side, tip + 1 - 0.6 * lift), 3.0, 1.7), dark)
+        canvas.area(ellipse((s * 0.48 * side, tip + 1 - 0.6 * lift), 3.0, 1.7), dark)
         wing = curve(
             [
-                (x + s * 0.78 * side, tip - 9 - lift),
-                (x + s * side, tip - 3 - lift),
-                (x + s * 0.84 * side, tip + 2.4 - lift),
-                (x + s * 0.66 * side, tip + 1.6 - 0.7 * lift),
+                (s * 0.78 * side, tip - 9 - lift),
+                (s * side, tip - 3 - lift),
+                (s * 0.84 * side, tip + 2.4 - lift),
+                (s * 0.66 * side, tip + 1.6 - 0.7 * lift),
             ],
             count=24,
         )
         canvas.line(wing, tint(who.skin, 0.72), 1.0)
-    canvas.crease(
-        curve([(x - 0.3 * side, tip + 4), (x, tip + 5.5), (x + 0.3 * side, tip + 4)], count=20), 0.5, 1.4, 1.2
-    )
-    bridge = np.array([(x - 3, -6), (x + 3, -6), (x + 4.5, tip - 4), (x - 4.5, tip - 4)])
+    canvas.crease(curve([(-0.3 * side, tip + 4), (0.0, tip + 5.5), (0.3 * side, tip + 4)], count=20), 0.5, 1.4, 1.2)
+    bridge = np.array([(-3, -6), (3, -6), (4.5, tip - 4), (-4.5, tip - 4)])
     canvas.patch(bridge, -0.10, 2.5)
     s = 1 if who.light_azimuth < 0 else -1
     canvas.crease(
-        curve([(0.4 * x + s * 6, -8), (x + s * 6, 12), (x + s * 0.62 * side, tip - 7)], count=24),
+        curve([(s * 6, -8), (s * 6, 12), (s * 0.62 * side, tip - 7)], count=24),
         0.28,
         2.0,
         2.2,

@@ -44,8 +44,9 @@ def hair_behind(canvas: Canvas, who: Identity, strands: Strands) -> None:
         count = 20 if who.sex == "F" else 13
         reach = 1.0 if who.sex == "F" else 0.55
         for t in np.linspace(-np.pi * (0.5 + reach / 2), -np.pi * (0.5 - reach / 2), count):
-            canvas.disc(((w + 6) * np.cos(t), -22 + (60 if np.sin(t) < 0 else 92) * np.sin(t)), 17, dark)
-            strands.curls(np.array([((w + 6) * np.cos(t), -22 + (60 if np.sin(t) < 0 else 92) * np.sin(t))]), 13, 0.85)
+            at = ((w + 6) * np.cos(t), -22 + (60 if np.sin(t) < 0 else 92) * np.sin(t))
+            canvas.disc(at, 17, dark)
+            strands.curls(at, 13, 0.85)
 
 
 def _falling(strands: Strands, width: float, low: float, out: float) -> None:
@@ -87,10 +88,9 @@ def head(canvas: Canvas, who: Identity, face: Face) -> None:
     canvas.area(face.outline, who.skin)
     if who.beard:
         w, chin = who.face_width, face.chin
-        x, y = 0.0, who.mouth_height
         jaw_line = [(-w, 26), (-0.9 * w, 58), (-0.6 * w, 0.86 * chin), (0, chin + 1)]
         jaw_line += [(0.6 * w, 0.86 * chin), (0.9 * w, 58), (w, 26)]
-        cheeks = [(0.74 * w, 46), (0.5 * w, 46), (x, y - 14), (-0.5 * w, 46), (-0.74 * w, 46)]
+        cheeks = [(0.74 * w, 46), (0.5 * w, 46), (0, who.mouth_height - 14), (-0.5 * w, 46), (-0.74 * w, 46)]
         beard = curve([*jaw_line, *cheeks], True, 140)
         top = canvas.paint.copy()
         colour = tuple(
@@ -130,7 +130,6 @@ def hair_in_front(canvas: Canvas, who: Identity, strands: Strands) -> None:
             curve([(-0.84 * w, -56), (0.84 * w, -56), (0.72 * w, -40), (0, -36), (-0.72 * w, -40)], True, 80),
             hair,
         )
-    if who.style == "fringe":
         brow = np.array([(-0.72 * w, -42.0), (0.0, -38.0), (0.72 * w, -42.0)])
         strands.sweep(np.array([(-0.6 * w, top + 12.0), (0.6 * w, top + 12.0)]), brow, 60, 3.0)
     else:
@@ -142,5 +141,6 @@ def hair_in_front(canvas: Canvas, who: Identity, strands: Strands) -> None:
     if who.style == "curly":
         reach = 0.92 if who.sex == "F" else 0.6
         for t in np.linspace(-np.pi * (0.5 + reach / 2), -np.pi * (0.5 - reach / 2), 15):
-            canvas.disc((0.93 * w * np.cos(t), -14 + 58 * np.sin(t)), 10, hair)
-            strands.curls(np.array([(0.93 * w * np.cos(t), -14 + 58 * np.sin(t))]), 9)
+            at = (0.93 * w * np.cos(t), -14 + 58 * np.sin(t))
+            canvas.disc(at, 10, hair)
+            strands.curls(at, 9)

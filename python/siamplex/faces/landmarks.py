@@ -181,7 +181,7 @@ def _brow(who: Identity, units: Units, side: int) -> Points:
 
 def _mouth(who: Identity, shown: Expression) -> Mouth:
     u = _reader(shown.units, _MOUTH)
-    x0, y0 = 0.0, who.mouth_height - 4.5 * u(17) * (1 - 0.5 * u(24)) - 1.5 * u(9)
+    y0 = who.mouth_height - 4.5 * u(17) * (1 - 0.5 * u(24)) - 1.5 * u(9)
     half = who.mouth_width * (
         1 + 0.34 * u(12) + 0.30 * u(20) - 0.34 * u(27) - 0.12 * u(24) - 0.14 * u(22) + 0.05 * u(15) + 0.08 * u(16)
     )
@@ -201,13 +201,13 @@ def _mouth(who: Identity, shown: Expression) -> Mouth:
     def line(middle: float, fullness: float, dip: float = 0.0) -> Points:
         return curve(
             [
-                (x0 - wide_left, left),
-                (x0 - 0.58 * wide_left, left + (middle - left) * fullness),
-                (x0 - 0.2 * half, middle),
-                (x0, middle + dip),
-                (x0 + 0.2 * half, middle),
-                (x0 + 0.58 * wide_right, right + (middle - right) * fullness),
-                (x0 + wide_right, right),
+                (-wide_left, left),
+                (-0.58 * wide_left, left + (middle - left) * fullness),
+                (-0.2 * half, middle),
+                (0.0, middle + dip),
+                (0.2 * half, middle),
+                (0.58 * wide_right, right + (middle - right) * fullness),
+                (wide_right, right),
             ]
         )
 

@@ -32,17 +32,16 @@ class Strands:
             line = curve([tuple(root), tuple(bend), tuple(tip)], count=10)
             self._canvas.line(line, tint(self._who.hair, tone, 18 * max(0.0, tone - 1)), float(r.uniform(0.4, 1.1)))
 
-    def curls(self, middle: Points, radius: float, base: float = 1.0) -> None:
-        """Rings about ``radius`` wide at points near ``middle`` (n, 2)."""
+    def curls(self, middle: tuple[float, float], radius: float, base: float = 1.0) -> None:
+        """Rings about ``radius`` wide near the point ``middle``."""
         r = self._stream
-        for at in middle:
-            for _ in range(4):
-                x, y = at + r.normal(0, radius / 2, 2)
-                a0, size = r.uniform(0, 2 * np.pi), radius * r.uniform(0.3, 0.7)
-                t = a0 + np.linspace(0, 4.2, 10)
-                tone = base * float(np.exp(np.clip(r.normal(0.1, _TONE), -0.8, 0.8)))
-                arc = np.c_[x + size * np.cos(t), y + size * np.sin(t)]
-                self._canvas.line(arc, tint(self._who.hair, tone, 18 * max(0.0, tone - 1)), 0.9)
+        for _ in range(4):
+            x, y = np.array(middle) + r.normal(0, radius / 2, 2)
+            a0, size = r.uniform(0, 2 * np.pi), radius * r.uniform(0.3, 0.7)
+            t = a0 + np.linspace(0, 4.2, 10)
+            tone = base * float(np.exp(np.clip(r.normal(0.1, _TONE), -0.8, 0.8)))
+            arc = np.c_[x + size * np.cos(t), y + size * np.sin(t)]
+            self._canvas.line(arc, tint(self._who.hair, tone, 18 * max(0.0, tone - 1)), 0.9)
 
 
 def _at(line: Points, share: float) -> Points:
