@@ -34,6 +34,7 @@ SNAPSHOT    ?= 1000
 SHOWN       ?= 2000 3000 4000 5000
 TEST_INTERVAL ?= 250
 EARLY_STOP  ?=
+OVERWRITE   ?=
 PATIENCE    ?= 4
 PAIRS_FLAGS ?=
 NETS_FLAGS  ?=
@@ -67,7 +68,7 @@ TORCHRUN = $(if $(filter-out 1,$(PROCESSES)),$(VENV)/bin/python -m torch.distrib
           -m siamplex,$(S))
 TRAIN   = $(TORCHRUN) train --engine $(ENGINE) --device $(DEVICE) --resume \
           $(if $(filter torch,$(ENGINE)),--lean-snapshots --keep-states 1) \
-          $(if $(STOPS),--early-stop --patience $(PATIENCE)) $(TRAIN_FLAGS)
+          $(if $(STOPS),--early-stop --patience $(PATIENCE)) $(if $(filter-out 0 no,$(OVERWRITE)),--overwrite) $(TRAIN_FLAGS)
 # the container, and what make docker-train hands on to the make inside: all that was given but for places
 DOCKER    ?= docker
 IMAGE     ?= siamplex
@@ -77,7 +78,7 @@ TARGET    ?= figures
 DOCKER_ENGINE = $(if $(filter command,$(firstword $(origin ENGINE))),$(ENGINE),caffe)
 DOCKER_DEVICE = $(if $(filter command,$(firstword $(origin DEVICE))),$(DEVICE),cuda)
 HANDED_ON := SCALE NEW_LR_MULT BATCH STAGE2_BATCH BASE_LR ITERATIONS STAGE2_ITERATIONS STAGE2_BASE_LR DISPLAY SNAPSHOT SHOWN SEED SEEDS \
-             LAYOUT ACTORS SIZE WIDTH TEST_INTERVAL EARLY_STOP PATIENCE PROCESSES PAIRS_FLAGS NETS_FLAGS TRAIN_FLAGS REPORT_FLAGS SUBSTITUTE OTHER_WEIGHTS
+             LAYOUT ACTORS SIZE WIDTH TEST_INTERVAL EARLY_STOP PATIENCE OVERWRITE PROCESSES PAIRS_FLAGS NETS_FLAGS TRAIN_FLAGS REPORT_FLAGS SUBSTITUTE OTHER_WEIGHTS
 absolute   = $(if $(filter /%,$(firstword $(1))),$(1),$(CURDIR)/$(1))
 IS_TABLE   = $(filter %.csv %.CSV,$(lastword $(FACES)))
 PASSED_ON  = $(foreach name,$(HANDED_ON),$(if $(filter command,$(firstword $(origin $(name)))),"$(name)=$($(name))"))
@@ -110,6 +111,7 @@ help: ## this text
 	@echo "  SIZE=n  WIDTH=x  (reduced sizes; the paper's are 227 and 1)"
 	@echo "  SNAPSHOT=n    iterations between snapshots; SHOWN='n n ...' those of Figures 3 and 4"
 	@echo "  EARLY_STOP=1  end a stage when validation loss has not fallen for PATIENCE=n tests ($(PATIENCE)), TEST_INTERVAL=n apart"
+	@echo "  OVERWRITE=1   train anew where OUT holds snapshots of other settings, and remove these"
 	@echo "  PAIRS_FLAGS, NETS_FLAGS, TRAIN_FLAGS, REPORT_FLAGS   further options of siamplex pairs, prototxt, train, report"
 	@echo "  PYTHON, VENV, TORCH       how the environment is made ($(PYTHON), $(VENV), $(TORCH))"
 

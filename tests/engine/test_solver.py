@@ -7,6 +7,7 @@ import pytest
 
 from siamplex.engine import snapshot as snapshots
 from siamplex.engine.loss_log import read_losses
+from siamplex.engine.checkpoint import REMOVE
 from siamplex.engine.solver import Solver, TrainOptions
 from siamplex.errors import InputError, PrototxtError, TrainingError, UsageError
 from siamplex.schema.weights import read_caffemodel, read_solverstate
@@ -73,8 +74,10 @@ def test_resume_takes_only_this_runs_snapshots(twin_solver, tmp_path):
     longer.write_text(longer.read_text().replace("max_iter: 12", "max_iter: 20"))
     assert Solver(longer, TrainOptions(resume=True, quiet=True)).iteration == 12
     changed = twin_solver(more="clip_gradients: 5")
-    assert Solver(changed, TrainOptions(resume=True, quiet=True)).iteration == 0
-    assert Solver(twin_solver(dropout=True), TrainOptions(resume=True, quiet=True)).iteration == 0
+    with pytest.raises(UsageError, match=r"found snap_iter_12\.caffemodel \(clip_gradients -1 there, 5 here\)"):
+        Solver(changed, TrainOptions(resume=True, quiet=True))
+    with pytest.raises(UsageError, match=r"layer 'drop': dropout_param|layer 'drop': "):
+        Solver(twin_solver(dropout=True), TrainOptions(resume=True, quiet=True))
 
 
 def test_resume_passes_over_a_broken_snapshot(twin_solver, tmp_path):
@@ -111,7 +114,11 @@ def test_manifest_tells_where_the_run_stands(twin_solver, tmp_path):
     manifest = json.loads((tmp_path / "snap_iter_6.json").read_text())
     assert manifest["iteration"] == 6 and manifest["seed"] == 3
     assert manifest["cursors"] == {"train:pair": 6 * 4 % 8}
-    assert set(manifest["origin"]) >= {"solver", "net0", "seed", "train:pair"}
+    (segment,) = manifest["segments"]
+    assert (segment["first"], segment["last"]) == (0, 6)
+    settings = segment["settings"]
+    assert settings["base_lr"] == "0.05" and settings["seed"] == "3" and "records of train:pair" in settings
+    assert settings["layer 'fc': inner_product_param.num_output"] == "5"
     assert solver.finished
 
 
@@ -120,7 +127,7 @@ def test_test_net_runs_when_due(twin_solver, tmp_path):
     rows = (tmp_path / "snap_test.csv").read_text().splitlines()
     assert rows[0] == "iteration,net,output,value"
     assert [r.split(",")[0] for r in rows[1:]] == ["0", "5", "10"]
-    train(twin_solver(more="test_interval: 5 test_iter: 2 test_initialization: false"))
+    train(twin_solver(more="test_interval: 5 test_iter: 2 test_initialization: false"), existing=REMOVE)
     assert [r.split(",")[0] for r in (tmp_path / "snap_test.csv").read_text().splitlines()[1:]] == ["5", "10"]
 
 

@@ -281,7 +281,7 @@ def _learnings(folder: Path) -> list[bytes]:
 
 
 def _results(folder: Path) -> list[bytes]:
-    Result(6, "snap_iter_6.caffemodel", 8, "validation", (6, 0.25), 4, {"seed": "3"}).write(str(folder / "snap"))
+    Result(6, "snap_iter_6.caffemodel", 8, "validation", (6, 0.25), 4, "3f").write(str(folder / "snap"))
     return [(folder / "snap_result.json").read_bytes()]
 
 

@@ -74,6 +74,9 @@ def _snapshots(found: Findings, stage: Stage, learnt: StageLearning, shown: tupl
     last = max(stage.snapshots)
     ended = learnt.ended()
     found.silent("last snapshot", f"iteration {last}", ended)
+    if stage.others:
+        words = f"{len(stage.others)} in its folder: {', '.join(stage.others[:3])}"
+        found.silent("snapshots of another run", words, "their manifests say so; they are left out here")
     if learnt.lowest:
         iteration, loss = learnt.lowest
         kept = "" if iteration in stage.snapshots else ", of which there is no snapshot"

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from siamplex.durable import sha256
+from siamplex.engine.course import standing
 from siamplex.engine.result import Result
-from siamplex.engine.snapshot import Manifest, SnapshotPaths
+from siamplex.engine.snapshot import Manifest, SnapshotPaths, own
 from siamplex.errors import InputError
 from siamplex.pairs.build import OpenedStore, open_store
 from siamplex.record import read_record
@@ -19,13 +20,17 @@ from siamplex.schema.prototxt import Prototxt
 
 @dataclass
 class Stage:
-    """One stage that was trained: its solver and net as they are now, its snapshots by iteration."""
+    """One stage that was trained: its solver and net as they are now, its snapshots by iteration.
+
+    ``others`` are snapshots in its folder that belong to another run.
+    """
 
     number: int
     folder: Path
     solver: Prototxt
     net: Prototxt
     snapshots: dict[int, SnapshotPaths] = field(default_factory=dict)
+    others: list[str] = field(default_factory=list)
 
     @property
     def last(self) -> SnapshotPaths:
@@ -74,16 +79,20 @@ class RunFiles:
 
     def _stage(self, number: int) -> Stage | None:
         folder = self.run / f"stage{number}"
-        snapshots = {}
-        for file in sorted(folder.glob("*_iter_*.caffemodel")) if folder.is_dir() else []:
-            named = re.search(r"_iter_(\d+)\.caffemodel$", file.name)
-            if named:
-                snapshots[int(named.group(1))] = SnapshotPaths.beside(file)
+        snapshots, others = {}, []
+        for prefix in _prefixes(folder):
+            mine = set(own(prefix))
+            for iteration in standing(prefix):
+                paths = SnapshotPaths.of(prefix, iteration)
+                if iteration in mine and paths.caffemodel.exists():
+                    snapshots[iteration] = paths
+                elif iteration not in mine:
+                    others.append(paths.caffemodel.name)
         if not snapshots:
             return None
         solver = prototxt.read(self._solver(number), "SolverParameter")
         net = prototxt.read(self._named(str(solver.message.net), solver.path), "NetParameter")
-        return Stage(number, folder, solver, net, snapshots)
+        return Stage(number, folder, solver, net, snapshots, others)
 
     def _solver(self, number: int) -> Path:
         """The solver that trained a stage: as recorded, or where the layout of a run has it."""
@@ -119,6 +128,16 @@ class RunFiles:
             if step.get("command") == "train" and f"stage{number}" in solver.name:
                 return step
         return {}
+
+
+def _prefixes(folder: Path) -> list[str]:
+    """Prefixes of the snapshots in a stage's folder."""
+    if not folder.is_dir():
+        return []
+    found = {
+        str(folder / m.group(1)) for f in folder.iterdir() if (m := re.match(r"(.+)_iter_\d+\.caffemodel$", f.name))
+    }
+    return sorted(found)
 
 
 def same_file(path: Path, digest: str) -> bool:

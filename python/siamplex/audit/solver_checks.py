@@ -8,7 +8,7 @@ from siamplex.audit.run_files import RunFiles, Stage
 from siamplex.audit.towers import read_twins
 from siamplex.durable import sha256
 from siamplex.engine.data_source import DataSource
-from siamplex.engine.origin import net_hash, settings_hash
+from siamplex.engine.origin import Settings, differences, in_words, net_settings, solver_settings
 from siamplex.engine.result import BY_VALIDATION, Result
 
 _EPOCHS = (
@@ -55,17 +55,50 @@ def _remembered(found: Findings, files: RunFiles, stage: Stage) -> None:
             found.unchecked(setting, "-", "no manifest beside the snapshots and no run record")
             return
         changed = [s.path.name for s in (stage.solver, stage.net) if sha256(s.path) not in known]
+    elif not manifest.course.settings:
+        found.unchecked(setting, "-", "its manifest does not say what it was computed with")
+        return
     else:
-        origin = manifest.origin
-        changed = [stage.solver.path.name] if origin.get("solver") != settings_hash(stage.solver.message) else []
-        changed += [stage.net.path.name] if origin.get("net0") != net_hash(stage.net.message) else []
+        there = manifest.course.settings
+        here = solver_settings(stage.solver.message) | net_settings(stage.net.message)
+        told = differences({k: v for k, v in there.items() if k in here or not _of_files(k)}, here)
+        changed = [in_words(told)] if told else []
         data = read_twins(stage.net).data
-        if DataSource(files.lmdb("train")).fingerprint() != origin.get(f"train:{data.name}"):
+        if DataSource(files.lmdb("train")).fingerprint() != there.get(f"records of train:{data.name}"):
             changed.append(files.lmdb("train").name)
-        if origin.get("amp"):
-            found.stated("arithmetic", "float32 (Caffe)", origin["amp"])
+        if there.get("arithmetic"):
+            found.stated("arithmetic", "float32 (Caffe)", there["arithmetic"])
+        _segments(found, stage)
     source = str(read_twins(stage.net).data.data_param.source)
     if not source.rstrip("/").endswith(f"pairs/{files.lmdb('train').name}"):
         changed.append(f"the net trains on {source}")
     words = "unchanged since" if not changed else f"changed: {', '.join(changed)}"
     found.stated(setting, "-", words, not changed)
+
+
+def _of_files(name: str) -> bool:
+    """Whether a setting is not in the solver or net: a hash of a file, the seed, the arithmetic."""
+    return name in ("seed", "arithmetic") or name.startswith(("records of ", "weights ", "mean of ", "test net "))
+
+
+def _segments(found: Findings, stage: Stage) -> None:
+    """Whether all iterations were computed with the same settings."""
+    manifest = stage.manifest
+    assert manifest is not None
+    *before, last = manifest.course.segments
+    words = []
+    for segment in before:
+        told = _told(segment.settings, last.settings)
+        words.append(f"iterations {segment.first} to {segment.last}: {told}")
+    name = "settings of all iterations"
+    if before:
+        words.append(f"iterations {last.first} to {last.last}: as the solver")
+        found.stated(name, "one training", "; ".join(words), False)
+    else:
+        found.stated(name, "one training", f"the same for {last.first} to {last.last}")
+
+
+def _told(there: Settings, here: Settings) -> str:
+    if not there:
+        return "settings not known"
+    return in_words(differences(there, here)).replace(" there, ", ", later ").replace(" here", "")

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import TextIO
 
 from siamplex.caffe_engine.binary import Binary, check_gpus, find_binary, gpus_of
+from siamplex.caffe_engine.course import check_resumes, course_from, occupied, settings_of
 from siamplex.caffe_engine.log import Display, Event, Saved, Scored, StoppedEarly, fatal, read_log
+from siamplex.engine.course import remove, standing
 from siamplex.engine.loss_log import LossLog, open_logs
 from siamplex.engine.run_lock import run_lock
 from siamplex.engine.snapshot import SnapshotPaths
@@ -73,12 +75,13 @@ def train(
     device: str = "cpu",
     resume: bool = False,
     outside: bool = False,
+    overwrite: bool = False,
 ) -> CaffeRun:
-    """Run ``caffe train``; writes PREFIX_losses.csv, PREFIX_test.csv and PREFIX_caffe.log.
+    """Run ``caffe train``; writes PREFIX_losses.csv, PREFIX_test.csv, PREFIX_run.json and PREFIX_caffe.log.
 
     SIGINT and SIGTERM are passed on as the SIGINT on which Caffe takes a snapshot and ends.  Raises
-    InputError without a fitting binary, UsageError for a device it cannot use, TrainingError with
-    Caffe's own words where it fails, Stopped after a signal.
+    InputError without a fitting binary, UsageError for a device it cannot use or where snapshots of another run are
+    in the way, TrainingError with Caffe's own words where it fails, Stopped after a signal.
     """
     source = prototxt.read(solver, "SolverParameter", ANYWHERE if outside else Bounds.of(solver))
     message = source.message
@@ -89,13 +92,24 @@ def train(
         raise UsageError(f"{solver}: expected solver_mode: CPU for --device cpu, found GPU")
     binary = find_binary()
     check_gpus(binary, gpus)
-    if resume and not snapshot:
+    settings = settings_of(source, weights)
+    if resume and not snapshot and not overwrite:
         snapshot = newest_snapshot(prefix)
+        if snapshot:
+            check_resumes(prefix, snapshot, settings)
     first = read_solverstate(snapshot).iteration if snapshot else 0
     if resume and snapshot and first >= message.max_iter:
         return CaffeRun(binary, first, first)
     arguments = command(binary.path, solver, () if resume and snapshot else weights, snapshot, gpus)
+    course = course_from(prefix, snapshot, first, settings)
+    after = [n for n in standing(prefix) if n > first or not first]
+    if after and not overwrite and not (resume and snapshot):
+        raise occupied(prefix, after[-1], settings)
     with run_lock(prefix), StopRequest() as stop:
+        remove(prefix, after if overwrite else ())
+        for name in ("learning.csv", "result.json"):  # an earlier run's, by the embedded engine
+            Path(f"{prefix}_{name}").unlink(missing_ok=True)
+        course.write(prefix)
         say(" ".join(arguments))
         _Process(arguments, solver, prefix, first, int(message.max_iter), bool(message.test_iter)).run(stop)
     return CaffeRun(binary, first, int(message.max_iter))

@@ -37,6 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", type=_paths, default=(), help="caffemodels to start from, comma-separated")
     parser.add_argument("--snapshot", type=Path, help="solverstate to resume from")
     parser.add_argument("--resume", action="store_true", help="resume this run's newest whole snapshot, if any")
+    parser.add_argument("--overwrite", action="store_true",
+                        help="remove the snapshots of another run under the solver's snapshot_prefix")  # fmt: skip
     parser.add_argument("--engine", choices=("torch", "caffe"), default="torch", help="(torch)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:N (cpu); caffe: cuda:N,M or cuda:all too")
     parser.add_argument("--seed", type=int, help="instead of the solver's random_seed")
@@ -72,7 +74,7 @@ def _prefix(args: argparse.Namespace) -> str:
 
 def files(args: argparse.Namespace) -> tuple[list[Path], list[Path]]:
     """Inputs and outputs; of the outputs the newest snapshot and the losses."""
-    from siamplex.engine.snapshot import SnapshotPaths, iterations
+    from siamplex.engine.snapshot import SnapshotPaths, own
     from siamplex.schema import prototxt
 
     inputs = [args.solver, *args.weights, *([args.snapshot] if args.snapshot else [])]
@@ -81,7 +83,7 @@ def files(args: argparse.Namespace) -> tuple[list[Path], list[Path]]:
         return inputs, []
     net = str(prototxt.read(args.solver, "SolverParameter").message.net)
     outputs = [Path(f"{prefix}_{name}") for name in ("losses.csv", "test.csv", "learning.csv", "result.json")]
-    for iteration in iterations(prefix)[-1:]:
+    for iteration in own(prefix)[-1:]:
         outputs += [*SnapshotPaths.of(prefix, iteration)]
     return [*inputs, *([Path(net)] if net else [])], outputs
 
@@ -90,6 +92,7 @@ def run(args: argparse.Namespace) -> Told:
     """Train to max_iter."""
     if args.engine == "caffe":
         return _by_caffe(args)
+    from siamplex.engine.checkpoint import REFUSE, REMOVE
     from siamplex.engine.memory import keep_freed_memory
     from siamplex.engine.solver import Solver, TrainOptions
     from siamplex.engine.team import leave_team
@@ -102,6 +105,7 @@ def run(args: argparse.Namespace) -> Told:
             weights=args.weights,
             snapshot=args.snapshot,
             resume=args.resume,
+            existing=REMOVE if args.overwrite else REFUSE,
             device=args.device,
             seed=args.seed,
             snapshot_at=args.snapshot_at,
@@ -166,9 +170,7 @@ def _by_caffe(args: argparse.Namespace) -> Told:
     given = [name for name in _EMBEDDED_ONLY if getattr(args, name)]
     if given:
         raise UsageError(f"--{given[0].replace('_', '-')}: expected --engine torch for it, found --engine caffe")
-    for name in ("learning.csv", "result.json"):  # an earlier run's, by the embedded engine
-        Path(f"{_prefix(args) or 'train'}_{name}").unlink(missing_ok=True)
-    done = train(args.solver, args.weights, args.snapshot, args.device, args.resume, args.allow_outside)
+    done = train(args.solver, args.weights, args.snapshot, args.device, args.resume, args.allow_outside, args.overwrite)
     if args.resume and done.first == done.last:
         say(f"train: {args.solver} already stands at its last iteration, {done.last}")
         return Told(idle=True)

@@ -63,6 +63,7 @@ class CaffeLog(Watcher):
 
 def run(flags: Flags) -> None:
     """Train.  Raises UsageError and all that a Solver raises."""
+    from siamplex.engine.checkpoint import AS_CAFFE
     from siamplex.engine.memory import keep_freed_memory
     from siamplex.engine.solver import Solver, TrainOptions
     from siamplex.schema import prototxt
@@ -88,6 +89,7 @@ def run(flags: Flags) -> None:
                 signal.SIGTERM: STOP,
             },
             watcher=CaffeLog(int(p.display)),
+            existing=AS_CAFFE,  # a script that trains twice writes over its snapshots
             tables=False,  # the tool writes snapshots and its log, no more
             quiet=True,
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +13,10 @@ import torch
 from siamplex.durable import sha256
 from siamplex.engine import gram_file
 from siamplex.engine import snapshot as snapshots
+from siamplex.engine.course import Course, Segment, remove, standing
 from siamplex.engine.net import values
-from siamplex.engine.origin import settings_hash
+from siamplex.engine.occupied import check_free, refuse_resume
+from siamplex.engine.origin import Settings, differences, file_settings, mean_files, net_settings, solver_settings
 from siamplex.engine.snapshot import Manifest, SnapshotPaths
 from siamplex.errors import InputError, TrainingError, UsageError
 from siamplex.schema.blobs import Array
@@ -24,6 +27,10 @@ if TYPE_CHECKING:
     from siamplex.engine.solver import Solver
 
 
+# what becomes of snapshots that are there already: refused, removed, or written over one by one as Caffe does
+REFUSE, REMOVE, AS_CAFFE = "refuse", "remove", "as caffe"
+
+
 class Checkpoint:
     """Where a run comes from, and its snapshots: written by :meth:`save`, taken up by :meth:`begin`."""
 
@@ -32,47 +39,68 @@ class Checkpoint:
         self._loaded: list[dict[str, str]] = []
         self._note = ""
         self._given = {path: sha256(path) for path in self._weight_files()}
-        self._start = self._origin()
+        self._settings = self._read_settings()
+        self.course = Course.fresh(self._settings)
+        self._first = 0  # the iteration this process begins at
         self._resumed: tuple[Manifest, SnapshotPaths] | None = None
 
     # --- where a run comes from
 
     def begin(self) -> None:
-        """Load the snapshot to go on from, or the weights to start with.  Raises InputError or UsageError."""
+        """Load the snapshot to go on from, or the weights to start with.
+
+        Raises InputError, or UsageError where snapshots of another run are in the way.
+        """
         solver, options = self._solver, self._solver.options
         if options.snapshot and options.weights:
             raise UsageError("give --snapshot to resume or --weights to fine-tune, not both")
         state = options.snapshot
-        if options.resume and not state and solver.prefix:
-            whole = snapshots.latest_whole(solver.prefix, self._start)
-            state = whole.solverstate if whole else None
+        if options.resume and not state and solver.prefix and options.existing != REMOVE:
+            state = self._own_newest()
         if state:
             self._restore(state)
         else:
             self._load_given()
+        self._first = solver.iteration
+        if solver.prefix and options.existing == REFUSE:
+            check_free(solver.prefix, self.course, solver.iteration, goes_on=state is not None)
 
-    @property
-    def origin(self) -> dict[str, str]:
-        """Hashes of all that shapes this run, as its manifests hold them."""
-        return self._start
+    def _own_newest(self) -> Path | None:
+        """The solverstate of the newest whole snapshot, if any.  Raises UsageError where that is another run's."""
+        newest = snapshots.latest_whole(self._solver.prefix)
+        if newest is None:
+            return None
+        there = Manifest.read(newest.manifest).course
+        if not there.settings or differences(there.settings, self._settings):
+            raise refuse_resume(self._solver.prefix, newest, self.course)
+        return newest.solverstate
+
+    def clear_the_prefix(self) -> None:
+        """Where that was asked for, remove all snapshots from the first iteration to be computed on."""
+        solver = self._solver
+        if solver.options.existing == REMOVE:
+            after = [n for n in standing(solver.prefix) if n > self._first or not self._first]
+            if after:
+                solver.say(f"--overwrite: removing snapshots of {len(after)} iterations under {solver.prefix}")
+            remove(solver.prefix, after)
 
     def _weight_files(self) -> tuple[Path, ...]:
         return self._solver.options.weights or self._solver.file.weight_files()
 
-    def _origin(self) -> dict[str, str]:
-        """Hashes of all that shapes this run; how long it goes on and what it displays does not."""
+    def _read_settings(self) -> Settings:
+        """All that shapes this run; how long it goes on and what it displays does not."""
         solver = self._solver
-        origin = {"seed": str(solver.seed)}
+        found = {"seed": str(solver.seed)} if solver.seed_is_given else {}
         if solver.options.amp:
-            origin["amp"] = "bfloat16"
-        origin["solver"] = settings_hash(solver.file.message)
-        for number, net in enumerate(solver.net_sources):
-            origin[f"net{number}"] = net.hash
-        for number, path in enumerate(self._weight_files()):
-            origin[f"weights{number}"] = self._given[path]
-        for key, layer in solver.data_layers():
-            origin[key] = layer.source.fingerprint()
-        return origin
+            found["arithmetic"] = "bfloat16"
+        found |= solver_settings(solver.file.message)
+        train, *tests = solver.net_sources
+        found |= net_settings(train.message) | mean_files(train.message, train.source.find)
+        for number, test in enumerate(tests):
+            if test.message is not train.message and test.message != train.message:
+                found |= net_settings(test.message, f"test net {number}: ")
+        records = {key: layer.source.fingerprint() for key, layer in solver.data_layers()}
+        return found | file_settings([(p, self._given[p]) for p in self._weight_files()], records)
 
     def _load_given(self) -> None:
         for path in self._weight_files():
@@ -81,11 +109,21 @@ class Checkpoint:
     def _load_weights(self, path: Path, digest: str) -> None:
         net = self._solver.net
         filled = net.load(read_caffemodel(path), path)
-        self._loaded.append({"path": str(path), "sha256": digest})
+        self._loaded.append({"path": str(path), "sha256": digest, **self._beside(path)})
         self._note = self._note or snapshots.note_of(path)
         if not filled:
             raise InputError(path, f"layers of net '{net.name}'", "none of them")
         self._solver.say(f"weights from {path}: {', '.join(filled)}")
+
+    def _beside(self, path: Path) -> dict[str, str]:
+        """Where a file lies from the snapshots' folder, so that a moved run finds it."""
+        if not self._solver.prefix:
+            return {}
+        folder = Path(self._solver.prefix).parent.resolve()
+        try:
+            return {"beside": os.path.relpath(path.resolve(), folder)}
+        except ValueError:  # another drive
+            return {}
 
     # --- saving
 
@@ -134,7 +172,7 @@ class Checkpoint:
             solverstate=snapshots.entry(paths.solverstate, state),
             cursors={key: layer.source.position for key, layer in solver.data_layers()},
             weights=self._loaded,
-            origin=self._start,
+            segments=self.course.up_to(solver.iteration).as_json(),
             note=self._note,
             lean=bool(left_out),
             growths=[list(growth) for growth in solver.shortcut.growths] if solver.shortcut else [],
@@ -166,11 +204,11 @@ class Checkpoint:
 
     def _drop_old_states(self) -> None:
         solver, keep = self._solver, self._solver.options.keep_states
-        earlier = [n for n in snapshots.iterations(solver.prefix) if n < solver.iteration]
-        for iteration in earlier:  # nothing resumes from there bit for bit any more
+        mine = snapshots.own(solver.prefix, self.course)
+        for iteration in (n for n in mine if n < solver.iteration):  # nothing resumes from there bit for bit any more
             SnapshotPaths.of(solver.prefix, iteration).gram.unlink(missing_ok=True)
         if keep:
-            for iteration in snapshots.iterations(solver.prefix)[:-keep]:
+            for iteration in [n for n in mine if n <= solver.iteration][:-keep]:
                 SnapshotPaths.of(solver.prefix, iteration).solverstate.unlink(missing_ok=True)
 
     # --- taking up again
@@ -183,13 +221,9 @@ class Checkpoint:
             manifest = snapshots.verify(paths)
             self._note = manifest.note
             for started in manifest.weights if manifest.lean else ():
-                if Path(started["path"]) not in solver.options.weights:
-                    solver.file.source.bounds.check(started["path"], paths.manifest)
-                if sha256(started["path"]) != started["sha256"]:
-                    raise InputError(started["path"], "the weights this run started from", "other bytes")
-                self._load_weights(Path(started["path"]), started["sha256"])
+                self._load_weights(self._find_started(started, paths), started["sha256"])
             self._loaded = manifest.weights
-            self._start = manifest.origin
+            self.course = manifest.course.going_on(manifest.iteration, self._settings)
             self._resumed = manifest, paths
             model = paths.caffemodel
             solver.seed = self._check_seed(paths.manifest, manifest.seed)
@@ -200,11 +234,30 @@ class Checkpoint:
             solver.say(f"{path} has no manifest: resuming as Caffe does, from the first record")
             model = self._model_of(path, state.learned_net) if state.learned_net else paths.caffemodel
             self._load_given()
+            self.course = Course((Segment(0, state.iteration, {}), Segment(state.iteration, None, self._settings)))
         solver.net.load(read_caffemodel(model), model)
         self._restore_history(path, state.history)
         solver.iteration = state.iteration
         solver.rate.current_step = state.current_step
         solver.say(f"resumed from {path} at iteration {solver.iteration}")
+
+    def _find_started(self, started: dict[str, str], paths: SnapshotPaths) -> Path:
+        """Weights a lean snapshot builds on: as given now, by their place beside it, or where they were.
+
+        Raises InputError where none of these has their content.
+        """
+        digest = started["sha256"]
+        known = [path for path, found in self._given.items() if found == digest]
+        beside = [paths.manifest.parent / started["beside"]] if started.get("beside") else []
+        for path in [*known, *beside, Path(started["path"])]:
+            if path in known or (path.is_file() and sha256(path) == digest):
+                if path not in known:
+                    self._solver.file.source.bounds.check(path, paths.manifest)
+                return path
+        raise InputError(
+            paths.manifest, f"{started['path']}, the weights this run started from (--weights names them)",
+            "other bytes" if Path(started["path"]).exists() else "nothing there",
+        )  # fmt: skip
 
     def _model_of(self, path: Path, named: str) -> Path:
         """The caffemodel a solverstate names: of the working folder as in Caffe, or else beside it."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from siamplex.durable import write_text
 from siamplex.errors import InputError
 from siamplex.schema.json_files import read_object
 
-_FORMAT = 1
+_FORMAT = 2
 BY_LENGTH, BY_VALIDATION = "max_iter", "validation"
 
 
@@ -21,7 +21,7 @@ class Result:
     ``iteration`` and ``caffemodel`` (a name in the prefix's folder) are those of the snapshot later steps use;
     ``last`` is the iteration at which training ended, ``ended`` by what (``max_iter`` or ``validation``).  ``lowest``
     is (iteration, loss) of the lowest validation loss, ``patience`` the tests without improvement that were allowed
-    (0: no early stopping); ``origin`` what shaped the run, as in a snapshot's manifest.
+    (0: no early stopping); ``origin`` is the hash of the run's course (:class:`~siamplex.engine.course.Course`).
     """
 
     iteration: int
@@ -30,7 +30,7 @@ class Result:
     ended: str = BY_LENGTH
     lowest: tuple[int, float] | None = None
     patience: int = 0
-    origin: dict[str, str] = field(default_factory=dict)
+    origin: str = ""
 
     def write(self, prefix: str) -> None:
         """Write ``PREFIX_result.json``: a key a line, as make reads it."""
@@ -46,12 +46,13 @@ class Result:
         content = read_object(path, what)
         try:
             lowest = content["lowest"]
-            if content["format"] != _FORMAT or not isinstance(content["origin"], dict):
+            origin = content["origin"] if content["format"] != 1 else ""
+            if content["format"] not in (1, _FORMAT) or not isinstance(origin, str):
                 raise ValueError("another format")
             return cls(
                 int(content["iteration"]), Path(str(content["caffemodel"])).name, int(content["last"]),
                 str(content["ended"]), None if lowest is None else (int(lowest[0]), float(lowest[1])),
-                int(content["patience"]), {str(k): str(v) for k, v in content["origin"].items()},
+                int(content["patience"]), origin,
             )  # fmt: skip
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise InputError(path, what, f"no {error}") from None

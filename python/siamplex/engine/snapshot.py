@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from siamplex.durable import sha256, write_text
-from siamplex.errors import InputError
+from siamplex.engine.course import Course, Segment, standing
+from siamplex.errors import InputError, StorageError
 from siamplex.schema.json_files import read_object
 from siamplex.schema.weights import Written
 
-_FORMAT = 1
+_FORMAT = 2  # 1: with hashes for an origin, from which no setting can be told
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,8 @@ class Manifest:
     ``growths`` are the batches that brought new images, ``in_full`` says that a table overflowed;
     ``gram`` is the file of Gram forms of a run stopped on request; ``shown`` the running mean of losses.
     ``tested``: the tests of this iteration were run before it was written.
-    ``origin`` has the hashes of all that shapes the run (solver, net, weights, data): a run
-    continues only its own snapshots.  ``note`` says what the weights once came from.
+    ``segments`` say which iterations were computed with which settings (:class:`~siamplex.engine.course.Course`):
+    a run continues only its own snapshots.  ``note`` says what the weights once came from.
     """
 
     iteration: int
@@ -70,7 +71,7 @@ class Manifest:
     solverstate: dict[str, Any]
     cursors: dict[str, int] = field(default_factory=dict)
     weights: list[dict[str, str]] = field(default_factory=list)
-    origin: dict[str, str] = field(default_factory=dict)
+    segments: list[dict[str, Any]] = field(default_factory=list)
     note: str = ""
     lean: bool = False
     growths: list[list[Any]] = field(default_factory=list)
@@ -80,6 +81,11 @@ class Manifest:
     tested: bool = False
     format: int = _FORMAT
 
+    @property
+    def course(self) -> Course:
+        """Which iterations were computed with which settings; these are empty where the manifest does not know."""
+        return Course.of(self.segments) if self.segments else Course((Segment(0, self.iteration, {}),))
+
     def write(self, path: Path) -> None:
         """Write the manifest; after this the snapshot counts."""
         write_text(path, json.dumps(asdict(self), indent=1) + "\n")
@@ -88,6 +94,8 @@ class Manifest:
     def read(cls, path: Path) -> Manifest:
         """Read a manifest; raises InputError."""
         content = read_object(path, "a snapshot manifest")
+        if content.get("format") == 1 and isinstance(content.pop("origin", {}), dict):
+            content["format"] = _FORMAT  # what it was computed with is not known
         if content.get("format") != _FORMAT:
             raise InputError(path, f"a snapshot manifest of format {_FORMAT}", str(content.get("format")))
         known = {f.name: f for f in fields(cls)}
@@ -106,9 +114,13 @@ def _fits(name: str, value: Any) -> bool:
         return isinstance(value, dict)
     if name == "gram":
         return value is None or isinstance(value, dict)
-    if name in ("cursors", "origin"):
-        kind = int if name == "cursors" else str
-        return isinstance(value, dict) and all(isinstance(v, kind) for v in value.values())
+    if name == "cursors":
+        return isinstance(value, dict) and all(isinstance(v, int) for v in value.values())
+    if name == "segments":
+        try:
+            return value == [] or bool(Course.of(value))
+        except (KeyError, TypeError, ValueError):
+            return False
     if name == "weights":
         return isinstance(value, list) and all(isinstance(w, dict) and {"path", "sha256"} <= set(w) for w in value)
     if name == "growths":
@@ -150,19 +162,40 @@ def iterations(prefix: str | Path) -> list[int]:
     return sorted(int(match.group(1)) for match in found if match)
 
 
-def latest_whole(prefix: str | Path, origin: dict[str, str] | None = None) -> SnapshotPaths | None:
-    """The newest snapshot of ``prefix`` whose files are whole (and of this ``origin``), or None."""
+def latest_whole(prefix: str | Path, course: Course | None = None) -> SnapshotPaths | None:
+    """The newest snapshot of ``prefix`` whose files are whole (and of this ``course``), or None."""
     for iteration in reversed(iterations(prefix)):
         paths = SnapshotPaths.of(prefix, iteration)
         try:
             manifest = Manifest.read(paths.manifest)
-            if origin is not None and manifest.origin != origin:
+            if course is not None and not course.holds(manifest.course):
                 continue
             verify(paths)
         except InputError:
             continue
         return paths
     return None
+
+
+def own(prefix: str | Path, course: Course | None = None) -> list[int]:
+    """Iterations of the snapshots under ``prefix`` that belong to its run, rising.
+
+    Its run is that of ``course`` or else of ``PREFIX_run.json``.  Where neither is there (real Caffe's snapshots)
+    all belong to it; a snapshot whose manifest cannot be read, or is of another course, does not.
+    Raises InputError for a broken ``PREFIX_run.json``.
+    """
+    course = course or Course.read(prefix)
+    if course is None:
+        return standing(prefix)
+    return [n for n in standing(prefix) if belongs(SnapshotPaths.of(prefix, n), course)]
+
+
+def belongs(paths: SnapshotPaths, course: Course) -> bool:
+    """Whether a snapshot is of ``course``, by its manifest."""
+    try:
+        return course.holds(Manifest.read(paths.manifest).course)
+    except (InputError, StorageError):
+        return False
 
 
 def note_of(weights: Path) -> str:

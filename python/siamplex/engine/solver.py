@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from siamplex.engine import snapshot as snapshots
-from siamplex.engine.checkpoint import Checkpoint
+from siamplex.engine.checkpoint import REFUSE, Checkpoint
 from siamplex.engine.early_stop import EarlyStop, loss_of, lowest, validation_losses, validation_output
 from siamplex.engine.feature_table import TableFull
 from siamplex.engine.layer import ALL, Context
@@ -45,7 +45,8 @@ _EXPLODED = 1e6  # times the first loss
 class TrainOptions:
     """What the command line adds to a solver.
 
-    ``snapshot_prefix`` and ``seed`` replace the solver's when given; ``snapshot_at`` adds
+    ``snapshot_prefix`` and ``seed`` replace the solver's when given; ``existing`` says what becomes of snapshots
+    under the prefix that this run would write over (:mod:`~siamplex.engine.checkpoint`); ``snapshot_at`` adds
     iterations to its ``snapshot`` interval; ``lean`` leaves frozen tables that came from a weights
     file out of snapshots; ``keep_states`` keeps only the newest so many solverstates (0: all);
     ``shortcut`` lets a frozen prefix be computed once an image, where that is exact; ``amp``
@@ -61,6 +62,7 @@ class TrainOptions:
     weights: tuple[Path, ...] = ()
     snapshot: Path | None = None
     resume: bool = False
+    existing: str = REFUSE
     device: str = "cpu"
     seed: int | None = None
     snapshot_prefix: str | None = None
@@ -91,6 +93,7 @@ class Solver:
         self.file = file = SolverFile(solver_path, options.outside)
         self._p = file.message
         _add_state(self._p, options)
+        self.seed_is_given = options.seed is not None or self._p.random_seed >= 0
         self.seed = self.team.leaders(self._choose_seed())
         self.device = choose_device(device)
         self.prefix = options.snapshot_prefix or file.prefix
@@ -127,7 +130,7 @@ class Solver:
             raise self.file.source.error("early stopping needs a snapshot_prefix and a test net with a loss")
         known = Result.read(self.prefix)
         mine = known and known.ended == BY_VALIDATION and known.patience == self.early_stop.patience
-        if self.options.resume and known and mine and known.origin == self.checkpoint.origin:
+        if self.options.resume and known and mine and known.origin == self.checkpoint.course.digest:
             self.ended = known if SnapshotPaths.of(self.prefix, known.iteration).manifest.exists() else None
 
     def _build(self, net: NetSource, phase: str, share_with: Net | None = None) -> Net:
@@ -181,17 +184,22 @@ class Solver:
 
     def _solve(self, stop: StopRequest) -> None:
         prefix = self.prefix or "train"
+        if self.team.leads and self.options.tables:
+            self._learning = LearningLog.of(self.net, self.test_nets[0] if self.test_nets else None)
+        self._take_shortcut()
+        if self.options.check_start and self.iteration == 0 < self._p.max_iter:
+            self._check_start()  # before anything is written: what a refused run finds stays as it was
         with ExitStack() as stack:
             if self.team.leads and self.prefix:
+                self.checkpoint.clear_the_prefix()
                 path_of(self.prefix).unlink(missing_ok=True)  # a run on its way has none
+                self.checkpoint.course.write(self.prefix)
             if self.team.leads and self.options.tables:
-                self._learning = LearningLog.of(self.net, self.test_nets[0] if self.test_nets else None)
                 columns = self._learning.columns() if self._learning else []
                 tested = self.tested_at == self.iteration or not self.test_nets
                 self._logs = open_logs(stack, prefix, self.iteration, bool(self.test_nets), columns, tested)
                 if self.early_stop and self.iteration:
                     self.early_stop.told(validation_losses(Path(f"{prefix}_test.csv")))
-            self._take_shortcut()
             if not self.checkpoint.resume_mean():
                 self.mean.begin(self.iteration)
             if self.iteration == 0 and 0 in self.options.snapshot_at:
@@ -211,18 +219,14 @@ class Solver:
         if paths.manifest.exists():
             ended = BY_VALIDATION if self.iteration < self._p.max_iter else BY_LENGTH
             Result(chosen, paths.caffemodel.name, self.iteration, ended, best, stop.patience if stop else 0,
-                   self.checkpoint.origin).write(self.prefix)  # fmt: skip
+                   self.checkpoint.course.digest).write(self.prefix)  # fmt: skip
 
     def _iterate(self, stop: StopRequest) -> None:
         p = self._p
         progress = Progress("train", int(p.max_iter) - self.iteration)
-        checked = self.iteration > 0 or not self.options.check_start
         while self.iteration < p.max_iter:
             if self._test_when_due():
                 break
-            if not checked:
-                checked = True
-                self._check_start()
             shown = self._step()
             if shown:
                 self._display(self.iteration - 1, shown[1])
@@ -358,7 +362,7 @@ class Solver:
         return abs(loss) > _EXPLODED * max(1.0, self._first_loss)
 
     def diverged(self, found: object, what: str = "a finite loss") -> str:
-        last = snapshots.latest_whole(self.prefix) if self.prefix else None
+        last = snapshots.latest_whole(self.prefix, self.checkpoint.course) if self.prefix else None
         where = f"last good snapshot {last.caffemodel}" if last else "no snapshot before it"
         return (
             f"{self.file.source.path}: expected {what}, found {found} at iteration "

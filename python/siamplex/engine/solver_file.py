@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from siamplex.engine.origin import net_hash
 from siamplex.schema import prototxt
 from siamplex.schema.bounds import Bounds
 from siamplex.schema.messages import enum_name
@@ -31,11 +30,6 @@ class NetSource:
     message: Any
     path: tuple[str | int, ...]
     state: Any
-
-    @property
-    def hash(self) -> str:
-        """Hash of the net's settings."""
-        return net_hash(self.message)
 
 
 class SolverFile:
@@ -68,6 +62,10 @@ class SolverFile:
         for field in ("max_iter", "snapshot", "display", "test_interval"):
             if getattr(p, field) < 0:
                 raise source.error(f"{field} {getattr(p, field)} is negative", field, 0)
+        if p.snapshot and not p.snapshot_prefix:
+            raise source.error(
+                f"snapshot {p.snapshot} without a snapshot_prefix: nothing would be kept of the run", "snapshot", 0
+            )
         if p.average_loss < 1:
             raise source.error("average_loss must be positive", "average_loss", 0)
 

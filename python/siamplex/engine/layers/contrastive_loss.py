@@ -59,7 +59,8 @@ class _SmallContrastive(torch.autograd.Function):
         ctx: Any, a: torch.Tensor, b: torch.Tensor, labels: torch.Tensor, margin: float, legacy: bool
     ) -> torch.Tensor:
         diff = a.detach().numpy() - b.detach().numpy()
-        squared = (diff * diff).sum(axis=1)
+        with np.errstate(over="ignore"):  # of a run that explodes: infinite, as torch has it
+            squared = (diff * diff).sum(axis=1)
         distance = np.sqrt(squared)
         gap = np.float32(margin) - (squared if legacy else distance)
         apart = np.maximum(gap, np.float32(0))
@@ -73,8 +74,9 @@ class _SmallContrastive(torch.autograd.Function):
     def backward(ctx: Any, *grads: Any) -> Any:
         diff, gap, distance, alike = ctx.arrays
         share = np.float32(float(grads[0]) / len(diff))
-        factor = np.where(alike, np.float32(1), _push(gap, distance, ctx.legacy, np.zeros_like(gap)))
-        grad = torch.from_numpy(diff * (factor * share)[:, None])
+        with np.errstate(over="ignore", invalid="ignore"):  # infinite differences, as above
+            factor = np.where(alike, np.float32(1), _push(gap, distance, ctx.legacy, np.zeros_like(gap)))
+            grad = torch.from_numpy(diff * (factor * share)[:, None])
         return grad, -grad, None, None, None
 
 
