@@ -98,8 +98,9 @@ def embed(
 
     Raises InputError or PrototxtError.
     """
-    from siamplex.engine.snapshot import iteration_of, note_of
+    from siamplex.engine.snapshot import check_own, iteration_of, note_of
 
+    check_own(weights)
     points = (_by_caffe if engine == "caffe" else _by_torch)(store, folder, deploy, weights, blob, batch, device)
     entries = store.index.entries
     notes = [note_of(weights) or f"the origin of {weights.name} is not recorded"]

@@ -104,7 +104,7 @@ def test_one_changed_label_among_many_small_records_is_seen(twin_solver, tmp_pat
 def test_a_second_run_of_the_same_settings_is_asked_for(twin_solver, tmp_path):
     path = twin_solver()
     train(path)
-    with pytest.raises(UsageError, match="expected no snapshots of this run yet, found snap_iter_12.caffemodel: --res"):
+    with pytest.raises(UsageError, match=r"expected no snapshots of this run yet, found snap_iter_12\.caffemodel"):
         train(path)
     assert train(path, resume=True).iteration == 12
 
@@ -116,7 +116,7 @@ def test_real_caffes_snapshots_are_not_overwritten(twin_solver, tmp_path):
         (tmp_path / name).unlink()
     before = contents(tmp_path)
     for resume in (True, False):
-        with pytest.raises(UsageError, match="found snap_iter_12.caffemodel \\(what it was computed with is not known"):
+        with pytest.raises(UsageError, match=r"found snap_iter_12\.caffemodel \(what it was computed with is not"):
             train(path, resume=resume)
     assert contents(tmp_path) == before
     # but they can be gone on from, as Caffe does
@@ -306,3 +306,29 @@ def test_a_snapshot_interval_needs_a_prefix(twin_solver, tmp_path, monkeypatch):
         Solver(path, TrainOptions(quiet=True))
     edit(path, "snapshot: 6", "snapshot: 0")
     train(path)
+
+
+def test_resume_with_overwrite_goes_on_with_its_own_and_removes_the_others(twin_solver, tmp_path):
+    """As make passes them: OVERWRITE=1 does not train an own run anew."""
+    path = two_runs(twin_solver, tmp_path)
+    for file in tmp_path.glob("snap_iter_24.*"):
+        file.unlink()
+    edit(path, "max_iter: 12", "max_iter: 15")
+    first = train(path, resume=True, existing=REMOVE)  # 18 is newest and another's: begun anew
+    assert first.iteration == 15 and standing(tmp_path / "snap") == [6, 12, 15]
+    edit(path, "max_iter: 15", "max_iter: 16")
+    before = (tmp_path / "snap_iter_15.caffemodel").read_bytes()
+    train(path, resume=True, existing=REMOVE)
+    assert (tmp_path / "snap_iter_15.caffemodel").read_bytes() == before
+    assert standing(tmp_path / "snap") == [6, 12, 15, 16]
+
+
+def test_an_embedding_of_another_runs_snapshot_is_refused(twin_solver, tmp_path):
+    from siamplex.errors import InputError
+
+    two_runs(twin_solver, tmp_path)
+    snapshots.check_own(tmp_path / "snap_iter_12.caffemodel")
+    with pytest.raises(
+        InputError, match=r"snap_iter_18\.caffemodel: expected a snapshot of the run that"
+    ):
+        snapshots.check_own(tmp_path / "snap_iter_18.caffemodel")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from siamplex.engine import snapshot as snapshots
-from siamplex.engine.loss_log import read_losses
 from siamplex.engine.checkpoint import REMOVE
+from siamplex.engine.loss_log import read_losses
 from siamplex.engine.solver import Solver, TrainOptions
 from siamplex.errors import InputError, PrototxtError, TrainingError, UsageError
 from siamplex.schema.weights import read_caffemodel, read_solverstate

@@ -54,8 +54,10 @@ def _records(net: Prototxt, phase: str) -> dict[str, str]:
     return found
 
 
-def check_resumes(prefix: str, snapshot: Path, settings: Settings) -> None:
+def check_resumes(prefix: str, snapshot: Path | None, settings: Settings) -> None:
     """Refuse to go on from a snapshot that was computed with other settings.  Raises UsageError or InputError."""
+    if snapshot is None:
+        return
     known = Course.read(prefix)
     if known is None or not known.settings:
         say(f"{snapshot}: what it was computed with is not recorded; going on from it all the same")

@@ -93,10 +93,14 @@ def train(
     binary = find_binary()
     check_gpus(binary, gpus)
     settings = settings_of(source, weights)
-    if resume and not snapshot and not overwrite:
+    if resume and not snapshot:
         snapshot = newest_snapshot(prefix)
-        if snapshot:
+        try:
             check_resumes(prefix, snapshot, settings)
+        except UsageError:
+            if not overwrite:
+                raise
+            snapshot = None
     first = read_solverstate(snapshot).iteration if snapshot else 0
     if resume and snapshot and first >= message.max_iter:
         return CaffeRun(binary, first, first)

@@ -55,7 +55,7 @@ class Checkpoint:
         if options.snapshot and options.weights:
             raise UsageError("give --snapshot to resume or --weights to fine-tune, not both")
         state = options.snapshot
-        if options.resume and not state and solver.prefix and options.existing != REMOVE:
+        if options.resume and not state and solver.prefix:
             state = self._own_newest()
         if state:
             self._restore(state)
@@ -66,23 +66,30 @@ class Checkpoint:
             check_free(solver.prefix, self.course, solver.iteration, goes_on=state is not None)
 
     def _own_newest(self) -> Path | None:
-        """The solverstate of the newest whole snapshot, if any.  Raises UsageError where that is another run's."""
+        """The solverstate of the newest whole snapshot, if any.
+
+        One of another run is passed over where it is to be removed; else UsageError is raised.
+        """
         newest = snapshots.latest_whole(self._solver.prefix)
         if newest is None:
             return None
         there = Manifest.read(newest.manifest).course
         if not there.settings or differences(there.settings, self._settings):
+            if self._solver.options.existing == REMOVE:
+                return None
             raise refuse_resume(self._solver.prefix, newest, self.course)
         return newest.solverstate
 
     def clear_the_prefix(self) -> None:
-        """Where that was asked for, remove all snapshots from the first iteration to be computed on."""
+        """Where that was asked for, remove snapshots of other runs, and all behind the first iteration to come."""
         solver = self._solver
-        if solver.options.existing == REMOVE:
-            after = [n for n in standing(solver.prefix) if n > self._first or not self._first]
-            if after:
-                solver.say(f"--overwrite: removing snapshots of {len(after)} iterations under {solver.prefix}")
-            remove(solver.prefix, after)
+        if solver.options.existing != REMOVE:
+            return
+        mine = set(snapshots.own(solver.prefix, self.course)) if self._first else set()
+        gone = [n for n in standing(solver.prefix) if n > self._first or n not in mine]
+        if gone:
+            solver.say(f"--overwrite: removing snapshots of {len(gone)} iterations under {solver.prefix}")
+        remove(solver.prefix, gone)
 
     def _weight_files(self) -> tuple[Path, ...]:
         return self._solver.options.weights or self._solver.file.weight_files()

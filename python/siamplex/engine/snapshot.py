@@ -198,6 +198,18 @@ def belongs(paths: SnapshotPaths, course: Course) -> bool:
         return False
 
 
+def check_own(weights: Path) -> None:
+    """Refuse a snapshot that does not belong to the run its prefix belongs to.  Raises InputError."""
+    named = re.fullmatch(r"(.+)_iter_(\d+)\.caffemodel", weights.name)
+    if not named or not weights.exists():
+        return
+    prefix = weights.parent / named.group(1)
+    course = Course.read(prefix)
+    paths = SnapshotPaths.beside(weights)
+    if course is not None and paths.manifest.exists() and not belongs(paths, course):
+        raise InputError(weights, f"a snapshot of the run that {prefix.name}_run.json tells of", "one of another run")
+
+
 def note_of(weights: Path) -> str:
     """What the JSON beside a caffemodel (a manifest, or that of starting weights) says of its origin."""
     try:
