@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from siamplex.durable import sha256, write_text
-from siamplex.emotions import EMOTIONS, NAMES, NEUTRAL
+from siamplex.emotions import EMOTIONS, NAMES, NEUTRAL, code_of
 from siamplex.errors import InputError
 from siamplex.faces.corpus import is_synthetic
 from siamplex.images import SUFFIXES, read_picture
@@ -22,12 +22,6 @@ from siamplex.schema.csv_files import read_rows
 COLUMNS = ("image", "path", "subject", "emotion", "synthetic", "sha256")
 _NIMSTIM = re.compile(r"(\d{1,3})([FM])_([A-Z]{2})_([COX])", re.IGNORECASE)
 _EXAMPLE = "a NimStim name such as 01F_AN_C.BMP"
-_BY_NAME = {
-    **{code.lower(): code for code in (*NAMES, *NEUTRAL)},
-    **{name: code for code, name in (*NAMES.items(), *NEUTRAL.items())},
-    **{"angry": "AN", "disgusted": "DI", "fearful": "FE", "happy": "HA", "sad": "SA", "surprised": "SP"},
-    **{"afraid": "FE", "joy": "HA"},
-}
 
 
 @dataclass(frozen=True)
@@ -104,7 +98,7 @@ def index_table(table: Path) -> CorpusIndex:
     rows = []
     spelled: dict[str, str] = {}
     for where, row in read_rows(table, ("path", "subject", "emotion")):
-        emotion = _BY_NAME.get(row["emotion"].strip().lower())
+        emotion = code_of(row["emotion"])
         if emotion is None:
             raise InputError(where, f"an emotion ({', '.join(NAMES.values())})", f"'{row['emotion']}'")
         if not row["subject"].strip() or not row["path"].strip():

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from siamplex.durable import atomic_file, sha256, write_text
 from siamplex.emotions import NAMES
 from siamplex.errors import InputError
+from siamplex.output_names import ending
 from siamplex.pairs.build import OpenedStore
 from siamplex.schema.array_files import read_arrays
 from siamplex.schema.blobs import Array
@@ -158,7 +159,7 @@ def _by_caffe(
 
 def write_embedding(embedding: Embedding, stem: Path) -> None:
     """Write ``stem.npz`` and ``stem.csv`` (image, subject, emotion, split, x, y, ...)."""
-    with atomic_file(stem.with_suffix(".npz")) as handle:
+    with atomic_file(ending(stem, ".npz")) as handle:
         np.savez(
             handle,
             points=embedding.points,
@@ -181,7 +182,7 @@ def write_embedding(embedding: Embedding, stem: Path) -> None:
             embedding.splits[i],
         ]
         writer.writerow([*row, *(f"{v:.9g}" for v in point)])
-    write_text(stem.with_suffix(".csv"), out.getvalue())
+    write_text(ending(stem, ".csv"), out.getvalue())
 
 
 def read_embedding(path: Path) -> Embedding:

@@ -16,6 +16,7 @@ from siamplex.emotions import EMOTIONS, NAMES
 from siamplex.engine.early_stop import lowest
 from siamplex.errors import UsageError
 from siamplex.geometry import LINE, centroids, line_order, on_a_line, singular_ratio
+from siamplex.output_names import ending
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -99,7 +100,7 @@ def save(figure: Any, stem: Path) -> list[Path]:
     """Write a figure as PNG and SVG; returns the files."""
     files = []
     for suffix in (".png", ".svg"):
-        path = stem.with_suffix(suffix)
+        path = ending(stem, suffix)
         with atomic_path(path) as part:
             figure.savefig(part, format=suffix[1:], metadata={"Date": None} if suffix == ".svg" else None)
         files.append(path)

@@ -328,7 +328,5 @@ def test_an_embedding_of_another_runs_snapshot_is_refused(twin_solver, tmp_path)
 
     two_runs(twin_solver, tmp_path)
     snapshots.check_own(tmp_path / "snap_iter_12.caffemodel")
-    with pytest.raises(
-        InputError, match=r"snap_iter_18\.caffemodel: expected a snapshot of the run that"
-    ):
+    with pytest.raises(InputError, match=r"snap_iter_18\.caffemodel: expected a snapshot of the run that"):
         snapshots.check_own(tmp_path / "snap_iter_18.caffemodel")

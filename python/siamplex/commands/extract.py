@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from siamplex.output_names import ending, without
+
 NAME = "extract"
 HELP = "write fc6 activations of all images (npz and CSV) for a snapshot"
 SKIPS = True
@@ -24,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def files(args: argparse.Namespace) -> tuple[list[Path], list[Path]]:
     """Inputs and outputs."""
-    return [args.weights, args.deploy, args.pairs / "pairs.json"], [args.out, args.out.with_suffix(".csv")]
+    return [args.weights, args.deploy, args.pairs / "pairs.json"], [args.out, ending(without(args.out, ".npz"), ".csv")]
 
 
 def run(args: argparse.Namespace) -> None:
@@ -41,5 +43,5 @@ def run(args: argparse.Namespace) -> None:
     embedding = embed(
         store, args.pairs, args.deploy, args.weights, args.blob, args.batch_size, args.device, args.engine
     )
-    write_embedding(embedding, args.out.with_suffix(""))
+    write_embedding(embedding, without(args.out, ".npz"))
     print(f"{args.out}: {len(embedding)} images; {'; '.join(embedding.facts['notes'])}")

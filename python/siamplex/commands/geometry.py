@@ -6,6 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
+from siamplex.output_names import ending, without
+
 NAME = "geometry"
 HELP = "centroids, circular order against the paper's, separability, held-out accuracy"
 SKIPS = True
@@ -19,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def files(args: argparse.Namespace) -> tuple[list[Path], list[Path]]:
     """Inputs and outputs."""
-    return [args.embedding], [args.out, args.out.with_suffix(".txt")] if args.out else []
+    return [args.embedding], [args.out, ending(without(args.out, ".json"), ".txt")] if args.out else []
 
 
 def run(args: argparse.Namespace) -> None:
@@ -32,5 +34,5 @@ def run(args: argparse.Namespace) -> None:
     text = as_text(geometry)
     print(text)
     if args.out:
-        write_text(args.out.with_suffix(".txt"), text + "\n")
+        write_text(ending(without(args.out, ".json"), ".txt"), text + "\n")
         write_text(args.out, json.dumps(geometry, indent=1) + "\n")

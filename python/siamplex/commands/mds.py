@@ -6,6 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
+from siamplex.output_names import ending, without
 from siamplex.similarity.matrices import KINDS, WAYS
 
 NAME = "mds"
@@ -25,12 +26,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _stem(args: argparse.Namespace) -> Path:
-    return Path(args.out.with_suffix("") if args.out else args.matrix.with_name(f"{args.matrix.stem}_mds"))
+    if args.out:
+        return without(args.out, ".png", ".svg", ".json")
+    return ending(without(args.matrix, ".csv"), "_mds")
 
 
 def files(args: argparse.Namespace) -> tuple[list[Path], list[Path]]:
     """Inputs and outputs."""
-    return [args.matrix], [_stem(args).with_suffix(s) for s in (".png", ".svg", ".json")]
+    return [args.matrix], [ending(_stem(args), s) for s in (".png", ".svg", ".json")]
 
 
 def run(args: argparse.Namespace) -> None:
@@ -49,6 +52,6 @@ def run(args: argparse.Namespace) -> None:
     result, text = describe_maps(judgements, rdm, maps, args.source, embedding)
     print(text)
     stem = _stem(args)
-    write_text(stem.with_suffix(".json"), json.dumps(result, indent=1) + "\n")
-    for path in draw_maps(maps, args.title or args.matrix.stem, args.source, stem):
+    write_text(ending(stem, ".json"), json.dumps(result, indent=1) + "\n")
+    for path in draw_maps(maps, args.title or without(args.matrix, ".csv").name, args.source, stem):
         print(path)

@@ -6,6 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
+from siamplex.output_names import ending, without
 from siamplex.similarity.matrices import KINDS, WAYS
 
 NAME = "similarity"
@@ -34,7 +35,9 @@ def files(args: argparse.Namespace) -> tuple[list[Path], list[Path]]:
     inputs = [args.embedding, *([args.human] if args.human else [])]
     if args.weights:
         inputs += [args.weights, args.deploy, args.pairs / "pairs.json"]
-    return inputs, [args.out.with_suffix(s) for s in (".json", ".txt", ".csv", ".png", ".svg")] if args.out else []
+    return inputs, [
+        ending(without(args.out, ".json"), s) for s in (".json", ".txt", ".csv", ".png", ".svg")
+    ] if args.out else []
 
 
 def run(args: argparse.Namespace) -> None:
@@ -58,10 +61,11 @@ def run(args: argparse.Namespace) -> None:
     if args.out:
         from siamplex.figures_similarity import draw_rdms
 
-        write_text(args.out.with_suffix(".json"), json.dumps(result, indent=1) + "\n")
-        write_text(args.out.with_suffix(".txt"), text + "\n")
-        write_text(args.out.with_suffix(".csv"), _table(result))
-        draw_rdms(result, args.out.with_suffix(""))
+        stem = without(args.out, ".json")
+        write_text(ending(stem, ".json"), json.dumps(result, indent=1) + "\n")
+        write_text(ending(stem, ".txt"), text + "\n")
+        write_text(ending(stem, ".csv"), _table(result))
+        draw_rdms(result, stem)
 
 
 def _table(result: dict[str, object]) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from siamplex.output_names import ending, without
+
 NAME = "weights"
 HELP = "write starting weights: AlexNet's conv1-3, told by their content, or a stated substitute"
 SKIPS = True
@@ -48,7 +50,10 @@ def _pairs(args: argparse.Namespace) -> Path:
 
 def files(args: argparse.Namespace) -> tuple[list[Path], list[Path]]:
     """Inputs and outputs."""
-    return [args.deploy, _pairs(args) / "pairs.json", *_source(args)], [args.out, args.out.with_suffix(".json")]
+    return [args.deploy, _pairs(args) / "pairs.json", *_source(args)], [
+        args.out,
+        ending(without(args.out, ".caffemodel"), ".json"),
+    ]
 
 
 def run(args: argparse.Namespace) -> None:

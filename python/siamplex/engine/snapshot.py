@@ -17,6 +17,7 @@ from typing import Any
 from siamplex.durable import sha256, write_text
 from siamplex.engine.course import Course, Segment, standing
 from siamplex.errors import InputError, StorageError
+from siamplex.output_names import ending, without
 from siamplex.schema.json_files import read_object
 from siamplex.schema.weights import Written
 
@@ -213,7 +214,7 @@ def check_own(weights: Path) -> None:
 def note_of(weights: Path) -> str:
     """What the JSON beside a caffemodel (a manifest, or that of starting weights) says of its origin."""
     try:
-        content = read_object(weights.with_suffix(".json"), "a note")
+        content = read_object(ending(without(weights, ".caffemodel"), ".json"), "a note")
     except InputError:
         return ""
     return str(content.get("note") or "")

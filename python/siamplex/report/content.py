@@ -18,6 +18,7 @@ from siamplex.engine.loss_log import read_losses
 from siamplex.errors import InputError, SiamplexError
 from siamplex.faces.corpus import is_synthetic
 from siamplex.geometry_report import describe
+from siamplex.output_names import ending, without
 from siamplex.pairs.build import OpenedStore, open_store
 from siamplex.record import read_record
 from siamplex.report.thumbnails import Sprite, sprite
@@ -158,7 +159,7 @@ def _structure(run: Path, embedding: Embedding) -> tuple[dict[str, Any] | None, 
         try:
             known = read_object(path, "a similarity structure")
             if known["facts"]["sha256"] == embedding.facts.get("sha256") and "parts" in known:
-                figure = path.with_suffix(".png")
+                figure = ending(without(path, ".json"), ".png")
                 return dict(known), figure if figure.exists() else None
         except (InputError, KeyError, TypeError):
             continue

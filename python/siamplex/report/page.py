@@ -25,7 +25,7 @@ from siamplex.geometry_report import between, on_line
 from siamplex.report.content import Content
 from siamplex.report.thumbnails import SIDE
 from siamplex.similarity.actors import order_counts
-from siamplex.similarity.report import OVERLAPPING, p_value
+from siamplex.similarity.report import OVERLAPPING, in_resamples, p_value
 from siamplex.stage_learning import active_units, against_blind
 
 _CAPTIONS = {
@@ -305,8 +305,8 @@ def _points(part: dict[str, Any]) -> str:
     elif found:
         verdict = "the paper's" if found["agrees_either"] else "not the paper's"
         lines.append(
-            f"Circular order {_names(found['order'])}: {verdict}; the paper's in {found['share_either']:.0%} of "
-            f"resamples (chance {found['chance_either']})."
+            f"Circular order {_names(found['order'])}: {verdict}; {in_resamples(found['share_either'])}chance "
+            f"{found['chance_either']}."
         )
     for couple in OVERLAPPING:
         one = next((o for o in part["overlaps"] if set(o["emotions"]) == set(couple)), None)

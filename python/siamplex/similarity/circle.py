@@ -28,7 +28,8 @@ class Circle:
     """The circular order of the emotions' means, and how it fares when subjects are resampled.
 
     ``agreement`` holds the distances against those of an even circle in the paper's order.
-    ``share``: resamples in the paper's order; ``share_either``: with surprise and fear swapped too.
+    ``share``: resamples in the paper's order; ``share_either``: with surprise and fear swapped too; None of one
+    subject.
     ``ratio`` is that of the means' singular values; ``line`` says that it is too small for a circle
     (:data:`~siamplex.geometry.LINE`): ``order`` is then the one along the line, and all that is said of a circle None.
     """
@@ -60,7 +61,7 @@ def circle(embedding: Embedding, drawn: list[Rdm], seed: int = 0, count: int = B
     stream = numpy_stream(seed, "circle")
     tally: dict[tuple[str, ...], int] = {}
     good = either = total = 0
-    for _ in range(count):
+    for _ in range(count if len(subjects) > 1 else 0):
         times = np.bincount(stream.integers(0, len(subjects), len(subjects)), minlength=len(subjects))[where]
         weights = {e: times * (emotions == e) for e in PAPER_ORDER}
         if not all(w.sum() for w in weights.values()):
@@ -76,8 +77,8 @@ def circle(embedding: Embedding, drawn: list[Rdm], seed: int = 0, count: int = B
         agrees_either=seen.agrees or seen.agrees_swapped,
         chance=str(seen.chance_one),
         chance_either=str(seen.chance_either),
-        share=good / total if total else 0.0,
-        share_either=either / total if total else 0.0,
+        share=good / total if total else None,
+        share_either=either / total if total else None,
         orders_seen=sorted(tally.items(), key=lambda item: -item[1])[:5],
         agreement=agreement_with(of_embedding(embedding), of_circle(), drawn),
         ratio=ratio,

@@ -81,8 +81,10 @@ def agreement(one: Rdm, other: Rdm) -> Agreement:
 
 
 def resamples(patterns: Patterns, seed: int, count: int = BOOTSTRAPS) -> list[Rdm]:
-    """Dissimilarities of resampled subjects; resamples that lack an emotion are drawn again."""
+    """Dissimilarities of resampled subjects; resamples that lack an emotion are drawn again.  None of one subject."""
     names = patterns.names
+    if len(names) < 2:
+        return []
     stream = numpy_stream(seed, "bootstrap", patterns.layer)
     found: list[Rdm] = []
     for _ in range(20 * count):

@@ -9,6 +9,7 @@ import numpy as np
 
 from siamplex.embedding import Embedding
 from siamplex.emotions import NAMES
+from siamplex.errors import UsageError
 from siamplex.geometry import PAPER_ORDER, centroids, circular_order, line_order, on_a_line, order_agreement
 from siamplex.geometry_report import on_line
 from siamplex.similarity.circle import fit_maps
@@ -20,7 +21,11 @@ from siamplex.similarity.rdm import Rdm
 def describe_maps(
     judgements: Judgements, rdm: Rdm, maps: Sequence[Map], source: str, embedding: Embedding | None
 ) -> tuple[dict[str, Any], str]:
-    """JSON and text of the maps of ``rdm``; with an ``embedding``, how its training subjects' means fit them."""
+    """JSON and text of the maps of ``rdm``; with an ``embedding``, how its training subjects' means fit them.
+
+    Raises UsageError for an embedding that cannot be held against them.
+    """
+    centres = _centres(judgements, embedding) if embedding is not None else None
     lines = [f"{len(judgements.names)} items, taken for a {judgements.kind} matrix"]
     lines += [f"source: {source}"] if source else []
     result: dict[str, Any] = {"kind": judgements.kind, "source": source, "names": list(judgements.names), "maps": []}
@@ -30,7 +35,7 @@ def describe_maps(
         line = f"{'metric' if found.metric else 'non-metric'}: stress-1 {found.stress:.4f}"
         if found.collapsed:
             entry["collapsed"] = True
-            line += ", items run together in heaps: the order of dissimilarities alone says no more"
+            line += ", items run together in heaps that their dissimilarities do not show"
         if set(found.names) == set(PAPER_ORDER):
             points = dict(zip(found.names, found.points, strict=True))
             if on_a_line(points):
@@ -42,23 +47,33 @@ def describe_maps(
                 entry["agrees_either"] = order.agrees or order.agrees_swapped
                 line += f", circular order {'-'.join(NAMES[e] for e in order.order)}"
                 line += " (the paper's)" if entry["agrees_either"] else " (not the paper's)"
-            if embedding is not None:
-                entry["embedding"] = _fit(points, embedding)
-                line += _words(entry["embedding"])
+            if centres is not None:
+                fit = fit_maps(np.array([points[e] for e in PAPER_ORDER]), centres)
+                entry["embedding"] = {"disparity": fit.disparity, "p": fit.p}
+                line += f"; embedding's Procrustes distance {fit.disparity:.3f} (p {fit.p:.4f})"
         result["maps"].append(entry)
         lines.append(line)
+    if set(judgements.names) != set(PAPER_ORDER):
+        lines.append(f"no circular order is given: it needs the six emotions and nothing else, {_unlike(judgements)}")
     return result, "\n".join(lines)
 
 
-def _fit(points: dict[str, Any], embedding: Embedding) -> dict[str, float]:
+def _centres(judgements: Judgements, embedding: Embedding) -> np.ndarray:
+    """Training subjects' mean points (6, 2) in the paper's order.  Raises UsageError."""
+    if set(judgements.names) != set(PAPER_ORDER):
+        raise UsageError(f"--embedding: expected a matrix of the six emotions, {_unlike(judgements)}")
     train = embedding.of_split("train")
     centres = centroids(train.points, train.emotions)
     if len(centres) < len(PAPER_ORDER) or train.points.shape[1] != 2:
-        return {}
-    ours = np.array([centres[e] for e in PAPER_ORDER])
-    fit = fit_maps(np.array([points[e] for e in PAPER_ORDER]), ours)
-    return {"disparity": fit.disparity, "p": fit.p}
+        found = f"{len(centres)} emotions in {train.points.shape[1]} dimensions"
+        raise UsageError(f"--embedding: expected training subjects' six emotions in 2 dimensions, found {found}")
+    return np.array([centres[e] for e in PAPER_ORDER])
 
 
-def _words(fit: dict[str, float]) -> str:
-    return f"; embedding's Procrustes distance {fit['disparity']:.3f} (p {fit['p']:.4f})" if fit else ""
+def _unlike(judgements: Judgements) -> str:
+    """Which emotions a matrix lacks, and what it has beside them."""
+    lacking = [NAMES[e] for e in PAPER_ORDER if e not in judgements.names]
+    others = [name for name in judgements.names if name not in PAPER_ORDER]
+    parts = [f"lacking {', '.join(lacking)}"] if lacking else []
+    parts += [f"with {', '.join(others[:6])}{' and more' if len(others) > 6 else ''}"] if others else []
+    return "found one " + " and ".join(parts)

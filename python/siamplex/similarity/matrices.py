@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from siamplex.emotions import NAMES
+from siamplex.emotions import code_of
 from siamplex.errors import InputError
 from siamplex.schema.csv_files import read_lines
 from siamplex.similarity.rdm import Matrix, Rdm, from_products
@@ -15,6 +15,7 @@ from siamplex.similarity.rdm import Matrix, Rdm, from_products
 WAYS = ("profile", "mutual")  # from confusions to dissimilarities
 KINDS = ("auto", "confusion", "similarity", "dissimilarity")
 _MAX_ITEMS = 500
+_ROUNDING = 0.03  # of a row's sum: six shares with two digits
 
 
 @dataclass(frozen=True)
@@ -54,46 +55,40 @@ class Judgements:
 def read_judgements(path: Path, kind: str = "auto") -> Judgements:
     """Read a CSV: a header of item names (its first cell is free), then a row a named item.
 
-    Emotions may be named by code or by name.  ``auto`` takes a table with a zero diagonal for
-    dissimilarities and one whose diagonal holds each row's largest value for confusions.
-    Raises InputError.
+    Emotions may be named by code, noun or adjective.  ``auto`` takes a table with a zero diagonal for dissimilarities,
+    and one whose rows sum to 1 or 100, or whose diagonal holds each row's largest value, for confusions.
+    Raises InputError, also where a table may be one of several kinds.
     """
     rows = [row for _, row in read_lines(path, "a matrix as CSV") if any(cell.strip() for cell in row)]
     if len(rows) < 4 or len(rows) > _MAX_ITEMS + 1:
         raise InputError(path, f"a header and 3 to {_MAX_ITEMS} rows", f"{len(rows)} lines")
-    names = tuple(_code(cell) for cell in rows[0][1:])
+    names = tuple(_name(cell) for cell in rows[0][1:])
     values = np.empty((len(names), len(names)))
     if len(rows) - 1 != len(names) or len(set(names)) != len(names):
         raise InputError(path, "as many rows as columns, each named once", f"{len(rows) - 1} rows, {len(names)} names")
     for number, row in enumerate(rows[1:], 2):
-        if len(row) != len(names) + 1 or _code(row[0]) not in names:
+        if len(row) != len(names) + 1 or _name(row[0]) not in names:
             raise InputError(f"{path} line {number}", f"one of {', '.join(names)} and {len(names)} numbers", str(row))
         try:
-            values[names.index(_code(row[0]))] = [float(cell) for cell in row[1:]]
+            values[names.index(_name(row[0]))] = [float(cell) for cell in row[1:]]
         except ValueError as error:
             raise InputError(f"{path} line {number}", "numbers", str(error)) from None
-    if sorted(_code(row[0]) for row in rows[1:]) != sorted(names):
+    if sorted(_name(row[0]) for row in rows[1:]) != sorted(names):
         raise InputError(path, "a row for each column", "a row twice")
     if not np.isfinite(values).all():
         raise InputError(path, "finite numbers", "others")
     return Judgements(names, values, _kind(path, values, kind))
 
 
-def _code(text: str) -> str:
-    text = text.strip()
-    by_name = {name: code for code, name in NAMES.items()}
-    return by_name.get(text.lower(), text.upper() if text.upper() in NAMES else text)
+def _name(text: str) -> str:
+    """An item's name: of an emotion its code, however it is written."""
+    return code_of(text) or text.strip()
 
 
 def _kind(path: Path, values: Matrix, kind: str) -> str:
-    diagonal = np.diag(values)
     if kind == "auto":
-        if not diagonal.any():
-            kind = "dissimilarity"
-        elif (diagonal >= values.max(axis=1)).all() and (values >= 0).all():
-            kind = "confusion"
-        else:
-            raise InputError(path, "a zero diagonal, or one with each row's largest value", "neither: say --kind")
+        kind = _recognised(path, values)
+    diagonal = np.diag(values)
     if kind != "similarity" and (values < 0).any():
         raise InputError(path, f"a {kind} matrix without negative numbers", f"{values.min():g}")
     if kind == "confusion" and not values.sum(axis=1).all():
@@ -101,3 +96,33 @@ def _kind(path: Path, values: Matrix, kind: str) -> str:
     if kind == "dissimilarity" and diagonal.any():
         raise InputError(path, "dissimilarities with a zero diagonal", f"{diagonal.max():g}")
     return kind
+
+
+def _recognised(path: Path, values: Matrix) -> str:
+    """What kind of matrix this is by its numbers.  Raises InputError where it may be one of several."""
+    diagonal = np.diag(values)
+    symmetric = np.allclose(values, values.T, atol=1e-6 * np.abs(values).max(initial=1e-300))
+    shares = (values >= 0).all() and _whole(values.sum(axis=1))
+    if not diagonal.any():
+        if shares and not symmetric:
+            raise _ambiguous(path, "a zero diagonal and rows that sum to one: wrong answers alone, or dissimilarities?")
+        return "dissimilarity"
+    if shares:
+        return "confusion"  # of a forced choice, also where an emotion is mostly taken for another
+    if (values >= 0).all() and _whole(values.sum(axis=0)):
+        raise _ambiguous(path, "columns that sum to one: rows must be what was shown, columns what was answered")
+    if symmetric and np.ptp(diagonal) == 0:
+        raise _ambiguous(path, "a symmetric table with one value on the diagonal: similarities?")
+    if (diagonal >= values.max(axis=1)).all() and (values >= 0).all():
+        return "confusion"
+    raise _ambiguous(path, "none of these")
+
+
+def _whole(sums: Matrix) -> bool:
+    """Whether all sums are 1, or 100, but for rounding."""
+    return any(bool((np.abs(sums - total) <= _ROUNDING * total).all()) for total in (1, 100))
+
+
+def _ambiguous(path: Path, found: str) -> InputError:
+    expected = "a zero diagonal, rows that sum to 1 or 100, or a diagonal with each row's largest value"
+    return InputError(path, expected, f"{found} (--kind says which it is)")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.spatial.distance import pdist
+import numpy.typing as npt
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial.distance import pdist, squareform
 from scipy.stats import rankdata
 
 from siamplex.errors import UsageError
@@ -15,6 +17,7 @@ from siamplex.similarity.rdm import Matrix, Rdm
 _STARTS = 32
 _SHORT, _LONG = 50, 1000  # iterations
 _EPS = 1e-8
+_SAME = 0.002  # of stress, within which non-metric maps fit alike
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,8 @@ class Map:
 
     ``stress`` is Kruskal's stress-1: how far distances on the map are from what was asked, the
     dissimilarities themselves (metric) or any rising function of them (non-metric); below 0.05 is
-    usually called good, above 0.2 poor.  ``collapsed``: items lie in heaps, and the map says little.
+    usually called good, above 0.2 poor.  ``collapsed``: a non-metric map whose items lie in heaps that their
+    dissimilarities do not show; it says little.
     """
 
     names: tuple[str, ...]
@@ -35,6 +39,9 @@ class Map:
 
 def scale(rdm: Rdm, metric: bool, seed: int = 0) -> Map:
     """Best of 34 SMACOF runs: from classical scaling, shortly and at length, and from 32 random points.
+
+    Of non-metric maps whose stress is the same but for 0.002, the one nearest to the dissimilarities themselves is
+    taken: with few items many maps fit their order alone.  Maps that have collapsed come last.
 
     Raises UsageError without scikit-learn, or for dissimilarities that are all zero.
     """
@@ -54,27 +61,42 @@ def scale(rdm: Rdm, metric: bool, seed: int = 0) -> Map:
     known = classical(values)
     starts = [(known, _SHORT), (known, _LONG)]
     starts += [(stream.normal(size=(len(values), 2)), _LONG) for _ in range(_STARTS)]
-    best: tuple[bool, float, Matrix] | None = None
+    found: list[Map] = []
     for start, iterations in starts:
         points, _ = smacof(
             asked, metric=metric, n_components=2, init=start, n_init=1, max_iter=iterations, eps=_EPS,
             random_state=0, normalized_stress=False,
         )[:2]  # fmt: skip
-        found = collapsed(points), kruskal(values, points, metric)
-        if best is None or found < (best[0], best[1] - 1e-12):
-            best = *found, points
-    assert best is not None
-    return Map(rdm.names, _upright(best[2]), metric, best[1], best[0])
+        heaps = not metric and collapsed(values, points)
+        found.append(Map(rdm.names, points, metric, kruskal(values, points, metric), heaps))
+    least = min(found, key=lambda m: (m.collapsed, m.stress))
+    if not metric:
+        alike = [m for m in found if m.collapsed == least.collapsed and m.stress <= least.stress + _SAME]
+        least = min(alike, key=lambda m: (round(kruskal(values, m.points, True), 9), m.stress))
+    return replace(least, points=_upright(least.points))
 
 
-def collapsed(points: Matrix) -> bool:
-    """Whether items have run together in a few heaps, nearer than a fiftieth of the map's width.
+def collapsed(values: Matrix, points: Matrix) -> bool:
+    """Whether items have run together in heaps (K, 2) that their dissimilarities (K, K) do not show.
 
-    Few items leave a non-metric map so free that heaps fit any order, with no stress at all: such a
-    map is passed over for one that shows more, where there is one.
+    A heap is a set of items nearer to each other than a fiftieth of the map's width.  The dissimilarities show it where
+    its items differ less from each other than a third of what they differ from any other.  Few items leave a non-metric
+    map so free that heaps fit any order, with no stress at all (Shepard 1974).
     """
-    distances = pdist(points)
-    return bool((distances < 0.02 * distances.max()).any())
+    distances = squareform(pdist(points))
+    near = distances < 0.02 * distances.max()
+    for items in _connected(near):
+        inside = values[np.ix_(items, items)].max()
+        outside = np.setdiff1d(np.arange(len(values)), items)
+        if len(items) > 1 and (not len(outside) or inside > values[np.ix_(items, outside)].min() / 3):
+            return True
+    return False
+
+
+def _connected(near: npt.NDArray[np.bool_]) -> list[npt.NDArray[np.intp]]:
+    """Sets of items that hang together by nearness."""
+    count, labels = connected_components(near, directed=False)
+    return [np.flatnonzero(labels == label) for label in range(count)]
 
 
 def classical(values: Matrix) -> Matrix:

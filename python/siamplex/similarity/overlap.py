@@ -24,7 +24,7 @@ class Overlap:
     ``separation`` is d', the distance of the means in units of the spread within emotions along that
     line; ``overlap`` the Bhattacharyya coefficient of two normal distributions of their means and
     spreads: 1 when they coincide, 0 when apart.  ``rank`` 1 is the most overlapping of all couples.
-    Intervals (95 %) resample subjects.
+    Intervals (95 %) resample subjects; None of one subject.
     """
 
     emotions: tuple[str, str]
@@ -49,7 +49,7 @@ def overlaps(embedding: Embedding, seed: int = 0, count: int = BOOTSTRAPS) -> li
         if min(m.sum() for m in masks) < _FEW:
             continue
         once = np.ones(len(emotions))
-        spread = [c for t in times if (c := _coefficient(points, masks, t)) is not None]
+        spread = [c for t in times if len(subjects) > 1 and (c := _coefficient(points, masks, t)) is not None]
         coefficient = _coefficient(points, masks, once)
         if coefficient is not None:
             rows.append(((a, b), _separation(points, masks), coefficient, interval(spread)))

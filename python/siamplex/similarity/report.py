@@ -114,7 +114,8 @@ def as_text(result: dict[str, Any]) -> str:
     lines.append("p: share of all 720 relabellings that agree as well; [..]: 95 %, subjects resampled 1000 times")
     for name, part in result["parts"].items():
         title = "training subjects" if name == "train" else "held-out subjects"
-        lines += ["", f"{title}: {part['images']} images of {part['subjects']}"]
+        alone = ", of whom no interval can be had" if part["subjects"] < 2 else ""
+        lines += ["", f"{title}: {part['images']} images of {part['subjects']}{alone}"]
         lines += _agreement_lines(part["agreements"])
         lines += _circle_lines(part["circle"])
         lines += _overlap_lines(part["overlaps"])
@@ -160,8 +161,13 @@ def _circle_lines(found: dict[str, Any] | None) -> list[str]:
     verdict = "the paper's" if found["agrees_either"] else "not the paper's"
     return [
         f"  circular order {order}: {verdict} (chance of either {found['chance_either']}); "
-        f"the paper's in {found['share_either']:.0%} of resamples; centroids' singular values {found['ratio']:.2f}"
+        f"{in_resamples(found['share_either'])}centroids' singular values {found['ratio']:.2f}"
     ]
+
+
+def in_resamples(share: float | None) -> str:
+    """How often resamples of subjects give the paper's order, in words; nothing where there are none."""
+    return "" if share is None else f"the paper's in {share:.0%} of resamples; "
 
 
 def _overlap_lines(overlaps: Sequence[dict[str, Any]]) -> list[str]:

@@ -32,6 +32,7 @@ from siamplex.geometry import (
     order_agreement,
     singular_ratio,
 )
+from siamplex.output_names import without
 from siamplex.progress import say
 from siamplex.similarity.circle import fit_maps
 from siamplex.similarity.compare import spearman
@@ -83,7 +84,7 @@ def train_seed(plan: SeedPlan, seed: int) -> Embedding:
     store = open_store(plan.pairs)
     found = embed(store, plan.pairs, plan.deploy, last, "fc6", 16, plan.device)
     found.facts["origin"], found.facts["seed"] = origin, seed
-    write_embedding(found, target.with_suffix(""))
+    write_embedding(found, without(target, ".npz"))
     if not plan.keep:
         shutil.rmtree(folder / "stage1")
         initial.path.unlink()

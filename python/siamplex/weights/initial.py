@@ -11,6 +11,7 @@ import numpy as np
 from siamplex.durable import write_text
 from siamplex.engine.net import Net, assign
 from siamplex.errors import InputError
+from siamplex.output_names import ending, without
 from siamplex.schema import prototxt
 from siamplex.schema.blobs import Array
 from siamplex.schema.weights import write_caffemodel
@@ -58,7 +59,7 @@ def write_initial(
         "note": note, "seed": seed, "sha256": written.sha256,
         "conv1-3": given.facts if given else {"kind": "substitute"},
     }  # fmt: skip
-    write_text(path.with_suffix(".json"), json.dumps(facts, indent=1) + "\n")
+    write_text(ending(without(path, ".caffemodel"), ".json"), json.dumps(facts, indent=1) + "\n")
     return Initial(path, written.sha256, note)
 
 
