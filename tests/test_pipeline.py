@@ -39,7 +39,8 @@ def work(tmp_path_factory, faces) -> Path:
             weights = "run/weights/init.caffemodel"
             if layout == "indexed":
                 weights += ",run/pairs_indexed/images.caffemodel"
-            run("train", "--solver", f"solvers/stage1_{layout}.prototxt", "--weights", weights)
+            # the other layout is another run, though its losses are the same
+            run("train", "--solver", f"solvers/stage1_{layout}.prototxt", "--weights", weights, "--overwrite")
             shutil.copytree("run/stage1", f"run/stage1_{layout}")
         weights = "run/stage1/snap_iter_6.caffemodel,run/pairs_indexed/images.caffemodel"
         run("train", "--solver", "solvers/stage2_indexed.prototxt", "--weights", weights)

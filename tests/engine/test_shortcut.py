@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from siamplex.engine import shortcut as shortcuts
+from siamplex.engine.checkpoint import REMOVE
 from siamplex.engine.loss_log import read_losses
 from siamplex.engine.prefix import find_prefix
 from siamplex.engine.sgd import SGD
@@ -149,7 +150,7 @@ def test_no_shortcut_while_frozen_layers_still_move(twin_solver, tmp_path):
     first.solve()
     path = twin_solver(conv=0)
     (tmp_path / "snap_iter_6.json").unlink()
-    second = Solver(path, TrainOptions(snapshot=tmp_path / "snap_iter_6.solverstate", quiet=True))
+    second = Solver(path, TrainOptions(snapshot=tmp_path / "snap_iter_6.solverstate", existing=REMOVE, quiet=True))
     second._take_shortcut()
     assert second.shortcut is None
 

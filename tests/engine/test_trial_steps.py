@@ -7,6 +7,7 @@ import pytest
 
 from siamplex.cli import main
 from siamplex.engine import trial_steps
+from siamplex.engine.checkpoint import REMOVE
 from siamplex.engine.solver import Solver, TrainOptions
 from siamplex.engine.trial_steps import Trial, rows_of_first_batch
 from siamplex.errors import TrainingError
@@ -100,7 +101,7 @@ def test_a_resumed_run_is_not_tried(twin_solver, monkeypatch):
     monkeypatch.setattr(trial_steps, "EXPLODED", -1.0)  # everything would be refused
     assert train(path, resume=True).iteration == 14
     with pytest.raises(TrainingError, match="--force-start"):
-        train(path)
+        train(path, existing=REMOVE)
 
 
 def test_the_command(twin_solver, tmp_path, capsys):
@@ -108,9 +109,10 @@ def test_the_command(twin_solver, tmp_path, capsys):
     assert main(["train", "--solver", str(path), "--allow-outside"]) == 0
     assert "first batch: loss" in capsys.readouterr().err
     at_full_scale(path, tmp_path)
-    assert main(["train", "--solver", str(path), "--allow-outside"]) == 2
+    command = ["train", "--solver", str(path), "--allow-outside", "--overwrite"]
+    assert main(command) == 2
     assert "--force-start" in capsys.readouterr().err
-    assert main(["train", "--solver", str(path), "--allow-outside", "--force-start"]) == 2
+    assert main([*command, "--force-start"]) == 2
     assert "expected a finite loss" in capsys.readouterr().err
 
 

@@ -25,7 +25,10 @@ from siamplex.schema.prototxt import Prototxt
 
 
 def settings_of(solver: Prototxt, weights: tuple[Path, ...]) -> Settings:
-    """What shapes a run of a solver, as far as it can be told without building its nets.  Raises InputError."""
+    """What shapes a run of a solver, as far as it can be told without building its nets.
+
+    Files that cannot be read are left out: Caffe itself will say so.
+    """
     message = solver.message
     found = solver_settings(message)
     if message.random_seed >= 0:
@@ -34,11 +37,14 @@ def settings_of(solver: Prototxt, weights: tuple[Path, ...]) -> Settings:
     for field in ("net", "train_net"):
         if not getattr(message, field):
             continue
-        net = prototxt.read(solver.find(getattr(message, field)), "NetParameter", solver.bounds)
-        found |= net_settings(net.message) | mean_files(net.message, net.find)
+        try:
+            net = prototxt.read(solver.find(getattr(message, field)), "NetParameter", solver.bounds)
+            found |= net_settings(net.message) | mean_files(net.message, net.find)
+        except SiamplexError:
+            continue
         for label, phase in (("train", "TRAIN"), ("test0", "TEST")):
             records |= {f"{label}:{name}": digest for name, digest in _records(net, phase).items()}
-    return found | file_settings([(path, sha256(path)) for path in weights], records)
+    return found | file_settings([(path, sha256(path)) for path in weights if path.is_file()], records)
 
 
 def _records(net: Prototxt, phase: str) -> dict[str, str]:

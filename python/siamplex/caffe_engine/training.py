@@ -86,6 +86,9 @@ def train(
     source = prototxt.read(solver, "SolverParameter", ANYWHERE if outside else Bounds.of(solver))
     message = source.message
     prefix = str(message.snapshot_prefix) or "train"
+    if message.snapshot and not message.snapshot_prefix:
+        what = f"snapshot {message.snapshot} without a snapshot_prefix: nothing would be kept of the run"
+        raise source.error(what, "snapshot", 0)
     source.bounds.check(prefix, solver)
     gpus = gpus_of(device)
     if not gpus and message.HasField("solver_mode") and enum_name(message, "solver_mode") == "GPU":

@@ -36,8 +36,9 @@ def run_folder(args: argparse.Namespace) -> Path:
 def run(args: argparse.Namespace) -> Told:
     """Audit, print, write."""
     from siamplex.audit.audit import audit, differs
-    from siamplex.audit.tables import as_json, as_page, as_text, summary
+    from siamplex.audit.tables import as_json, as_text, summary
     from siamplex.durable import write_text
+    from siamplex.report.audit_page import as_page
 
     findings = audit(args.run, args.alexnet, args.all_records)
     print(as_text(findings))

@@ -17,6 +17,7 @@ from siamplex.engine.course import Course, Segment, remove, standing
 from siamplex.engine.net import values
 from siamplex.engine.occupied import check_free, refuse_resume
 from siamplex.engine.origin import Settings, differences, file_settings, mean_files, net_settings, solver_settings
+from siamplex.engine.run_lock import check_not_held
 from siamplex.engine.snapshot import Manifest, SnapshotPaths
 from siamplex.errors import InputError, TrainingError, UsageError
 from siamplex.schema.blobs import Array
@@ -54,6 +55,8 @@ class Checkpoint:
         solver, options = self._solver, self._solver.options
         if options.snapshot and options.weights:
             raise UsageError("give --snapshot to resume or --weights to fine-tune, not both")
+        if solver.prefix and solver.team.leads:
+            check_not_held(solver.prefix)
         state = options.snapshot
         if options.resume and not state and solver.prefix:
             state = self._own_newest()

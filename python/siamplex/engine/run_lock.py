@@ -2,44 +2,62 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from siamplex.durable import sweep
 from siamplex.errors import StorageError, UsageError
 
-_NAME = ".training.lock"
+_LOCK, _OWNER = ".training.lock", ".training.pid"
 
 
 @contextmanager
-def run_lock(prefix: str) -> Iterator[None]:
-    """Hold the folder of ``prefix``; what a killed run of this prefix left half-written there is removed.
+def run_lock(prefix: str, leave_parts: bool = False) -> Iterator[None]:
+    """Hold the folder of ``prefix``.
 
-    Raises UsageError while another process holds it, StorageError where it cannot be written.
+    What a killed run of this prefix left half-written there is removed, unless ``leave_parts``.
+
+    A process started by the holder shares its lock: a caffe binary that is siamplex's own engine.  Raises UsageError
+    while another process holds the folder, StorageError where it cannot be written.
     """
-    path = Path(prefix).parent / _NAME
+    folder = Path(prefix).parent
+    lock = FileLock(folder / _LOCK, timeout=0)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise StorageError(f"{path}: expected to write it, found: {error.strerror or error}") from None
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        owner = _owner(folder)
+        if owner == str(os.getppid()):
+            yield
+            return
+        raise UsageError(f"{folder}: expected no other training in this folder, found process {owner} at it") from None
+    except (OSError, NotImplementedError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise StorageError(f"{folder / _LOCK}: expected to write it, found: {reason}") from None
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            owner = os.read(handle, 32).decode("ascii", "replace").strip() or "?"
-            if owner == str(os.getppid()):  # it holds the folder for this process, its own engine
-                yield
-                return
-            raise UsageError(
-                f"{path.parent}: expected no other training in this folder, found process {owner} at it"
-            ) from None
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
-        sweep(path.parent, f"{Path(prefix).name}_")
+        if not leave_parts:
+            (folder / _OWNER).write_text(f"{os.getpid()}\n", encoding="ascii")
+            sweep(folder, f"{Path(prefix).name}_")
         yield
     finally:
-        os.close(handle)
+        lock.release()
+
+
+def check_not_held(prefix: str) -> None:
+    """Refuse to look further while another process trains in the folder of ``prefix``.  Raises UsageError."""
+    folder = Path(prefix).parent
+    if (folder / _LOCK).exists():
+        with run_lock(prefix, leave_parts=True):
+            pass
+
+
+def _owner(folder: Path) -> str:
+    """The process that last took the lock."""
+    try:
+        return (folder / _OWNER).read_text(encoding="ascii", errors="replace").strip()[:32] or "?"
+    except OSError:
+        return "?"

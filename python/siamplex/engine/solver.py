@@ -97,6 +97,9 @@ class Solver:
         self.seed = self.team.leaders(self._choose_seed())
         self.device = choose_device(device)
         self.prefix = options.snapshot_prefix or file.prefix
+        if self._p.snapshot and not self.prefix:
+            what = f"snapshot {self._p.snapshot} without a snapshot_prefix: nothing would be kept of the run"
+            raise file.source.error(what, "snapshot", 0)
         self.rate = RatePolicy(file.source)
         self.net_sources = list(file.nets())
         self.net = self._build(self.net_sources[0], "TRAIN")

@@ -62,10 +62,6 @@ class SolverFile:
         for field in ("max_iter", "snapshot", "display", "test_interval"):
             if getattr(p, field) < 0:
                 raise source.error(f"{field} {getattr(p, field)} is negative", field, 0)
-        if p.snapshot and not p.snapshot_prefix:
-            raise source.error(
-                f"snapshot {p.snapshot} without a snapshot_prefix: nothing would be kept of the run", "snapshot", 0
-            )
         if p.average_loss < 1:
             raise source.error("average_loss must be positive", "average_loss", 0)
 

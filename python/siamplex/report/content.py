@@ -26,6 +26,7 @@ from siamplex.schema.json_files import read_object
 from siamplex.similarity import report as similarity
 from siamplex.stage_learning import StageLearning
 
+SPLITS = {"train": "training subjects", "val": "validation subjects", "test": "test subjects"}
 _MOST_LOSSES = 1500  # points of a curve
 
 
