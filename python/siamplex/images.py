@@ -31,7 +31,7 @@ def read_picture(path: str | Path) -> Picture:
     try:
         return np.asarray(decode(data), np.uint8)
     except PictureError as error:
-        raise InputError(path, "a still BMP, PNG or JPEG image", str(error)) from None
+        raise InputError(path, "a still image", str(error)) from None
 
 
 def fit(picture: Picture, size: int, mode: str = "stretch") -> Picture:
