@@ -217,6 +217,30 @@ def test_other_formats_that_claim_to_be_huge_are_refused(tmp_path, kind):
         read_picture(tmp_path / "a.png")
 
 
+def test_an_avif_whose_stream_is_larger_than_it_says_is_refused(tmp_path):
+    """The decoder goes by the stream: a kilobyte could take gigabytes and be scaled down to what the boxes say."""
+    if not can_write("AVIF"):
+        pytest.skip("no AVIF here")
+    stated = b"ispe" + bytes(4) + struct.pack(">II", 9000, 8000)
+    out = io.BytesIO()
+    Image.new("RGB", (9000, 8000)).save(out, "AVIF", speed=10)
+    assert out.getvalue().count(stated) == 1
+    (tmp_path / "a.png").write_bytes(out.getvalue().replace(stated, stated[:8] + struct.pack(">II", 16, 16)))
+    with pytest.raises(InputError, match="found 9000x8000 pixels"):
+        read_picture(tmp_path / "a.png")
+
+
+def test_avif_of_opencv_and_with_transparency_are_read(tmp_path):
+    if not can_write("AVIF"):
+        pytest.skip("no AVIF here")
+    cv2.imwrite(str(tmp_path / "a.avif"), LARGE)
+    clear = Image.fromarray(LARGE[:, :, ::-1]).convert("RGBA")
+    clear.putalpha(128)
+    clear.save(tmp_path / "b.avif", quality=95)
+    for name in "ab":
+        assert np.abs(read_picture(tmp_path / f"{name}.avif").astype(int) - LARGE).mean() < 3
+
+
 def test_a_zero_byte_file_is_refused(tmp_path, capsys):
     put(tmp_path / "f", "01F_AN_C.BMP")
     (tmp_path / "f" / "01F_HA_C.BMP").write_bytes(b"")

@@ -6,6 +6,8 @@ import re
 import struct
 from collections.abc import Callable
 
+from siamplex.schema.avif_header import avif_size
+from siamplex.schema.boxes import boxes
 from siamplex.schema.tiff_header import tiff_size
 
 Size = tuple[int, int]  # width, height
@@ -70,7 +72,7 @@ def size_of(data: bytes) -> Size:
                 raise HeaderError(f"a {name} that breaks off") from None
             except HeaderError:
                 raise
-            except ValueError as error:  # of the TIFF reader
+            except ValueError as error:  # of the TIFF and AVIF readers
                 raise HeaderError(str(error)) from None
     other = format_of(data)
     if other in ("HDR", "PFM", "EXR"):
@@ -196,7 +198,7 @@ def _three(data: bytes, at: int) -> int:
 def _jpeg2000(data: bytes) -> Size:
     at = 0
     if not data.startswith(b"\xff\x4f"):
-        for kind, start, _ in _boxes(data, 0, len(data)):
+        for kind, start, _ in boxes(data, 0, len(data)):
             if kind == b"jp2c":
                 at = start
                 break
@@ -214,45 +216,6 @@ def _jpeg2000(data: bytes) -> Size:
     if data.rfind(b"\xff\xd9") < at:
         raise HeaderError("a JPEG 2000 that breaks off")
     return max(right - left, 0), max(bottom - top, 0)
-
-
-def _avif(data: bytes) -> Size:
-    """The largest of the sizes of its parts (``ispe``)."""
-    boxes = {kind: (start, end) for kind, start, end in _boxes(data, 0, len(data))}
-    if data[8:12] == b"avis" or b"moov" in boxes:
-        raise HeaderError("an animation")
-    if b"meta" not in boxes or (b"mdat" not in boxes and b"idat" not in data):
-        raise HeaderError("an AVIF that breaks off")
-    size = (0, 0)
-    start, end = boxes[b"meta"]
-    for kind, first, last in _boxes(data, start + 4, end):
-        if kind != b"iprp":
-            continue
-        for _, begin, stop in (box for box in _boxes(data, first, last) if box[0] == b"ipco"):
-            for what, at, _ in _boxes(data, begin, stop):
-                if what == b"ispe":
-                    wide, high = struct.unpack_from(">II", data, at + 4)
-                    size = max(size[0], wide), max(size[1], high)
-                if what == b"imir" or (what == b"irot" and data[at] & 3):  # OpenCV passes over them
-                    raise HeaderError("an AVIF that is to be turned for display: save it upright")
-    return size
-
-
-def _boxes(data: bytes, at: int, end: int) -> list[tuple[bytes, int, int]]:
-    """(kind, start, end) of the content of each box between two places of an ISO media file."""
-    found: list[tuple[bytes, int, int]] = []
-    while at + 8 <= end and len(found) < 1000:
-        length, kind = struct.unpack_from(">I4s", data, at)
-        body = at + 8
-        if length == 1 and body + 8 <= end:
-            (length,) = struct.unpack_from(">Q", data, body)
-            body += 8
-        stop = end if length == 0 else at + length
-        if stop > end or stop < body:
-            raise HeaderError("a picture in boxes that breaks off")
-        found.append((kind, body, stop))
-        at = stop
-    return found
 
 
 def _pnm(data: bytes) -> Size:
@@ -303,7 +266,7 @@ _READ: tuple[tuple[str, Callable[[bytes], bool], Callable[[bytes], Size]], ...] 
     ("WebP", lambda d: d.startswith(b"RIFF") and d[8:12] == b"WEBP", _webp),
     ("GIF", lambda d: d[:6] in (b"GIF87a", b"GIF89a"), _gif),
     ("JPEG 2000", lambda d: d[4:12] == b"jP  \r\n\x87\n" or d.startswith(b"\xff\x4f\xff\x51"), _jpeg2000),
-    ("AVIF", _is_avif, _avif),
+    ("AVIF", _is_avif, avif_size),
     ("PNM", lambda d: _PNM.match(d) is not None, _pnm),
     ("Sun raster", lambda d: d.startswith(b"\x59\xa6\x6a\x95"), _sun),
 )
