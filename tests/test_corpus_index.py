@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import os
 import zlib
 
@@ -10,6 +11,7 @@ import pytest
 from siamplex.cli import main
 from siamplex.corpus_folder import OWN, SEEN
 from siamplex.corpus_index import index_folder, index_table, read_index, write_index
+from siamplex.embedding import Embedding, read_embedding, write_embedding
 from siamplex.errors import InputError
 
 
@@ -162,8 +164,14 @@ def test_one_name_in_several_subfolders_goes_by_its_path(tmp_path, capsys):
     assert [e.image for e in index.entries] == ["01F_HA_C", "s1/01F_AN_C", "s2/01f_an_c"]
     assert index.subjects == ["01F"]
     assert "01F have files of one name in several folders; each id is taken for one person" in capsys.readouterr().err
+    names = [e.image for e in index.entries]
     write_index(index, tmp_path / "run" / "index.csv")
-    assert [e.image for e in read_index(tmp_path / "run" / "index.csv").entries] == [e.image for e in index.entries]
+    assert [e.image for e in read_index(tmp_path / "run" / "index.csv").entries] == names
+    points = Embedding(np.zeros((3, 2), np.float32), names, ["01F"] * 3, ["HA", "AN", "AN"], ["train"] * 3, {})
+    write_embedding(points, tmp_path / "fc6")
+    assert read_embedding(tmp_path / "fc6.npz").images == names
+    with (tmp_path / "fc6.csv").open(newline="") as handle:
+        assert [row["image"] for row in csv.DictReader(handle)] == names
 
 
 def test_one_name_in_a_table_goes_by_its_path(tmp_path):
