@@ -80,7 +80,7 @@ DOCKER_DEVICE = $(if $(filter command,$(firstword $(origin DEVICE))),$(DEVICE),c
 HANDED_ON := SCALE NEW_LR_MULT BATCH STAGE2_BATCH BASE_LR ITERATIONS STAGE2_ITERATIONS STAGE2_BASE_LR DISPLAY SNAPSHOT SHOWN SEED SEEDS \
              LAYOUT ACTORS SIZE WIDTH TEST_INTERVAL EARLY_STOP PATIENCE OVERWRITE PROCESSES PAIRS_FLAGS NETS_FLAGS TRAIN_FLAGS REPORT_FLAGS SUBSTITUTE OTHER_WEIGHTS
 absolute   = $(if $(filter /%,$(firstword $(1))),$(1),$(CURDIR)/$(1))
-IS_TABLE   = $(filter %.csv %.CSV,$(lastword $(FACES)))
+IS_TABLE   = $(filter %.csv %.CSV %.tsv %.txt,$(lastword $(FACES)))
 PASSED_ON  = $(foreach name,$(HANDED_ON),$(if $(filter command,$(firstword $(origin $(name)))),"$(name)=$($(name))"))
 comma  := ,
 empty  :=
@@ -94,7 +94,7 @@ help: ## this text
 	@echo "Targets:"
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{printf "%-14s%s\n", $$1, $$2}'
 	@echo "Variables (make pairs FACES=/data/NimStim OUT=nimstim):"
-	@echo "  FACES=dir     folder of NimStim faces, or a CSV path,subject,emotion (drawn stand-in faces)"
+	@echo "  FACES=dir     folder of NimStim faces, or a CSV path,subject,emotion, also as Excel saves it (drawn stand-in faces)"
 	@echo "  OUT=dir       folder of the run ($(OUT))"
 	@echo "  ENGINE=name   torch (embedded) or caffe (the real binary: PATH or CAFFE_BIN) ($(ENGINE))"
 	@echo "  DEVICE=name   cpu, cuda or cuda:N; with ENGINE=caffe cuda:N,M too ($(DEVICE))"

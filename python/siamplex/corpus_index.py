@@ -7,26 +7,29 @@ import io
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from siamplex.corpus_folder import NIMSTIM, list_folder
+from siamplex.corpus_table import read_table
 from siamplex.durable import sha256, write_text
-from siamplex.emotions import EMOTIONS, NAMES, NEUTRAL, code_of
+from siamplex.emotions import EMOTIONS, NAMES, NEUTRAL
 from siamplex.errors import InputError
 from siamplex.faces.corpus import is_synthetic
-from siamplex.images import SUFFIXES, read_picture
+from siamplex.images import read_picture
 from siamplex.progress import say, track
 from siamplex.schema.csv_files import read_rows
 
 COLUMNS = ("image", "path", "subject", "emotion", "synthetic", "sha256")
-_NIMSTIM = re.compile(r"(\d{1,3})([FM])_([A-Z]{2})_([COX])", re.IGNORECASE)
-_EXAMPLE = "a NimStim name such as 01F_AN_C.BMP"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One image: its name, file, subject, emotion code, whether it is drawn, SHA-256 of its file."""
+    """One image: its name, file, subject, emotion code, whether it is drawn, SHA-256 of its file.
+
+    The name is the file's without suffix; where two would have the same, with its folders.
+    """
 
     image: str
     path: Path
@@ -38,10 +41,11 @@ class Entry:
 
 @dataclass(frozen=True)
 class CorpusIndex:
-    """Entries in a fixed order (their positions are the indices of the pair store)."""
+    """Entries in a fixed order (their positions are the indices of the pair store), and what is not among them."""
 
     entries: tuple[Entry, ...]
-    skipped: dict[str, int]
+    skipped: dict[str, int]  # faces of other emotions
+    left_out: dict[str, list[Path]] = field(default_factory=dict)  # files that are no faces, by reason
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -62,93 +66,132 @@ class CorpusIndex:
         return {emotion: found[emotion] for emotion in sorted(EMOTIONS)}
 
 
-def index_folder(folder: Path) -> CorpusIndex:
-    """Index a folder of NimStim-named images (BMP, PNG, JPEG, any letter case, subfolders too).
+@dataclass(frozen=True)
+class _Face:
+    """A picture to index; ``where`` is what an error names."""
 
-    Neutral and calm faces are skipped and counted.  Raises InputError for a missing folder, a
-    file of another name, an image that cannot be read, or the same name twice.
+    where: str
+    path: Path
+    subject: str
+    emotion: str
+
+
+def index_folder(folder: Path) -> CorpusIndex:
+    """Index a folder of NimStim-named images: whatever OpenCV reads, any letter case, subfolders and linked ones too.
+
+    Faces of other emotions are skipped and counted, other files left out with their reasons.  One id in several
+    subfolders is one person.  Raises InputError for a missing folder, a face that cannot be read or whose name is
+    misspelt, the same face twice in a folder.
     """
-    if not folder.is_dir():
-        raise InputError(folder, "a folder of face images", "a file" if folder.exists() else "nothing there")
-    files = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES
-        and not path.name.startswith(".")
-        and not (path.name == "contact_sheet.png" and is_synthetic(path.parent))
-    )
-    wrong = [path for path in files if not _NIMSTIM.fullmatch(path.stem)]
-    if wrong:
-        more = f" ({len(wrong)} such files)" if len(wrong) > 1 else ""
-        raise InputError(wrong[0], _EXAMPLE, f"'{wrong[0].name}'{more}")
-    rows = []
-    for path in files:
-        match = _NIMSTIM.fullmatch(path.stem)
+    listing = list_folder(folder)
+    faces, seen = [], dict[tuple[Path, str], Path]()
+    for path in listing.pictures:
+        match = NIMSTIM.fullmatch(path.stem)
         assert match
+        other = seen.setdefault((path.parent, path.stem.lower()), path)
+        if other != path:
+            raise InputError(path, "each image once", f"'{path.stem}' also at {other}")
         number, sex, emotion, _ = (part.upper() for part in match.groups())
-        rows.append((path, f"{int(number):02d}{sex}", emotion))
-    return _collect(folder, rows)
+        faces.append(_Face(str(path), path, f"{int(number):02d}{sex}", emotion))
+    return _collect(folder, faces, {reason: sorted(paths) for reason, paths in listing.left_out.items() if paths})
 
 
 def index_table(table: Path) -> CorpusIndex:
-    """Index a CSV with columns path, subject, emotion; paths are relative to the CSV.
+    """Index a CSV with columns path, subject, emotion, or headings that mean them; paths are relative to the CSV.
 
-    Emotions are codes or names in any letter case.  Raises InputError.
+    Emotions are codes or names in any letter case.  Raises InputError, naming the line.
     """
-    rows = []
-    spelled: dict[str, str] = {}
-    for where, row in read_rows(table, ("path", "subject", "emotion")):
-        emotion = code_of(row["emotion"])
-        if emotion is None:
-            raise InputError(where, f"an emotion ({', '.join(NAMES.values())})", f"'{row['emotion']}'")
-        if not row["subject"].strip() or not row["path"].strip():
-            raise InputError(where, "a path and a subject", "an empty one")
-        subject = row["subject"].strip()
-        other = spelled.setdefault(_plain(subject), subject)
-        if other != subject:  # taken for two, one person could stand in two splits
-            raise InputError(where, "one spelling of each subject", f"'{other}' and '{subject}'")
-        rows.append((table.parent / row["path"].strip(), subject, emotion))
-    return _collect(table, rows)
+    faces, spelled, listed = [], dict[str, str](), dict[str, str]()
+    for row, path in read_table(table):
+        other = spelled.setdefault(plain_subject(row.subject), row.subject)
+        if other != row.subject:  # taken for two, one person could stand in two splits
+            raise InputError(row.where, "one spelling of each subject", f"'{other}' and '{row.subject}'")
+        before = listed.setdefault(os.path.normpath(path), row.where)
+        if before != row.where:
+            raise InputError(row.where, "each image once", f"'{row.path}' as in {before}")
+        faces.append(_Face(f"{row.where}: {path}", path, row.subject, row.emotion))
+    return _collect(table, faces, {})
 
 
-def _plain(subject: str) -> str:
-    """A subject's name without what people vary: letter case, leading zeros, spaces."""
+def plain_subject(subject: str) -> str:
+    """A subject's name without what people and programs vary: letter case, leading zeros, spaces."""
     return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"[\s_-]+", "", subject)).casefold()
 
 
-def _collect(source: Path, rows: Iterable[tuple[Path, str, str]]) -> CorpusIndex:
-    entries: list[Entry] = []
+def _collect(source: Path, faces: Sequence[_Face], left_out: dict[str, list[Path]]) -> CorpusIndex:
+    used: list[tuple[_Face, str]] = []
     skipped: Counter[str] = Counter()
-    seen: dict[str, Path] = {}
-    rows = list(rows)
-    by_content: dict[str, tuple[Path, str, str]] = {}
+    by_content: dict[str, _Face] = {}
     copies = 0
-    for path, subject, emotion in track(rows, "index", len(rows)):
-        if emotion in NEUTRAL:
-            skipped[NEUTRAL[emotion]] += 1
+    for face in track(faces, "index", len(faces)):
+        path, emotion = face.path, face.emotion
+        if emotion in NEUTRAL or emotion == "contempt":
+            skipped[NEUTRAL.get(emotion, emotion)] += 1
             continue
         if emotion not in NAMES:
             raise InputError(path, f"an emotion code ({', '.join(sorted(NAMES))}, NE or CA)", f"'{emotion}'")
-        read_picture(path)
-        name = path.stem
-        if name.lower() in seen:
-            raise InputError(path, "each image once", f"'{name}' also at {seen[name.lower()]}")
-        seen[name.lower()] = path
+        try:
+            str(path).encode()
+        except UnicodeEncodeError:  # the index could not name it
+            raise InputError(path, "a file name in UTF-8", "other bytes") from None
+        try:
+            read_picture(path)
+        except InputError as error:
+            raise InputError(face.where, error.expected, error.found) from None
         digest = sha256(path)
-        first = by_content.setdefault(digest, (path, subject, emotion))
-        if first[1:] != (subject, emotion):
+        first = by_content.setdefault(digest, face)
+        if (first.subject, first.emotion) != (face.subject, emotion):
             raise InputError(
-                path, "a picture of its own", f"the bytes of {first[0]} (subject {first[1]}, {first[2]}) once more"
+                face.where,
+                "a picture of its own",
+                f"the bytes of {first.path} (subject {first.subject}, {first.emotion}) once more",
             )
-        copies += first[0] != path
-        entries.append(Entry(name, path, subject, emotion, is_synthetic(path.parent), digest))
-    if not entries:
-        raise InputError(source, "images of the six emotions", "none")
+        copies += first is not face
+        used.append((face, digest))
+    if not used:
+        why = "; ".join(f"{len(paths)}: {reason}" for reason, paths in sorted(left_out.items()))
+        raise InputError(source, "images of the six emotions", f"none ({why})" if why else "none")
     if copies:
         say(f"{source}: {copies} images are copies of others of the same subject and emotion; they are kept")
-    _say_odd_numbers(source, {entry.subject for entry in entries})
+    base = source if source.is_dir() else source.parent
+    names = distinct_names([face.path for face, _ in used], base)
+    _say_shared_names(source, used, names)
+    _say_odd_numbers(source, {face.subject for face, _ in used})
+    entries = [
+        Entry(name, face.path, face.subject, face.emotion, is_synthetic(face.path.parent), digest)
+        for (face, digest), name in zip(used, names, strict=True)
+    ]
     entries.sort(key=lambda entry: entry.image)
-    return CorpusIndex(tuple(entries), dict(skipped))
+    return CorpusIndex(tuple(entries), dict(skipped), left_out)
+
+
+def distinct_names(paths: Sequence[Path], base: Path) -> list[str]:
+    """A name for each file, no two alike.
+
+    The name of the file without its suffix where no other has it; else with its folders from ``base`` (or, where files
+    lie elsewhere, from the folder that holds them all); with its suffix too where that is still another's.
+    """
+    whole = [Path(os.path.normpath(path.absolute())) for path in paths]
+    top = Path(os.path.normpath(base.absolute()))
+    if not all(path.is_relative_to(top) for path in whole):
+        top = Path(os.path.commonpath([path.parent for path in whole]))
+    below = [path.relative_to(top) for path in whole]
+    names = [path.stem for path in below]
+    for longer in (lambda path: path.with_suffix("").as_posix(), lambda path: path.as_posix()):
+        count = Counter(name.lower() for name in names)
+        names = [longer(path) if count[name.lower()] > 1 else name for path, name in zip(below, names, strict=True)]
+    return names
+
+
+def _say_shared_names(source: Path, used: Sequence[tuple[_Face, str]], names: Sequence[str]) -> None:
+    """An id in two folders is taken for one person: should they be two, neither stands in two splits."""
+    if not source.is_dir():
+        return
+    shared = sorted({face.subject for (face, _), name in zip(used, names, strict=True) if name != face.path.stem})
+    if shared:
+        more = f" and {len(shared) - 3} more" if len(shared) > 3 else ""
+        say(f"{source}: {', '.join(shared[:3])}{more} have files of one name in several folders; each id is taken for "
+            "one person (a CSV path,subject,emotion can tell them apart)")  # fmt: skip
 
 
 def _say_odd_numbers(source: Path, subjects: set[str]) -> None:
@@ -177,7 +220,7 @@ def read_index(path: Path) -> CorpusIndex:
     """Read what :func:`write_index` wrote.  Raises InputError."""
     entries = []
     for where, row in read_rows(path, COLUMNS):
-        if row["emotion"] not in NAMES or row["synthetic"] not in ("0", "1"):
+        if row["emotion"] not in NAMES or row["synthetic"] not in ("0", "1") or not all(map(row.get, COLUMNS)):
             raise InputError(where, "a line of a corpus index", str(list(row.values())))
         entries.append(
             Entry(

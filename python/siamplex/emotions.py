@@ -16,11 +16,6 @@ NAMES: Mapping[str, str] = {
     "SP": "surprise",
 }
 
-_ADJECTIVES: Mapping[str, str] = {
-    "angry": "AN", "disgusted": "DI", "fearful": "FE", "afraid": "FE", "scared": "FE", "happy": "HA", "joy": "HA",
-    "joyful": "HA", "sad": "SA", "surprised": "SP",
-}  # fmt: skip
-
 # NimStim's other codes: read over, with a count
 NEUTRAL: Mapping[str, str] = {"NE": "neutral", "CA": "calm"}
 
@@ -29,17 +24,3 @@ PAPER_COUNTS: Mapping[str, int] = {"AN": 87, "DI": 82, "FE": 80, "HA": 127, "SA"
 
 # Mouth variants of NimStim file names
 VARIANTS: Mapping[str, str] = {"C": "closed", "O": "open", "X": "exuberant"}
-
-_KNOWN: Mapping[str, str] = {
-    **{code.lower(): code for code in (*NAMES, *NEUTRAL)},
-    **{name: code for code, name in (*NAMES.items(), *NEUTRAL.items())},
-    **_ADJECTIVES,
-}
-
-
-def code_of(text: str) -> str | None:
-    """The code that a code, noun or adjective stands for, in any letter case (``Angry``: AN); None for another word.
-
-    Neutral and calm have codes too (:data:`NEUTRAL`).
-    """
-    return _KNOWN.get(text.strip().lower())

@@ -17,6 +17,11 @@ from __future__ import annotations
 from pathlib import Path
 
 
+def printable(text: str) -> str:
+    """``text`` on one line of printable characters: others, as a file name may have them, are shown escaped."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 class SiamplexError(Exception):
     """Base of every error this package raises on purpose.
 
@@ -26,7 +31,7 @@ class SiamplexError(Exception):
     exit_code = 2
 
     def __init__(self, text: str) -> None:
-        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in text))
+        super().__init__(printable(text))
 
 
 class InputError(SiamplexError):

@@ -11,7 +11,11 @@ import numpy.typing as npt
 from siamplex.errors import InputError
 from siamplex.schema.picture_files import PictureError, decode
 
-SUFFIXES = frozenset({".bmp", ".png", ".jpg", ".jpeg"})
+# names that pictures go by; whether one is read is seen from its content
+SUFFIXES = frozenset(
+    ".bmp .dib .png .apng .jpg .jpeg .jpe .jfif .jif .tif .tiff .webp .gif .jp2 .j2k .jpf .jpx .avif "
+    ".pbm .pgm .ppm .pnm .pam .ras .sr".split()
+)
 RESIZE_MODES = ("stretch", "crop", "pad")
 MAX_BYTES = 256 << 20
 
@@ -31,7 +35,7 @@ def read_picture(path: str | Path) -> Picture:
     try:
         return np.asarray(decode(data), np.uint8)
     except PictureError as error:
-        raise InputError(path, "a still BMP, PNG or JPEG image", str(error)) from None
+        raise InputError(path, "a still image", str(error)) from None
 
 
 def fit(picture: Picture, size: int, mode: str = "stretch") -> Picture:

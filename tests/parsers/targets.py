@@ -201,12 +201,16 @@ def _datums(folder: Path) -> list[bytes]:
     values = STREAM.integers(0, 255, (3, 4, 4), np.uint8)
     png = cv2.imencode(".png", values.transpose(1, 2, 0))[1].tobytes()
     packed = messages.Datum(encoded=True, data=png, label=1).SerializeToString()
-    return [encode(values, 3), encode(values.astype(np.float32), -1), packed]
+    clear = cv2.imencode(".png", STREAM.integers(0, 255, (4, 4, 4), np.uint8))[1].tobytes()
+    grey = cv2.imencode(".jpg", values[0])[1].tobytes()
+    others = [messages.Datum(encoded=True, data=data).SerializeToString() for data in (clear, grey)]
+    return [encode(values, 3), encode(values.astype(np.float32), -1), packed, *others]
 
 
 def _decode(data: bytes, folder: Path) -> None:
     try:
-        decode(data)
+        for mode in ("color", "gray", "native"):
+            decode(data, mode)
     except DatumError as error:
         raise InputError("datum", "a Datum", str(error)) from None
 
@@ -238,6 +242,24 @@ def _pictures(folder: Path) -> list[bytes]:
     return seeds
 
 
+_OTHERS = (".tif", ".webp", ".gif", ".jp2", ".avif", ".ppm", ".pam", ".ras")
+
+
+def _other_pictures(folder: Path) -> list[bytes]:
+    """Of the formats that not every OpenCV writes, those that this one does; some of them in two ways."""
+    picture = cv2.resize(STREAM.integers(0, 255, (9, 7, 3), np.uint8), (64, 64))
+    seeds = [b"P2\n# grey\n2 2\n255\n1 2\n3 4\n", b"P4\n9 2\n" + bytes(4)]
+    for suffix in _OTHERS:
+        for image in (picture, np.dstack([picture, picture[:, :, :1] | 255]), picture.astype(np.uint16) * 257):
+            try:
+                written, data = cv2.imencode(suffix, image)
+            except cv2.error:
+                continue
+            if written and cv2.imdecode(data, cv2.IMREAD_COLOR) is not None:
+                seeds.append(data.tobytes())
+    return seeds
+
+
 # --- tables
 
 
@@ -248,13 +270,27 @@ def _indices(folder: Path) -> list[bytes]:
 
 def _corpora(folder: Path) -> list[bytes]:
     cv2.imwrite(str(folder / "a.png"), STREAM.integers(0, 255, (9, 7, 3), np.uint8))
-    return [b"path,subject,emotion\na.png,s1,happy\n", b'"path","subject","emotion"\r\n"a.png","s 1","AN"\r\n']
+    german = "sep=;\r\nDatei;Person;Gefühl;\r\n\r\n.\\a.png;Jörg;Wut;\r\n;;;\r\n"
+    return [
+        b"path,subject,emotion\na.png,s1,happy\n",
+        b'"path","subject","emotion"\r\n"a.png","s 1","AN"\r\n',
+        german.encode("cp1252"),
+        german.encode("utf-8-sig"),
+        german[7:].replace(";", "\t").encode("utf-16"),
+        b"path,subject,emotion\nC:\\faces\\a.png,s1,happy\n",
+    ]
 
 
 def _read_corpus(data: bytes, folder: Path) -> None:
     if not (folder / "a.png").exists():
         _corpora(folder)
     _read_as(index_table, "faces.csv")(data, folder)
+
+
+def _matrices(folder: Path) -> list[bytes]:
+    german = ";AN;HA;SP;\nAN;0;0,19;1;\n;;;;\nHA;0,19;0;0,5;\nSP;1;5E-01;0;\n"
+    plain = b"x,AN,HA,SP\nAN,9,1,2\nHA,0,9,1\nSP,3,0,9\n"
+    return [plain, german.encode("cp1252"), german.replace(";", "\t").encode("utf-16"), b"sep=;\n" + german.encode()]
 
 
 def _read_split(data: bytes, folder: Path) -> None:
@@ -332,12 +368,14 @@ TARGETS = {
         Target("Datum", _datums, _decode),
         Target("LMDB", _lmdbs, _read_lmdb),
         Target("image", _pictures, _read_as(read_picture, "face.png")),
+        Target("other images", _other_pictures, _read_as(read_picture, "face.png")),
         Target("corpus CSV", _corpora, _read_corpus),
         Target("index CSV", _indices, _read_as(read_index, "index.csv")),
-        Target("split CSV", lambda folder: [b"subject,split\n01F,train\n02M,val\n"], _read_split),
-        Target("matrix CSV", lambda folder: [b"x,AN,HA,SP\nAN,9,1,2\nHA,0,9,1\nSP,3,0,9\n"],
-               _read_as(read_judgements, "matrix.csv")),
-        Target("losses CSV", lambda folder: [b"iteration,loss,lr\n0,0.5,0.1\n1,0.25,\n"],
+        Target("split CSV", lambda folder: [b"subject,split\n01F,train\n02M,val\n",
+                                            b"Person;Set\r\n1F;Train\r\n2M;val\r\n"], _read_split),
+        Target("matrix CSV", _matrices, _read_as(read_judgements, "matrix.csv")),
+        Target("losses CSV", lambda folder: [b"iteration,loss,lr\n0,0.5,0.1\n1,0.25,\n",
+                                             b"iteration;loss;lr\r\n0;0,5;1E-04\r\n1;0,2\r\n"],
                _read_as(read_losses, "l_losses.csv")),
         Target("tests CSV", lambda folder: [b"iteration,net,output,value\n0,0,loss,0.5\n250,0,loss,0.25\n"],
                _read_as(read_tests, "l_test.csv")),

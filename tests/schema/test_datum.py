@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import io
+
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from PIL import Image
 
 from siamplex.schema import messages
 from siamplex.schema.datum import DatumError, decode, decode_uniform, encode
@@ -33,6 +36,16 @@ def test_encoded_images_come_out_bgr():
     values, label = decode(messages.Datum(data=data, encoded=True, label=2).SerializeToString())
     np.testing.assert_array_equal(values, picture.transpose(2, 0, 1))
     assert label == 2
+
+
+def test_encoded_images_are_not_turned():
+    """IMREAD_UNCHANGED passes over EXIF's orientation."""
+    out, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (8, 4), (200, 90, 10)).save(out, "JPEG", exif=exif)
+    record = messages.Datum(data=out.getvalue(), encoded=True).SerializeToString()
+    assert decode(record)[0].shape == (3, 4, 8)
+    assert decode(record, "color")[0].shape == (3, 8, 4)
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import csv
 from pathlib import Path
 
 NAME = "index"
 HELP = "index a NimStim folder, or a CSV with columns path,subject,emotion"
 SKIPS = True
+_TABLES = (".csv", ".tsv", ".txt")
+_NAMED = 3  # files named of each reason
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,22 +19,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def files(args: argparse.Namespace) -> tuple[list[Path], list[Path]]:
-    """Inputs and outputs; the images a CSV names count too."""
-    listed: list[Path] = []
-    if args.source.is_file():
-        try:
-            with args.source.open(encoding="utf-8-sig", newline="") as handle:
-                listed = [args.source.parent / row["path"] for row in csv.DictReader(handle)]
-        except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError):
-            listed = []  # run() says what is wrong with it
-    return [args.source, *listed], [args.out]
+    """Inputs and outputs; the images a CSV names count too, and folders that are linked."""
+    from siamplex.corpus_folder import linked_folders
+    from siamplex.corpus_table import listed_files
+
+    further = listed_files(args.source) if args.source.is_file() else linked_folders(args.source)
+    return [args.source, *further], [args.out]
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write the index and say what it holds."""
+    """Write the index and say what it holds, and what is not in it."""
     from siamplex.corpus_index import index_folder, index_table, write_index
+    from siamplex.errors import printable
 
-    as_table = args.source.suffix.lower() == ".csv" and not args.source.is_dir()
+    as_table = args.source.is_file() or (args.source.suffix.lower() in _TABLES and not args.source.is_dir())
     index = index_table(args.source) if as_table else index_folder(args.source)
     write_index(index, args.out)
     counts = ", ".join(f"{emotion} {count}" for emotion, count in index.counts().items())
@@ -41,3 +40,6 @@ def run(args: argparse.Namespace) -> None:
     kind = " SYNTHETIC" if index.synthetic else ""
     print(f"{args.out}: {len(index)}{kind} images of {len(index.subjects)} subjects ({counts})"
           + (f"; {skipped}" if skipped else ""))  # fmt: skip
+    for reason, paths in sorted(index.left_out.items()):
+        named = ", ".join(path.relative_to(args.source).as_posix() for path in paths[:_NAMED])
+        print(printable(f"left out, {reason}: {len(paths)} ({named}{', ...' if len(paths) > _NAMED else ''})"))

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from siamplex.errors import InputError
-from siamplex.schema.datum import DatumError, decode, decode_uniform
+from siamplex.schema.datum import DatumError, decode, decode_uniform, is_encoded
 from siamplex.schema.record_stores import open_store
 
 _SMALL, _MOST = 64, 1 << 26  # bytes of a sample's values, and of all, up to which a store is decoded whole
@@ -25,11 +25,12 @@ class DataSource:
     """Batches of Datums from an LMDB (or LevelDB) folder, wrapping around at its end as Caffe's reader does.
 
     The batch after a large one is read in a second thread meanwhile; ``position`` is that of the
-    batches handed out.
+    batches handed out.  ``mode`` says how encoded Datums are decoded: :func:`siamplex.schema.datum.decode`.
     """
 
-    def __init__(self, folder: Path, backend: str = "LMDB") -> None:
+    def __init__(self, folder: Path, backend: str = "LMDB", mode: str = "native") -> None:
         self.folder = folder
+        self._mode = mode
         self._store = open_store(folder, backend)
         self.entries = self._store.entries
         if not self.entries:
@@ -38,7 +39,9 @@ class DataSource:
         self._reader: ThreadPoolExecutor | None = None
         self._ahead: tuple[int, Future[Batch]] | None = None  # size of the batch being read, and it
         self._records = self._from(0)
-        values, _ = self._decode(b"(first)", next(self._records))
+        first = next(self._records)
+        values, _ = self._decode(b"(first)", first)
+        self.encoded = is_encoded(first)
         self.shape: tuple[int, ...] = values.shape
         self.dtype = values.dtype
         self._whole: Batch | None = None  # of a store of small records: all of them, decoded at once
@@ -92,7 +95,7 @@ class DataSource:
 
     def _decode(self, where: object, record: bytes) -> tuple[npt.NDArray[Any], int]:
         try:
-            return decode(record)
+            return decode(record, self._mode)
         except DatumError as error:
             raise InputError(f"{self.folder} record {where!r}", "a Datum", str(error)) from None
 

@@ -44,11 +44,12 @@ def read_learning(path: str | Path) -> list[Learning]:
     if not path.exists():
         return []
     found = []
-    for where, row in read_rows(path, COLUMNS, "a learning.csv"):
+    table = read_rows(path, COLUMNS, "a learning.csv")
+    for where, row in table:
         try:
             layers = [name.removesuffix("_units") for name in row if name.endswith("_units") and row[name]]
-            validation, blind, ratio = (float(row[name]) if row[name] else None for name in COLUMNS[3:])
-            losses = PairLosses(float(row["training_loss"]), float(row["training_blind"]))
+            validation, blind, ratio = (table.number(row[name]) if row[name] else None for name in COLUMNS[3:])
+            losses = PairLosses(table.number(row["training_loss"]), table.number(row["training_blind"]))
             active = {name: (int(row[f"{name}_active"]), int(row[f"{name}_units"])) for name in layers}
             found.append(Learning(int(row["iteration"]), losses, validation, blind, ratio, active))
         except (KeyError, ValueError, TypeError) as error:

@@ -101,10 +101,11 @@ def read_losses(path: str | Path) -> list[tuple[int, float, float | None]]:
     """
     path = Path(path)
     rows: list[tuple[int, float, float | None]] = []
-    for where, row in read_rows(path, ("iteration", "loss", "lr"), "a losses.csv"):
+    table = read_rows(path, ("iteration", "loss", "lr"), "a losses.csv")
+    for where, row in table:
         try:
             rate = row["lr"]
-            rows.append((int(row["iteration"]), float(row["loss"]), float(rate) if rate else None))
+            rows.append((int(row["iteration"]), table.number(row["loss"]), table.number(rate) if rate else None))
         except ValueError as error:
             raise InputError(where, "iteration, loss, lr", str(error)) from None
     return rows
@@ -113,9 +114,10 @@ def read_losses(path: str | Path) -> list[tuple[int, float, float | None]]:
 def read_tests(path: str | Path) -> list[tuple[int, int, str, float]]:
     """(iteration, number of the net, output, value) of each row of a test.csv.  Raises InputError."""
     found = []
-    for where, row in read_rows(path, ("iteration", "net", "output", "value"), "a test.csv"):
+    table = read_rows(path, ("iteration", "net", "output", "value"), "a test.csv")
+    for where, row in table:
         try:
-            found.append((int(row["iteration"]), int(row["net"]), row["output"], float(row["value"])))
+            found.append((int(row["iteration"]), int(row["net"]), row["output"], table.number(row["value"])))
         except ValueError as error:
             raise InputError(where, "iteration, net, output, value", str(error)) from None
     return found

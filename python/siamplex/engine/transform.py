@@ -12,7 +12,7 @@ from siamplex.engine.layer import ALL, Context, LayerSpec, Share
 from siamplex.randomness import numpy_stream
 from siamplex.schema.weights import read_mean_file
 
-_SUPPORTED = frozenset({"scale", "mirror", "crop_size", "mean_file", "mean_value"})
+_SUPPORTED = frozenset({"scale", "mirror", "crop_size", "mean_file", "mean_value", "force_color", "force_gray"})
 
 
 class Transform:
@@ -36,6 +36,13 @@ class Transform:
 
     def _error(self, what: str, field: str) -> Exception:
         return self._spec.error(what, "transform_param", 0, field, 0)
+
+    @property
+    def decoding(self) -> str:
+        """How encoded samples are decoded, by force_color and force_gray: a mode of :class:`DataSource`."""
+        if self._params.force_color and self._params.force_gray:
+            return "both"
+        return "color" if self._params.force_color else "gray" if self._params.force_gray else "native"
 
     @property
     def is_random(self) -> bool:

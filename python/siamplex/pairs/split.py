@@ -7,13 +7,15 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from siamplex.corpus_index import CorpusIndex
+from siamplex.corpus_index import CorpusIndex, plain_subject
+from siamplex.corpus_table import ALIASES as SUBJECT_ALIASES
 from siamplex.durable import write_text
 from siamplex.errors import InputError, UsageError
 from siamplex.randomness import numpy_stream
 from siamplex.schema.csv_files import read_rows
 
 SPLITS = ("train", "val", "test")
+_ALIASES = {"subject": SUBJECT_ALIASES["subject"], "split": frozenset({"set", "partition"})}
 
 
 def draw_split(subjects: Sequence[str], fractions: Sequence[float] = (0.8, 0.1, 0.1), seed: int = 0) -> dict[str, str]:
@@ -50,10 +52,13 @@ def read_split(path: Path, index: CorpusIndex) -> dict[str, str]:
     subject at all.
     """
     found: dict[str, str] = {}
-    for where, row in read_rows(path, ("subject", "split"), "a readable split file"):
-        subject, name = row["subject"].strip(), row["split"].strip()
+    known = {plain_subject(subject): subject for subject in index.subjects}
+    for where, row in read_rows(path, ("subject", "split"), "a readable split file", _ALIASES):
+        # Excel makes 1 of a subject 01
+        subject = known.get(plain_subject(row["subject"]), row["subject"])
+        name = row["split"].lower()
         if name not in SPLITS:
-            raise InputError(where, f"one of {', '.join(SPLITS)}", f"'{name}'")
+            raise InputError(where, f"one of {', '.join(SPLITS)}", f"'{row['split']}'")
         if found.get(subject, name) != name:
             raise InputError(where, f"subject {subject} in one split", f"{found[subject]} and {name}")
         found[subject] = name

@@ -22,10 +22,13 @@ class DatumError(ValueError):
     """A record that is not a whole Datum."""
 
 
-def decode(record: bytes, color: bool = True) -> tuple[npt.NDArray[Any], int]:
+def decode(record: bytes, mode: str = "native") -> tuple[npt.NDArray[Any], int]:
     """Values (C, H, W), uint8 or float32, and label of a stored Datum.  Raises DatumError.
 
-    An encoded Datum (JPEG, PNG) is decoded to BGR, as Caffe does.
+    An encoded Datum (JPEG, PNG) has the channels it is stored with, 1, 3 (BGR) or 4 (BGRA), and is not turned by
+    EXIF: DecodeDatumToCVMatNative.  ``color`` decodes it to BGR, ``gray`` to one channel: transform_param's
+    force_color and force_gray; with ``both`` only a Datum that is not encoded is read.  More than 8 bits a
+    channel are refused.  All as Caffe's DataTransformer has it.
     """
     datum = messages.Datum()
     try:
@@ -33,10 +36,14 @@ def decode(record: bytes, color: bool = True) -> tuple[npt.NDArray[Any], int]:
     except DecodeError:
         raise DatumError("not a Datum") from None
     if datum.encoded:
+        if mode == "both":
+            raise DatumError("an encoded image, to be decoded with force_color and force_gray at once")
         try:
-            image = decode_picture(datum.data, color)
+            image = decode_picture(datum.data, mode)
         except PictureError as error:
             raise DatumError(f"an encoded image, found {error}") from None
+        if image.dtype != np.uint8:
+            raise DatumError(f"an encoded image of 8 bits a channel, found {image.dtype}")
         if image.ndim == 2:
             image = image[:, :, None]
         return np.ascontiguousarray(image.transpose(2, 0, 1)), int(datum.label)
@@ -51,6 +58,16 @@ def decode(record: bytes, color: bool = True) -> tuple[npt.NDArray[Any], int]:
     if values.size != count:
         raise DatumError(f"a Datum of shape {shape} with {values.size} values")
     return values.reshape(shape), int(datum.label)
+
+
+def is_encoded(record: bytes) -> bool:
+    """Whether a stored Datum holds an encoded image; False for what is no Datum."""
+    datum = messages.Datum()
+    try:
+        datum.ParseFromString(record)
+    except DecodeError:
+        return False
+    return bool(datum.encoded)
 
 
 def decode_uniform(records: Sequence[bytes]) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32]] | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from siamplex.emotions import code_of
+from siamplex.emotion_words import code_of
 from siamplex.errors import InputError
 from siamplex.schema.csv_files import read_lines
 from siamplex.similarity.rdm import Matrix, Rdm, from_products
@@ -59,18 +59,21 @@ def read_judgements(path: Path, kind: str = "auto") -> Judgements:
     and one whose rows sum to 1 or 100, or whose diagonal holds each row's largest value, for confusions.
     Raises InputError, also where a table may be one of several kinds.
     """
-    rows = [row for _, row in read_lines(path, "a matrix as CSV") if any(cell.strip() for cell in row)]
-    if len(rows) < 4 or len(rows) > _MAX_ITEMS + 1:
-        raise InputError(path, f"a header and 3 to {_MAX_ITEMS} rows", f"{len(rows)} lines")
+    table = read_lines(path, "a matrix as CSV")
+    lines = list(table)
+    if len(lines) < 4 or len(lines) > _MAX_ITEMS + 1:
+        raise InputError(path, f"a header and 3 to {_MAX_ITEMS} rows", f"{len(lines)} lines")
+    width = max(at for _, row in lines for at, cell in enumerate(row, 1) if cell)  # without columns of nothing
+    rows = [row[:width] for _, row in lines]
     names = tuple(_name(cell) for cell in rows[0][1:])
     values = np.empty((len(names), len(names)))
     if len(rows) - 1 != len(names) or len(set(names)) != len(names):
         raise InputError(path, "as many rows as columns, each named once", f"{len(rows) - 1} rows, {len(names)} names")
-    for number, row in enumerate(rows[1:], 2):
+    for (number, _), row in zip(lines[1:], rows[1:], strict=True):
         if len(row) != len(names) + 1 or _name(row[0]) not in names:
             raise InputError(f"{path} line {number}", f"one of {', '.join(names)} and {len(names)} numbers", str(row))
         try:
-            values[names.index(_name(row[0]))] = [float(cell) for cell in row[1:]]
+            values[names.index(_name(row[0]))] = [table.number(cell) for cell in row[1:]]
         except ValueError as error:
             raise InputError(f"{path} line {number}", "numbers", str(error)) from None
     if sorted(_name(row[0]) for row in rows[1:]) != sorted(names):

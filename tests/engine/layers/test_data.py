@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import cv2
+import lmdb
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ import torch
 from siamplex.engine.data_source import DataSource
 from siamplex.engine.layer import Context
 from siamplex.errors import InputError, PrototxtError
+from siamplex.schema import messages
 from tests.engine.conftest import make_layer, write_lmdb
 
 
@@ -124,11 +127,65 @@ def test_float_records(tmp_path):
     assert x.numpy()[0].ravel().tolist() == [1.5, 7.0] and y.tolist() == [1, 1, 1]
 
 
+def encoded(path, *pictures, suffix=".png"):
+    data = [cv2.imencode(suffix, picture)[1].tobytes() for picture in pictures]
+    records = [messages.Datum(data=d, encoded=True, label=1).SerializeToString() for d in data]
+    with lmdb.open(str(path)) as env, env.begin(write=True) as txn:
+        for number, record in enumerate(records):
+            txn.put(b"%08d" % number, record)
+    return path
+
+
+GREY = np.arange(20, dtype=np.uint8).reshape(5, 4)
+COLOURS = np.stack([GREY, GREY + 50, GREY + 100], axis=2)
+CLEAR = np.dstack([COLOURS, GREY + 7])
+
+
+@pytest.mark.parametrize(
+    ("picture", "forced", "expected"),
+    [
+        (GREY, "", GREY[None]),
+        (COLOURS, "", COLOURS.transpose(2, 0, 1)),
+        (CLEAR, "", CLEAR.transpose(2, 0, 1)),
+        (GREY, "force_color: true", np.stack([GREY] * 3)),
+        (CLEAR, "force_color: true", COLOURS.transpose(2, 0, 1)),
+        (GREY, "force_gray: true", GREY[None]),
+        (COLOURS, "force_gray: true", cv2.cvtColor(COLOURS, cv2.COLOR_BGR2GRAY)[None]),
+    ],
+)
+def test_encoded_samples_have_the_channels_caffe_gives_them(tmp_path, picture, forced, expected):
+    """Caffe's DataTransformer: imdecode with flag -1, or what force_color and force_gray ask for."""
+    layer = layer_of(encoded(tmp_path / "l", picture, picture, picture), more=f"transform_param {{ {forced} }}")
+    assert layer.setup([])[0] == (3, *expected.shape)
+    x, _ = layer.forward([], [], Context(train=True))
+    np.testing.assert_allclose(x.numpy()[2], expected, atol="gray" in forced)
+
+
+def test_encoded_samples_are_refused_where_caffe_would(tmp_path):
+    both = "transform_param { force_color: true force_gray: true }"
+    with pytest.raises(InputError, match="force_color and force_gray at once"):
+        layer_of(encoded(tmp_path / "a", COLOURS), more=both).setup([])
+    with pytest.raises(InputError, match="expected a Datum, found an encoded image of 8 bits a channel, found uint16"):
+        layer_of(encoded(tmp_path / "b", COLOURS.astype(np.uint16))).setup([])
+    with pytest.raises(InputError, match=r"record 1: expected shape \(3, 5, 4\)"):
+        layer = layer_of(encoded(tmp_path / "c", COLOURS, GREY))
+        layer.setup([])
+        layer.forward([], [], Context(train=True))
+
+
+def test_plain_samples_pass_over_what_is_for_encoded_ones(rgb, capsys):
+    folder, images = rgb
+    layer = layer_of(folder, more="transform_param { force_color: true force_gray: true }")
+    layer.setup([])
+    x, _ = layer.forward([], [], Context(train=True))
+    np.testing.assert_array_equal(x.numpy(), images[:3])
+    assert "force_color and force_gray are for encoded samples" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("settings", "more", "message"),
     [
         ("backend: LMDB crop_size: 3", "", "'crop_size' is not supported"),
-        ("backend: LMDB", "transform_param { force_color: true }", "'force_color' is not supported"),
         ("backend: LMDB", "transform_param { crop_size: 9 }", "crop_size 9 of 5x4 samples"),
         ("backend: LMDB", "transform_param { mean_value: 1 mean_value: 2 }", "2 mean values for 3 channels"),
     ],

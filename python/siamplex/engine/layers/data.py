@@ -9,6 +9,7 @@ import torch
 from siamplex.engine.data_source import Batch, DataSource
 from siamplex.engine.layer import Context, Layer, Shape, register
 from siamplex.engine.transform import Transform
+from siamplex.progress import say
 from siamplex.schema.messages import enum_name
 from siamplex.schema.record_stores import BACKENDS
 
@@ -18,7 +19,8 @@ class Data(Layer):
     """Tops: samples (N, C, H, W) after transform_param, and labels (N,) when a second is asked.
 
     Reads an LMDB in key order; ``rand_skip`` starts at a seeded random record.  Paths are those
-    of the working folder, as in Caffe, or else of the prototxt's own.
+    of the working folder, as in Caffe, or else of the prototxt's own.  Encoded samples keep the channels they are
+    stored with, unless transform_param has force_color or force_gray.
     """
 
     param_field = "data_param"
@@ -37,9 +39,12 @@ class Data(Layer):
         self.require(backend in BACKENDS, f"backend {backend} is not supported", "backend", 0)
 
     def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
-        self.source = DataSource(self.spec.source.find(self.params.source), enum_name(self.params, "backend"))
         mean = self.spec.message.transform_param.mean_file
         self.transform = Transform(self.spec, self.spec.source.find(mean) if mean else None)
+        folder, backend = self.spec.source.find(self.params.source), enum_name(self.params, "backend")
+        self.source = DataSource(folder, backend, self.transform.decoding)
+        if self.transform.decoding != "native" and not self.source.encoded:  # Caffe logs it too, and goes on
+            say(f"layer '{self.spec.name}': force_color and force_gray are for encoded samples; {folder} has others")
         shape = self.transform.output_shape(self.source.shape)
         count, even = divmod(int(self.params.batch_size), self.spec.share.size)
         self.require(not even, f"{self.spec.share.size} processes do not share {self.params.batch_size} evenly",
