@@ -10,8 +10,8 @@ _WORDS = {
     "AN": "anger angry wut ärger wütend zorn colère enojo ira enfado rabbia boosheid boos woede raiva",
     "DI": "disgust disgusted ekel dégoût asco disgusto walging afschuw nojo",
     "FE": "fear fearful afraid scared af angst furcht ängstlich peur miedo paura medo",
-    "HA": "happiness happy joy joyful freude fröhlich glücklich joie alegría felicidad gioia felicità blijdschap blij alegria "
-    "felicidade",
+    "HA": "happiness happy joy joyful freude fröhlich glücklich joie alegría felicidad gioia felicità blijdschap blij "
+    "alegria felicidade",
     "SA": "sadness sad trauer traurig traurigkeit tristesse triste tristeza tristezza verdriet verdrietig",
     "SP": "surprise surprised su überraschung überrascht sorpresa verrassing verrast surpresa",
     "NE": "neutral neutre neutro neutra neutraal",
