@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import argparse
 import sys
+import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import siamplex
 from siamplex.commands import ALL
-from siamplex.errors import SiamplexError, Stopped
+from siamplex.durable import require_writable
+from siamplex.errors import SiamplexError, Stopped, StorageError
 from siamplex.progress import say
 from siamplex.record import FILE as RECORD
 from siamplex.record import Recording, Told, run_of
 from siamplex.steps import Step
 from siamplex.stopping import terminable
+
+_FAULT = 70  # exit code of a fault of the program itself (EX_SOFTWARE of sysexits.h)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -54,16 +59,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MemoryError:
         say("siamplex: error: expected enough memory for this step, found too little")
         return 2
+    except Exception:  # a fault of ours: audit's exit code 1 is not to be mistaken for it
+        traceback.print_exc()
+        return _FAULT
 
 
 def _run(args: argparse.Namespace) -> int:
-    from pathlib import Path
-
     options = {k: v for k, v in vars(args).items() if k not in ("stamp", "module", "workers")}
     stamp = getattr(args, "stamp", None)
     if stamp and Step(Path(stamp), options, *args.module.files(args)).unchanged():
         say(f"{args.command}: unchanged, nothing to do")
         return 0
+    if hasattr(args.module, "files") and not getattr(args.module, "PRINTS", False):
+        for path in args.module.files(args)[1]:
+            require_writable(path)
     code = _recorded(args, options)
     if stamp:
         Step(Path(stamp), options, *args.module.files(args)).record()
@@ -93,7 +102,24 @@ def _recorded(args: argparse.Namespace, options: dict[str, Any]) -> int:
             owners = [args.module.run_folder(args)] if hasattr(args.module, "run_folder") else map(run_of, outputs)
             run = next((found for found in owners if found), None)
             if run and (outcome == "done" or (run / RECORD).is_file()):
-                recording.close(run, inputs, outputs, outcome)
+                _close(recording, args, run, inputs, outputs, outcome)
+
+
+def _close(
+    recording: Recording,
+    args: argparse.Namespace,
+    run: Path,
+    inputs: Sequence[Path],
+    outputs: Sequence[Path],
+    outcome: str,
+) -> None:
+    """Append to the run's record; a command that only reads the run does without where it cannot be written."""
+    try:
+        recording.close(run, inputs, outputs, outcome)
+    except StorageError as error:
+        if not getattr(args.module, "READS", False):
+            raise
+        say(f"{args.command}: not noted in the run's record ({error})")
 
 
 if __name__ == "__main__":

@@ -102,11 +102,31 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         part.replace(path)
         _fsync_dir(path.parent)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        _forget(part)
         raise _storage_error(path, error) from None
     except BaseException:
-        part.unlink(missing_ok=True)
+        _forget(part)
         raise
+
+
+def _forget(part: Path) -> None:
+    with suppress(OSError):  # a file system that cannot be written has no part of it either
+        part.unlink(missing_ok=True)
+
+
+def discard(path: Path) -> None:
+    """Remove a file, where there is one.  Raises StorageError where that cannot be done."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(f"{path}: expected to remove it, found: {error.strerror or error}") from None
+
+
+def require_writable(path: Path) -> None:
+    """Raise StorageError where ``path``, or the folder it is to lie in, cannot be written."""
+    place = path if path.exists() else _existing_parent(path)
+    if not os.access(place, os.W_OK) or (path.exists() and not os.access(_existing_parent(path.parent), os.W_OK)):
+        raise StorageError(f"{path}: expected a place that can be written, found that {place} cannot")
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from typing import Any
 
 import siamplex
 from siamplex.durable import sha256, write_text
-from siamplex.errors import InputError
+from siamplex.errors import InputError, StorageError
 from siamplex.schema.json_files import read_object
 
 FILE = "run.json"
@@ -110,8 +110,11 @@ def _is_step(step: Any) -> bool:
 @contextmanager
 def _locked(run: Path) -> Iterator[None]:
     """Two commands that end at once append one after the other."""
-    run.mkdir(parents=True, exist_ok=True)
-    handle = os.open(run, os.O_RDONLY)
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        handle = os.open(run, os.O_RDONLY)
+    except OSError as error:
+        raise StorageError(f"{run / FILE}: expected to write it, found: {error.strerror or error}") from None
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

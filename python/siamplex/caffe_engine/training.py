@@ -15,6 +15,7 @@ from typing import TextIO
 from siamplex.caffe_engine.binary import Binary, check_gpus, find_binary, gpus_of
 from siamplex.caffe_engine.course import check_resumes, course_from, occupied, settings_of
 from siamplex.caffe_engine.log import Display, Event, Saved, Scored, StoppedEarly, fatal, read_log
+from siamplex.durable import discard
 from siamplex.engine.course import remove, standing
 from siamplex.engine.loss_log import LossLog, open_logs
 from siamplex.engine.run_lock import run_lock
@@ -115,7 +116,7 @@ def train(
     with run_lock(prefix), StopRequest() as stop:
         remove(prefix, after if overwrite else ())
         for name in ("learning.csv", "result.json"):  # an earlier run's, by the embedded engine
-            Path(f"{prefix}_{name}").unlink(missing_ok=True)
+            discard(Path(f"{prefix}_{name}"))
         course.write(prefix)
         say(" ".join(arguments))
         _Process(arguments, solver, prefix, first, int(message.max_iter), bool(message.test_iter)).run(stop)

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 NAME = "report"
+READS = True  # it needs no write access to the run, where --out lies elsewhere
 HELP = "write one self-contained HTML page: interactive embedding, figures, audit, geometry, provenance"
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from siamplex.durable import sha256
+from siamplex.durable import discard, sha256
 from siamplex.engine import gram_file
 from siamplex.engine import snapshot as snapshots
 from siamplex.engine.course import Course, Segment, remove, standing
@@ -153,7 +153,7 @@ class Checkpoint:
             solver.team.wait()
             return paths
         solver.watcher.saving(paths)
-        paths.manifest.unlink(missing_ok=True)  # it may vouch for an earlier run's files
+        discard(paths.manifest)  # it may vouch for an earlier run's files
         gram = None
         if solver.shortcut:
             if stopping and solver.shortcut.grams:
@@ -216,10 +216,10 @@ class Checkpoint:
         solver, keep = self._solver, self._solver.options.keep_states
         mine = snapshots.own(solver.prefix, self.course)
         for iteration in (n for n in mine if n < solver.iteration):  # nothing resumes from there bit for bit any more
-            SnapshotPaths.of(solver.prefix, iteration).gram.unlink(missing_ok=True)
+            discard(SnapshotPaths.of(solver.prefix, iteration).gram)
         if keep:
             for iteration in [n for n in mine if n <= solver.iteration][:-keep]:
-                SnapshotPaths.of(solver.prefix, iteration).solverstate.unlink(missing_ok=True)
+                discard(SnapshotPaths.of(solver.prefix, iteration).solverstate)
 
     # --- taking up again
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from siamplex.durable import hash_bytes, write_text
+from siamplex.durable import discard, hash_bytes, write_text
 from siamplex.engine.origin import Settings, differences
 from siamplex.errors import InputError
 from siamplex.schema.json_files import read_object
@@ -146,4 +146,4 @@ def remove(prefix: str | Path, iterations: Iterable[int], kinds: Sequence[str] =
     """Remove files of snapshots."""
     for iteration in iterations:
         for kind in kinds:
-            Path(f"{prefix}_iter_{iteration}.{kind}").unlink(missing_ok=True)
+            discard(Path(f"{prefix}_iter_{iteration}.{kind}"))

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from siamplex.durable import discard
 from siamplex.engine import snapshot as snapshots
 from siamplex.engine.checkpoint import REFUSE, Checkpoint
 from siamplex.engine.early_stop import EarlyStop, loss_of, lowest, validation_losses, validation_output
@@ -195,7 +196,7 @@ class Solver:
         with ExitStack() as stack:
             if self.team.leads and self.prefix:
                 self.checkpoint.clear_the_prefix()
-                path_of(self.prefix).unlink(missing_ok=True)  # a run on its way has none
+                discard(path_of(self.prefix))  # a run on its way has none
                 self.checkpoint.course.write(self.prefix)
             if self.team.leads and self.options.tables:
                 columns = self._learning.columns() if self._learning else []
@@ -413,7 +414,7 @@ class Solver:
             self.snapshot()
         if improved and before and self.team.leads and not self._due_at(before[0]):
             for path in SnapshotPaths.of(self.prefix, before[0]):  # 0.3 GB each at full size, and of no use any more
-                path.unlink(missing_ok=True)
+                discard(path)
         over = bool(self.team.leaders(int(stop.exhausted))) and self.iteration < self._p.max_iter
         if over and stop.best:
             self.say(

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from siamplex.corpus_index import CorpusIndex, read_index, write_index
-from siamplex.durable import sha256, write_text
+from siamplex.durable import discard, sha256, write_text
 from siamplex.errors import InputError
 from siamplex.images import read_face
 from siamplex.pairs.pairing import all_pairs
@@ -93,7 +93,7 @@ def build_pairs(index: CorpusIndex, folder: Path, options: PairOptions, split_fi
     images = load_images(index, options.size, options.resize)
     # the old description goes first: what it describes is about to change
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "pairs.json").unlink(missing_ok=True)
+    discard(folder / "pairs.json")
     lmdbs = {}
     for name, found in pairs.items():
         target = folder / f"{name}_{options.layout}_lmdb"

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest
 
-from siamplex.durable import sha256
+from siamplex.durable import discard, sha256
 from siamplex.embedding import Embedding, embed, read_embedding, write_embedding
 from siamplex.emotions import NAMES
 from siamplex.errors import InputError
@@ -87,7 +87,7 @@ def train_seed(plan: SeedPlan, seed: int) -> Embedding:
     write_embedding(found, without(target, ".npz"))
     if not plan.keep:
         shutil.rmtree(folder / "stage1")
-        initial.path.unlink()
+        discard(initial.path)
     return found
 
 
