@@ -71,7 +71,11 @@ def open_tower(store: OpenedStore, folder: Path, deploy: Path, weights: Path, de
     from siamplex.schema import prototxt
     from siamplex.schema.weights import read_caffemodel
 
-    net = Net(prototxt.read(deploy, "NetParameter"), "TEST", device=choose_device(device))
+    source = prototxt.read(deploy, "NetParameter")
+    reads = [str(layer.name) for layer in source.message.layer if layer.type == "Data"]
+    if reads:
+        raise InputError(deploy, "a deploy net with an input", f"one that reads data in layer '{reads[0]}'")
+    net = Net(source, "TEST", device=choose_device(device))
     if len(net.inputs) != 1:
         raise InputError(deploy, "one input", f"{len(net.inputs)}")
     filled = net.load(read_caffemodel(weights), weights)

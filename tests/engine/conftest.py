@@ -19,6 +19,7 @@ from siamplex.engine.layer import Context, Layer, LayerSpec, create
 from siamplex.engine.net import Net
 from siamplex.schema import prototxt
 from siamplex.schema.datum import encode
+from tests.frozen_fillers import frozen_fillers_are_meant  # noqa: F401  (a fixture for all tests here)
 
 RunLayer = Callable[..., list[torch.Tensor]]
 

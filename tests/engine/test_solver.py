@@ -157,7 +157,7 @@ def test_iter_size_adds_batches_up(twin_solver, tmp_path, pair_lmdb):
 def test_nan_stops_with_iteration_and_snapshot(twin_solver, tmp_path):
     path = twin_solver()
     path.write_text(path.read_text().replace("base_lr: 0.05", "base_lr: 1e30"))
-    with pytest.raises(TrainingError, match=r"a finite loss, found (nan|inf) at iteration \d+ \(no snapshot before"):
+    with pytest.raises(TrainingError, match=r"the loss exploded: it is (nan|inf) at iteration \d+ \(no snapshot"):
         train(path, check_start=False)
 
 

@@ -69,6 +69,7 @@ def check_weights(files: RunFiles, stage: Stage) -> list[Finding]:
     found = Findings(f"weights of stage {stage.number}")
     _whole(found, stage)
     _rates(found, stage)
+    _filled(found, stage)
     _moved(found, files, stage)
     _chain(found, files, stage)
     if stage.number == 1:
@@ -106,6 +107,14 @@ def _rates(found: Findings, stage: Stage) -> None:
     else:
         words = "all learn" if len(learning) == len(rates) else "some are frozen"
         found.stated("rates of conv1-3", "all learn", words)
+
+
+def _filled(found: Findings, stage: Stage) -> None:
+    """Frozen layers that were trained with what their fillers drew."""
+    if stage.manifest:
+        names = stage.manifest.unfilled
+        words = "all" if not names else f"all but {', '.join(names)}"
+        found.stated("frozen layers filled from weights files", "all", words, not names)
 
 
 def _moved(found: Findings, files: RunFiles, stage: Stage) -> None:

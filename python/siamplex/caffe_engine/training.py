@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TextIO
 
 from siamplex.caffe_engine.binary import Binary, check_gpus, find_binary, gpus_of
-from siamplex.caffe_engine.course import check_resumes, course_from, occupied, settings_of
+from siamplex.caffe_engine.course import check_filled, check_resumes, course_from, occupied, settings_of
 from siamplex.caffe_engine.log import Display, Event, Saved, Scored, StoppedEarly, fatal, read_log
 from siamplex.durable import discard
 from siamplex.engine.course import remove, standing
@@ -77,6 +77,7 @@ def train(
     resume: bool = False,
     outside: bool = False,
     overwrite: bool = False,
+    allow_unfilled: bool = False,
 ) -> CaffeRun:
     """Run ``caffe train``; writes PREFIX_losses.csv, PREFIX_test.csv, PREFIX_run.json and PREFIX_caffe.log.
 
@@ -97,6 +98,8 @@ def train(
     binary = find_binary()
     check_gpus(binary, gpus)
     settings = settings_of(source, weights)
+    if not snapshot and not allow_unfilled:
+        check_filled(source, weights)
     if resume and not snapshot:
         snapshot = newest_snapshot(prefix)
         try:

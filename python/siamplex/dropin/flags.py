@@ -24,7 +24,8 @@ commands:
   time           time a model layer by layer: -model [-iterations 50 -phase TRAIN]
   device_query   say what the GPUs are: [-gpu all]
 
--gpu N, -phase, -level, -stage, -sigint_effect and -sighup_effect (snapshot, stop, none) mean what BVLC's do."""
+-gpu N, -phase, -level, -stage, -sigint_effect and -sighup_effect (snapshot, stop, none) mean what BVLC's do.
+-allow_unfilled, which BVLC's has not, lets frozen layers without weights keep what their fillers drew."""
 HELP_FLAGS = frozenset({"-h", "-help", "--help"})
 _EFFECTS = (SNAPSHOT, STOP, NOTHING)
 
@@ -35,6 +36,7 @@ class Flags:
 
     command: str
     values: dict[str, str] = field(default_factory=lambda: dict(_VALUES))
+    allow_unfilled: bool = False
 
     def __getitem__(self, name: str) -> str:
         return self.values[name]
@@ -66,6 +68,7 @@ class Flags:
 def parse(arguments: Sequence[str]) -> Flags:
     """Parse a command line.  Raises UsageError for a command or flag that the tool does not have."""
     words: list[str] = []
+    allowed = False
     given: dict[str, str] = {}
     rest = list(arguments)
     while rest:
@@ -76,6 +79,9 @@ def parse(arguments: Sequence[str]) -> Flags:
         name, equals, value = word.lstrip("-").partition("=")
         if name.removeprefix("no") in _IGNORED_SWITCHES:
             continue
+        if name in ("allow_unfilled", "allow-unfilled"):
+            allowed = value in ("", "true", "1")
+            continue
         if name not in _VALUES and name not in _IGNORED_VALUES:
             raise UsageError(f"caffe: unknown command line flag '{name}' (known: {', '.join(_VALUES)})")
         if not equals:
@@ -85,6 +91,6 @@ def parse(arguments: Sequence[str]) -> Flags:
         given[name] = value
     if len(words) != 1 or words[0] not in COMMANDS:
         raise UsageError(f"caffe: expected one command of {', '.join(COMMANDS)}, found '{' '.join(words)}'")
-    flags = Flags(words[0])
+    flags = Flags(words[0], allow_unfilled=allowed)
     flags.values.update({name: value for name, value in given.items() if name in _VALUES})
     return flags

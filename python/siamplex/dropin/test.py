@@ -16,12 +16,17 @@ def run(flags: Flags) -> None:
 
     from siamplex.engine.layer import Context
     from siamplex.engine.solver import loss_weights, outputs_of
+    from siamplex.engine.unfilled import frozen_unfilled, refuse
     from siamplex.schema.weights import read_caffemodel
 
     flags.needed("model", "a model definition to score")
-    weights = Path(flags.needed("weights", "model weights to score"))
+    weights = [Path(w) for w in flags.needed("weights", "model weights to score").split(",") if w]
     net = build(flags, flags["phase"] or "TEST", device_of(flags))
-    net.load(read_caffemodel(weights), weights)
+    filled = {name for path in weights for name in net.load(read_caffemodel(path), path)}
+    specs = [node.layer.spec for node in net.nodes]
+    unfilled = frozen_unfilled([spec.message for spec in specs], filled, all_frozen=True)
+    if unfilled and not flags.allow_unfilled:
+        raise refuse(net.source, [(spec.path, spec.message) for spec in specs], unfilled)
     passes = flags.number("iterations")
     info(f"Running for {passes} iterations.")
     sums: dict[tuple[str, int], float] = {}

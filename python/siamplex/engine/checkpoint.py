@@ -19,6 +19,7 @@ from siamplex.engine.occupied import check_free, refuse_resume
 from siamplex.engine.origin import Settings, differences, file_settings, mean_files, net_settings, solver_settings
 from siamplex.engine.run_lock import check_not_held
 from siamplex.engine.snapshot import Manifest, SnapshotPaths
+from siamplex.engine.unfilled import frozen_unfilled, refuse
 from siamplex.errors import InputError, TrainingError, UsageError
 from siamplex.schema.blobs import Array
 from siamplex.schema.bounds import here_or_beside
@@ -38,6 +39,8 @@ class Checkpoint:
     def __init__(self, solver: Solver) -> None:
         self._solver = solver
         self._loaded: list[dict[str, str]] = []
+        self._filled: set[str] = set()
+        self._unfilled: list[str] = []
         self._note = ""
         self._given = {path: sha256(path) for path in self._weight_files()}
         self._settings = self._read_settings()
@@ -65,8 +68,17 @@ class Checkpoint:
         else:
             self._load_given()
         self._first = solver.iteration
+        self._check_filled()
         if solver.prefix and options.existing == REFUSE:
             check_free(solver.prefix, self.course, solver.iteration, goes_on=state is not None)
+
+    def _check_filled(self) -> None:
+        """Refuse frozen layers that neither weights nor a snapshot filled.  Raises PrototxtError."""
+        net = self._solver.net
+        specs = [node.layer.spec for node in net.nodes]
+        self._unfilled = frozen_unfilled([spec.message for spec in specs], self._filled)
+        if self._unfilled and not self._solver.options.allow_unfilled:
+            raise refuse(net.source, [(spec.path, spec.message) for spec in specs], self._unfilled)
 
     def _own_newest(self) -> Path | None:
         """The solverstate of the newest whole snapshot, if any.
@@ -119,6 +131,7 @@ class Checkpoint:
     def _load_weights(self, path: Path, digest: str) -> None:
         net = self._solver.net
         filled = net.load(read_caffemodel(path), path)
+        self._filled.update(filled)
         self._loaded.append({"path": str(path), "sha256": digest, **self._beside(path)})
         self._note = self._note or snapshots.note_of(path)
         if not filled:
@@ -161,7 +174,7 @@ class Checkpoint:
             solver.shortcut.settle()
         for parameter in solver.net.parameters:
             if parameter.lr_mult and not bool(torch.isfinite(parameter.tensor).all()):
-                raise TrainingError(solver.diverged("others", f"finite weights in {parameter.label}"))
+                raise TrainingError(solver.diverged(None, parameter.label))
         left_out = self._left_out()
         model = write_caffemodel(
             paths.caffemodel,
@@ -185,6 +198,7 @@ class Checkpoint:
             segments=self.course.up_to(solver.iteration).as_json(),
             note=self._note,
             lean=bool(left_out),
+            unfilled=self._unfilled,
             growths=[list(growth) for growth in solver.shortcut.growths] if solver.shortcut else [],
             in_full=solver.in_full,
             gram=gram,
@@ -245,7 +259,7 @@ class Checkpoint:
             model = self._model_of(path, state.learned_net) if state.learned_net else paths.caffemodel
             self._load_given()
             self.course = Course((Segment(0, state.iteration, {}), Segment(state.iteration, None, self._settings)))
-        solver.net.load(read_caffemodel(model), model)
+        self._filled.update(solver.net.load(read_caffemodel(model), model))
         self._restore_history(path, state.history)
         solver.iteration = state.iteration
         solver.rate.current_step = state.current_step

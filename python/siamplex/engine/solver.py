@@ -53,7 +53,8 @@ class TrainOptions:
     ``shortcut`` lets a frozen prefix be computed once an image, where that is exact; ``amp``
     multiplies in bfloat16, which is not what Caffe computes; ``outside`` lets prototxts name paths
     anywhere (:class:`~siamplex.schema.bounds.Bounds`); ``level`` and ``stages`` are added to the train
-    state; ``check_start`` tries the first steps and refuses a run that must diverge
+    state; ``allow_unfilled`` lets frozen layers keep what their fillers drew
+    (:mod:`~siamplex.engine.unfilled`); ``check_start`` tries the first steps and refuses a run that must diverge
     (:mod:`~siamplex.engine.trial_steps`); ``early_stop`` ends a run whose validation loss has not improved for so
     many tests (0: never), with snapshots of the best; ``signals`` says what each signal brings about; ``watcher`` is
     told how the run goes; ``tables`` writes PREFIX_losses.csv, PREFIX_test.csv, at the end
@@ -76,6 +77,7 @@ class TrainOptions:
     level: int = 0
     stages: tuple[str, ...] = ()
     check_start: bool = True
+    allow_unfilled: bool = False
     early_stop: int = 0
     signals: Mapping[int, str] = field(default_factory=lambda: dict(EFFECTS))
     watcher: Watcher | None = None
@@ -365,13 +367,17 @@ class Solver:
             self._first_loss = abs(loss)
         return abs(loss) > _EXPLODED * max(1.0, self._first_loss)
 
-    def diverged(self, found: object, what: str = "a finite loss") -> str:
+    def diverged(self, loss: float | None, where: str = "") -> str:
+        """What to say of a run that diverged: by its ``loss``, or else by weights ``where`` that are not finite."""
         last = snapshots.latest_whole(self.prefix, self.checkpoint.course) if self.prefix else None
-        where = f"last good snapshot {last.caffemodel}" if last else "no snapshot before it"
-        return (
-            f"{self.file.source.path}: expected {what}, found {found} at iteration "
-            f"{self.iteration} ({where}; a smaller base_lr may help)"
-        )
+        kept = f"last good snapshot {last.caffemodel}" if last else "no snapshot before it"
+        if loss is None:
+            what = f"expected finite weights in {where}, found others at iteration {self.iteration}"
+        elif math.isfinite(loss):
+            what = f"the loss exploded: {loss:.3g} at iteration {self.iteration}, {self._first_loss:.3g} at first"
+        else:
+            what = f"the loss exploded: it is {loss} at iteration {self.iteration}"
+        return f"{self.file.source.path}: {what} ({kept}; a smaller base_lr may help)"
 
     def _test_when_due(self) -> bool:
         """Run the tests of this iteration, if any; whether training ends with them."""

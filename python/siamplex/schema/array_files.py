@@ -13,6 +13,7 @@ import numpy.typing as npt
 from numpy.lib import format as npy
 
 from siamplex.errors import InputError
+from siamplex.schema import file_kinds
 
 _KINDS = "fiubU"  # numbers, truth values and text; never objects, which would need pickle
 
@@ -33,9 +34,13 @@ def read_arrays(path: str | Path, what: str, compressed: int = 0) -> dict[str, n
             kinds = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) if compressed else (zipfile.ZIP_STORED,)
             return {info.filename.removesuffix(".npy"): _read(archive, info, kinds) for info in members}
     except OSError as error:
-        raise InputError(path, what, error.strerror or str(error)) from None
+        other = file_kinds.instead(path, file_kinds.EMBEDDING) if "embedding" in what else file_kinds.kind_of(path)
+        raise InputError(path, what, other or error.strerror or str(error)) from None
     except (ValueError, TypeError, KeyError, EOFError, SyntaxError, NotImplementedError, RuntimeError, MemoryError,
             zipfile.BadZipFile, OverflowError, RecursionError, zipfile.LargeZipFile, zlib.error) as error:  # fmt: skip
+        other = file_kinds.instead(path, file_kinds.EMBEDDING if "embedding" in what else file_kinds.NPZ)
+        if other and not zipfile.is_zipfile(path):
+            raise InputError(path, what, other) from None
         raise InputError(path, what, f"{type(error).__name__}: {error}".replace("\n", " ")) from None
 
 

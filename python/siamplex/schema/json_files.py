@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from siamplex.errors import InputError
+from siamplex.schema import file_kinds
 
 MAX_BYTES = 256 << 20
 
@@ -32,5 +33,11 @@ def read_object(path: str | Path, what: str) -> dict[str, Any]:
     except OSError as error:
         raise InputError(path, what, error.strerror or str(error)) from None
     except UnicodeDecodeError as error:
-        raise InputError(path, what, str(error)) from None
-    return parse_object(text, path, what)
+        raise InputError(path, what, file_kinds.instead(path, file_kinds.JSON) or str(error)) from None
+    try:
+        return parse_object(text, path, what)
+    except InputError:
+        other = file_kinds.instead(path, file_kinds.JSON)
+        if other:
+            raise InputError(path, what, other) from None
+        raise

@@ -11,7 +11,7 @@ from google.protobuf import text_format
 
 from siamplex.durable import write_text
 from siamplex.errors import InputError, PrototxtError
-from siamplex.schema import locations, messages
+from siamplex.schema import file_kinds, locations, messages
 from siamplex.schema.bounds import Bounds, here_or_beside
 
 ANYWHERE = Bounds()
@@ -58,15 +58,24 @@ def read(path: str | Path, message: str, bounds: Bounds = ANYWHERE) -> Prototxt:
     parsed or uses a field this package does not know.
     """
     path = Path(path)
+    wanted = {"NetParameter": file_kinds.NET, "SolverParameter": file_kinds.SOLVER}.get(message, "a prototxt")
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise InputError(path, f"a prototxt of at most {MAX_BYTES} bytes", "a larger file")
+            other = file_kinds.instead(path, wanted)
+            raise InputError(path, f"a prototxt of at most {MAX_BYTES} bytes", other or "a larger file")
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise InputError(path, "a readable prototxt", error.strerror or str(error)) from None
+        other = file_kinds.instead(path, wanted)
+        raise InputError(path, "a readable prototxt", other or error.strerror or str(error)) from None
     except UnicodeDecodeError:
-        raise InputError(path, "a prototxt (text)", "a binary file") from None
-    return parse(text, message, path, bounds)
+        raise InputError(path, wanted, file_kinds.instead(path, wanted) or "a binary file") from None
+    try:
+        return parse(text, message, path, bounds)
+    except PrototxtError:
+        other = file_kinds.instead(path, wanted)
+        if other in (None, file_kinds.NET, file_kinds.SOLVER) and file_kinds.text_kind(text) in (None, wanted):
+            raise
+        raise InputError(path, wanted, other or "something else") from None
 
 
 def parse(text: str, message: str, path: str | Path = "<text>", bounds: Bounds = ANYWHERE) -> Prototxt:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from siamplex.durable import HashingWriter, atomic_file
 from siamplex.errors import InputError
-from siamplex.schema import messages
+from siamplex.schema import file_kinds, messages
 from siamplex.schema.blobs import Array, blob_parts, blob_size, read_blob
 from siamplex.schema.wire import BYTES, VARINT, Field, WireError, fields, key, prefix, varint
 
@@ -53,10 +53,14 @@ def mapped(path: Path, what: str, read: Callable[[memoryview], T]) -> T:
                 raise InputError(path, f"a {what}", "an empty file")
             buffer = memoryview(mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ))
     except OSError as error:
-        raise InputError(path, f"a readable {what}", error.strerror or str(error)) from None
+        other = file_kinds.instead(path, f"a {what}")
+        raise InputError(path, f"a readable {what}", other or error.strerror or str(error)) from None
     try:
         return read(buffer)
     except WireError as error:
+        other = file_kinds.instead(path, f"a {what}")
+        if other:
+            raise InputError(path, f"a {what}", other) from None
         raise InputError(path, f"a whole {what}", str(error)) from None
 
 
@@ -138,6 +142,8 @@ def read_solverstate(path: str | Path) -> SolverStateFile:
                 history.append(read_blob(buffer, field.start, field.end))
             elif field.number == 4 and field.kind == VARINT:
                 step = field.value
+            else:
+                raise WireError(f"field {field.number}, which a solverstate has not")
         if iteration > 2**31 - 1 or step > 2**31 - 1:
             raise WireError("an iteration past 2^31")
         return SolverStateFile(iteration, learned, history, step)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 
 from siamplex.engine.data_source import Batch, DataSource
 from siamplex.engine.layer import Context, Layer, Shape, register
 from siamplex.engine.transform import Transform
+from siamplex.errors import InputError
 from siamplex.progress import say
+from siamplex.schema import file_kinds
 from siamplex.schema.messages import enum_name
 from siamplex.schema.record_stores import BACKENDS
 
@@ -42,7 +45,7 @@ class Data(Layer):
         mean = self.spec.message.transform_param.mean_file
         self.transform = Transform(self.spec, self.spec.source.find(mean) if mean else None)
         folder, backend = self.spec.source.find(self.params.source), enum_name(self.params, "backend")
-        self.source = DataSource(folder, backend, self.transform.decoding)
+        self.source = self._open(folder, backend)
         if self.transform.decoding != "native" and not self.source.encoded:  # Caffe logs it too, and goes on
             say(f"layer '{self.spec.name}': force_color and force_gray are for encoded samples; {folder} has others")
         shape = self.transform.output_shape(self.source.shape)
@@ -50,6 +53,20 @@ class Data(Layer):
         self.require(not even, f"{self.spec.share.size} processes do not share {self.params.batch_size} evenly",
                      "batch_size", 0)  # fmt: skip
         return [(count, *shape), (count,)][: len(self.spec.message.top)]
+
+    def _open(self, folder: Path, backend: str) -> DataSource:
+        """The store; a fault in it is named with the prototxt's line, and with what the folder is instead."""
+        try:
+            wanted = file_kinds.LMDB if backend == "LMDB" else file_kinds.LEVELDB
+            other = file_kinds.instead(folder, wanted)
+            if other:
+                raise InputError(folder, f"{wanted} (backend {backend})", other)
+            return DataSource(folder, backend, self.transform.decoding)
+        except InputError as error:
+            given = str(self.params.source)
+            looked = "" if folder.exists() else f", looked for from {Path.cwd()} and beside the prototxt"
+            at = ("data_param", 0, "source", 0)
+            raise self.spec.error(f"source '{given}': {error}{looked}", *at) from None
 
     def forward(
         self, bottoms: Sequence[torch.Tensor], params: Sequence[torch.Tensor], context: Context
