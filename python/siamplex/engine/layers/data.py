@@ -26,9 +26,6 @@ class Data(Layer):
     bottom_count = (0, 0)
     top_count = (1, 2)
 
-    def extra_fields(self) -> frozenset[str]:
-        return frozenset({"transform_param"})
-
     def configure(self) -> None:
         p = self.params
         self.require(bool(p.source), "source is missing")
@@ -50,7 +47,7 @@ class Data(Layer):
         self, bottoms: Sequence[torch.Tensor], params: Sequence[torch.Tensor], context: Context
     ) -> list[torch.Tensor]:
         values, labels = self.batch()
-        data = self.transform.apply(values, context, self.spec.name, self.spec.share)
+        data = self.transform.apply(values, context, self.spec.key, self.spec.share)
         return [torch.from_numpy(data), torch.from_numpy(labels)][: len(self.spec.message.top)]
 
     def batch(self) -> Batch:

@@ -1,4 +1,4 @@
-"""LRN: local response normalisation across channels."""
+"""LRN: local response normalisation, across channels or within each."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch.nn import functional
 
 from siamplex.engine.layer import Context, Layer, Shape, register
 from siamplex.schema.messages import enum_name
@@ -74,18 +75,22 @@ class LRN(Layer):
     """y = x / (k + alpha / n * sum of x^2 over n = local_size neighbouring channels)^beta.
 
     (N, C, H, W) to the same.  Note the alpha / n: torch's layer of the same name agrees, but some
-    ports multiply by alpha alone.
+    ports multiply by alpha alone.  WITHIN_CHANNEL: y = x (1 + alpha * mean of x^2 over local_size by
+    local_size pixels, zeros beyond the edge)^-beta; k has no part there.
     """
 
     param_field = "lrn_param"
     supported = frozenset("local_size alpha beta norm_region k engine".split())
     per_sample = True
 
+    @property
+    def backward_reads(self) -> frozenset[str]:  # type: ignore[override]
+        return frozenset({"bottom"} if self._within else {"bottom", "top"})
+
     def configure(self) -> None:
         size = int(self.params.local_size)
         self.require(size % 2 == 1, f"local_size {size} is not odd", "local_size", 0)
-        region = enum_name(self.params, "norm_region")
-        self.require(region == "ACROSS_CHANNELS", f"norm_region {region} is not supported", "norm_region", 0)
+        self._within = enum_name(self.params, "norm_region") == "WITHIN_CHANNEL"
 
     def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
         self.require(len(bottoms[0]) == 4, f"expected a (N, C, H, W) bottom, found {bottoms[0]}")
@@ -95,4 +100,11 @@ class LRN(Layer):
         self, bottoms: Sequence[torch.Tensor], params: Sequence[torch.Tensor], context: Context
     ) -> list[torch.Tensor]:
         p = self.params
+        if self._within:
+            return [self._within_channel(bottoms[0])]
         return [_AcrossChannels.apply(bottoms[0], int(p.local_size), float(p.alpha), float(p.beta), float(p.k))]
+
+    def _within_channel(self, x: torch.Tensor) -> torch.Tensor:
+        size, p = int(self.params.local_size), self.params
+        mean = functional.avg_pool2d(x * x, size, stride=1, padding=size // 2)
+        return x * (mean * float(p.alpha) + 1).pow(-float(p.beta))
