@@ -118,10 +118,11 @@ class Layer:
     # whether a top may be the bottom of its place
     in_place: ClassVar[bool] = True
     is_loss: ClassVar[bool] = False
-    # What Caffe's backward pass reads, of "bottom" and "top"; whether it has no copy of a bottom it works on in
-    # place; and the layers that may work in place behind it without changing what it makes of that
+    # What Caffe's backward pass reads, of "bottom" and "top"; what it finds there of a bottom that the layer itself
+    # worked on in place: its top ("lost"), its top, which does as well ("signs"), or a copy ("copied"); and the layers
+    # that may work in place behind it without changing what it makes of that
     backward_reads: ClassVar[frozenset[str]] = frozenset()
-    loses_bottom_in_place: ClassVar[bool] = False
+    own_bottom: ClassVar[str] = "lost"
     harmless_behind: ClassVar[frozenset[str]] = frozenset()
     # Row n of every top depends on row n of the bottoms alone, with nothing random on the way.
     per_sample: ClassVar[bool] = False

@@ -11,7 +11,7 @@ is exchanged, when it is read, for the last values of the array that it would be
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -56,25 +56,32 @@ class Arrays:
         """Whether any node reads backwards what was written over."""
         return bool(self._watched)
 
-    def mark(self, nodes: Iterable[Node]) -> None:
+    def mark(self, nodes: Sequence[Node]) -> None:
         """Find the nodes that do."""
         place = {node.name: at for at, node in enumerate(nodes)}
         for node in nodes:
-            reads = node.layer.backward_reads
-            arrays = [a for kind, of in (("bottom", self._bottoms), ("top", self._tops)) if kind in reads
-                      for a in of[node.name]]  # fmt: skip
             found = {
-                array for array in arrays
+                array
+                for array, from_itself in self._read_by(node)
                 for writer in self._writers.get(array, ())
-                if (place[writer.name] > place[node.name] or (writer is node and "bottom" in reads
-                                                              and node.layer.loses_bottom_in_place))
+                if (from_itself if writer is node else place[writer.name] > place[node.name])
                 and writer.layer.spec.type not in node.layer.harmless_behind
-            }  # fmt: skip
+            }
             if found:
                 node.overwritten = node.layer.overwritten = Overwritten(self, node, found)
                 for parameter in node.params:
                     parameter.by_factors = False
                 self._watched |= found
+
+    def _read_by(self, node: Node) -> Iterator[tuple[int, bool]]:
+        """Arrays that a node's backward pass reads, and whether the node itself writing in place changes them."""
+        layer = node.layer
+        if "top" in layer.backward_reads:
+            yield from ((array, False) for array in self._tops[node.name])
+        if "bottom" in layer.backward_reads:
+            for array in self._bottoms[node.name]:
+                if not (layer.own_bottom == "copied" and array in self._tops[node.name]):
+                    yield array, layer.own_bottom == "lost"
 
     def begin(self) -> None:
         """A forward pass begins: what an earlier one keeps stays its own."""

@@ -82,7 +82,7 @@ def _read_dims(buffer: memoryview, start: int, end: int) -> list[int]:
 
 def blob_parts(number: int, array: Array) -> Iterator[bytes | memoryview]:
     """The bytes of ``array`` as a BlobProto in field ``number``, the array itself not copied."""
-    data = np.ascontiguousarray(array, dtype="<f4")
+    data = np.asarray(array, dtype="<f4", order="C")  # unlike ascontiguousarray, one value without axes stays so
     dims = b"".join(varint(size) for size in data.shape)
     packed = prefix(1, len(dims)) + dims
     shape = prefix(_SHAPE, len(packed)) + packed

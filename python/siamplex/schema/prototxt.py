@@ -170,7 +170,7 @@ def _first(
 def _in_layer(path: Path, text: str, line: int, field: str | None, what: str) -> PrototxtError:
     """The error, with the layer it stands in; of a layer whose type is not known, that is what is said."""
     layer = _layer_around(text, line, field)
-    if layer is None:
+    if layer is None or not (layer.name or layer.type):
         return PrototxtError(path, line, what)
     about = about_type(layer.type) if not layer.old and layer.type else None
     if about:

@@ -27,7 +27,6 @@ class BNLL(Layer):
 
     per_sample = True
     backward_reads = frozenset({"bottom"})
-    loses_bottom_in_place = True
 
     def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
         return [bottoms[0]]

@@ -17,7 +17,6 @@ class Clip(Layer):
     supported = frozenset({"min", "max"})
     per_sample = True
     backward_reads = frozenset({"bottom"})
-    loses_bottom_in_place = True
 
     def configure(self) -> None:
         for bound in ("min", "max"):

@@ -32,7 +32,7 @@ class ELU(Layer):
     supported = frozenset({"alpha"})
     per_sample = True
     backward_reads = frozenset({"bottom", "top"})
-    harmless_behind = frozenset({"ReLU"})
+    own_bottom = "signs"
 
     def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
         return [bottoms[0]]

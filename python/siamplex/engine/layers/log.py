@@ -19,7 +19,6 @@ class Log(Layer):
     supported = frozenset({"base", "scale", "shift"})
     per_sample = True
     backward_reads = frozenset({"bottom"})
-    loses_bottom_in_place = True
 
     def configure(self) -> None:
         base = self.params.base

@@ -40,7 +40,6 @@ class Power(Layer):
     param_field = "power_param"
     supported = frozenset({"power", "scale", "shift"})
     per_sample = True
-    loses_bottom_in_place = True
 
     @property
     def backward_reads(self) -> frozenset[str]:  # type: ignore[override]

@@ -18,6 +18,7 @@ class PReLU(Layer):
     supported = frozenset({"filler", "channel_shared"})
     per_sample = True
     backward_reads = frozenset({"bottom"})
+    own_bottom = "copied"
 
     def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
         self.require(len(bottoms[0]) >= 2, f"expected a (N, C, ...) bottom, found {bottoms[0]}")

@@ -18,7 +18,7 @@ class ReLU(Layer):
     supported = frozenset({"negative_slope", "engine"})
     per_sample = True
     backward_reads = frozenset({"bottom"})
-    loses_bottom_in_place = True
+    own_bottom = "signs"
     # they leave signs as they are, or zeros that no gradient comes back to
     harmless_behind = frozenset({"ReLU", "Dropout"})
 

@@ -21,6 +21,7 @@ class Scale(Layer):
     supported = frozenset({"axis", "num_axes", "filler", "bias_term", "bias_filler"})
     bottom_count = (1, 2)
     backward_reads = frozenset({"bottom"})
+    own_bottom = "copied"
 
     @property
     def per_sample(self) -> bool:  # type: ignore[override]
