@@ -179,7 +179,8 @@ class Checkpoint:
         solver = self._solver
         paths = SnapshotPaths.beside(path)
         state = read_solverstate(path)
-        if paths.manifest.exists():
+        own = paths.manifest.exists()
+        if own:
             manifest = snapshots.verify(paths)
             self._note = manifest.note
             for started in manifest.weights if manifest.lean else ():
@@ -200,7 +201,7 @@ class Checkpoint:
             solver.say(f"{path} has no manifest: resuming as Caffe does, from the first record")
             model = self._model_of(path, state.learned_net) if state.learned_net else paths.caffemodel
             self._load_given()
-        solver.net.load(read_caffemodel(model), model)
+        solver.net.load(read_caffemodel(model), model, own)
         self._restore_history(path, state.history)
         solver.iteration = state.iteration
         solver.rate.current_step = state.current_step

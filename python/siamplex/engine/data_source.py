@@ -25,11 +25,11 @@ class DataSource:
     """Batches of Datums from an LMDB (or LevelDB) folder, wrapping around at its end as Caffe's reader does.
 
     The batch after a large one is read in a second thread meanwhile; ``position`` is that of the
-    batches handed out.
+    batches handed out.  ``color`` says whether encoded pictures have three channels or one.
     """
 
-    def __init__(self, folder: Path, backend: str = "LMDB") -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, backend: str = "LMDB", color: bool = True) -> None:
+        self.folder, self._color = folder, color
         self._store = open_store(folder, backend)
         self.entries = self._store.entries
         if not self.entries:
@@ -92,7 +92,7 @@ class DataSource:
 
     def _decode(self, where: object, record: bytes) -> tuple[npt.NDArray[Any], int]:
         try:
-            return decode(record)
+            return decode(record, self._color)
         except DatumError as error:
             raise InputError(f"{self.folder} record {where!r}", "a Datum", str(error)) from None
 

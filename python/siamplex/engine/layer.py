@@ -106,6 +106,8 @@ class Layer:
 
     spec: LayerSpec
     blobs: list[BlobSpec] = field(default_factory=list)
+    # what a reader of the prototxt may not expect, each with its line
+    notes: list[str] = field(default_factory=list)
     # set by the net where a later layer writes over what the backward pass reads
     overwritten: object | None = None
 
@@ -166,6 +168,11 @@ class Layer:
         if not holds:
             inside = (self.param_field, 0, *field) if self.param_field else field
             raise self.spec.error(what, *inside)
+
+    def note(self, what: str, *field: str | int) -> None:
+        """Keep a remark on a field of the layer's settings for the log."""
+        inside = (self.param_field, 0, *field) if self.param_field else field
+        self.notes.append(str(self.spec.error(what, *inside)))
 
     def _refuse_unsupported(self) -> None:
         if not self.param_field:

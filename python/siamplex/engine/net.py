@@ -22,6 +22,7 @@ from siamplex.schema import messages
 from siamplex.schema.blobs import Array
 from siamplex.schema.messages import enum_name, enum_value
 from siamplex.schema.prototxt import Prototxt
+from siamplex.schema.weights import last_of
 
 AUTOMATIC = "(automatic)"  # the top of a loss that names none
 
@@ -151,7 +152,11 @@ class Net:
     def _add(self, spec: LayerSpec) -> None:
         layer = create(spec)
         bottoms = self._take_bottoms(spec)
-        shapes = layer.setup([self.shapes[name] for name in bottoms])
+        given = [self.shapes[name] for name in bottoms]
+        try:
+            shapes = layer.setup(given)
+        except (IndexError, ValueError, ZeroDivisionError):  # too few axes, or none of a size it divides by
+            raise spec.error(f"takes no bottoms of shapes {', '.join(map(str, given))}", "bottom", 0) from None
         tops = self._place_tops(layer, bottoms, shapes)
         node = Node(layer, bottoms, tops, [], self._weights(layer, tops), [], True)
         node.params = [self._parameter(node, i, blob) for i, blob in enumerate(layer.blobs)]
@@ -304,16 +309,19 @@ class Net:
 
     # --- weights
 
-    def load(self, weights: Mapping[str, Sequence[Array]], path: object) -> list[str]:
+    def load(self, weights: Mapping[str, Sequence[Array]], path: object, own: bool = False) -> list[str]:
         """Copy arrays into the layers of the same names; return the names of layers filled.
 
         Layers the file lacks keep their values, layers the net lacks are passed over, as in
         Caffe; a layer with another number or shape of arrays raises InputError naming ``path``.
+        Of several layers of one name Caffe fills the first with the last one's arrays; of a file
+        of this net's ``own`` each has what it wrote.
         """
         filled = []
         for node in self.nodes:
-            arrays = weights.get(node.layer.spec.name)
-            if not arrays or node.layer.spec.twin:  # of several layers of a name Caffe fills the first
+            spec = node.layer.spec
+            arrays = weights.get(spec.key) if own else last_of(weights, spec.name) if not spec.twin else None
+            if not arrays:
                 continue
             if len(arrays) != len(node.params):
                 raise InputError(
@@ -347,6 +355,11 @@ class Net:
                 yield head, [values(tensor) for tensor in node.tensors()]
 
     # --- running
+
+    @property
+    def notes(self) -> list[str]:
+        """Remarks on the prototxt, for the log."""
+        return [note for node in self.nodes for note in node.layer.notes]
 
     def node(self, name: str) -> Node:
         """The node of a layer's name."""

@@ -12,7 +12,7 @@ from siamplex.engine.layer import ALL, Context, LayerSpec, Share
 from siamplex.randomness import numpy_stream
 from siamplex.schema.weights import read_mean_file
 
-_SUPPORTED = frozenset({"scale", "mirror", "crop_size", "mean_file", "mean_value"})
+_SUPPORTED = frozenset({"scale", "mirror", "crop_size", "mean_file", "mean_value", "force_color", "force_gray"})
 
 
 class Transform:
@@ -28,6 +28,8 @@ class Transform:
         for descriptor, _ in p.ListFields():
             if descriptor.name not in _SUPPORTED:
                 raise self._error(f"field '{descriptor.name}' is not supported", descriptor.name)
+        if p.force_color and p.force_gray:
+            raise self._error("give force_color or force_gray, not both", "force_gray")
         if p.mean_value and p.HasField("mean_file"):
             raise self._error("give mean_file or mean_value, not both", "mean_value")
         self._mean_image = read_mean_file(mean_path) if mean_path else None

@@ -10,6 +10,8 @@ _STOCK = {
     "WindowData": "it cuts R-CNN's windows out of images; write the crops as files for ImageData, or an LMDB for Data",
     "MemoryData": "a program has to hand it its data; Input takes them from the caller, Data from an LMDB",
     "HDF5Output": "it writes what it reads to a file; leave it out and use extract_features on its bottoms",
+    "LSTM": "it keeps its state from one batch to the next, which snapshots here do not hold; run this net with Caffe",
+    "RNN": "it keeps its state from one batch to the next, which snapshots here do not hold; run this net with Caffe",
     "LSTMUnit": "it is a part of LSTM, which Caffe makes itself",
     "Recurrent": "it is what LSTM and RNN are made of, no type of its own",
 }

@@ -12,6 +12,9 @@ from siamplex.engine.transform import Transform
 from siamplex.schema.messages import enum_name
 from siamplex.schema.record_stores import BACKENDS
 
+# old fields that Caffe takes in today's form of a layer and does not read
+_WITHOUT_EFFECT = frozenset({"scale", "mean_file", "crop_size", "mirror", "force_encoded_color"})
+
 
 @register("Data")
 class Data(Layer):
@@ -22,20 +25,28 @@ class Data(Layer):
     """
 
     param_field = "data_param"
-    supported = frozenset({"source", "batch_size", "rand_skip", "backend", "prefetch"})
+    supported = frozenset({"source", "batch_size", "rand_skip", "backend", "prefetch"}) | _WITHOUT_EFFECT
     bottom_count = (0, 0)
     top_count = (1, 2)
 
     def configure(self) -> None:
         p = self.params
+        for descriptor, _ in p.ListFields():
+            if descriptor.name in _WITHOUT_EFFECT:
+                self.note(
+                    f"{descriptor.name} of data_param has no effect, as in Caffe: transform_param has it",
+                    descriptor.name,
+                )
         self.require(bool(p.source), "source is missing")
         self.require(p.batch_size > 0, "batch_size must be positive", "batch_size", 0)
         backend = enum_name(p, "backend")
         self.require(backend in BACKENDS, f"backend {backend} is not supported", "backend", 0)
 
     def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
-        self.source = DataSource(self.spec.source.find(self.params.source), enum_name(self.params, "backend"))
-        mean = self.spec.message.transform_param.mean_file
+        transform = self.spec.message.transform_param
+        path, backend = self.spec.source.find(self.params.source), enum_name(self.params, "backend")
+        self.source = DataSource(path, backend, color=not transform.force_gray)
+        mean = transform.mean_file
         self.transform = Transform(self.spec, self.spec.source.find(mean) if mean else None)
         shape = self.transform.output_shape(self.source.shape)
         count, even = divmod(int(self.params.batch_size), self.spec.share.size)

@@ -45,29 +45,30 @@ class _AcrossChannels(torch.autograd.Function):
     """Forward and backward image by image, so that temporaries stay in the processor's cache."""
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, size: int, alpha: float, beta: float, k: float) -> torch.Tensor:
+    def forward(ctx: Any, x: torch.Tensor, size: int, alpha: float, beta: float, k: float, whole: bool) -> torch.Tensor:
         x = x.contiguous(memory_format=_format(x))
         scale, y = torch.empty_like(x), torch.empty_like(x)
         for image, s, out in zip(x.unbind(), scale.unbind(), y.unbind(), strict=True):
             window_sum(image * image, size, s).mul_(alpha / size).add_(k)
             torch.mul(image, negative_power(s, beta), out=out)
-        ctx.save_for_backward(x, scale)
+        # y is x scale^-beta again, unless a layer behind writes over it and Caffe would read that
+        ctx.save_for_backward(x, scale, *([y] if whole else []))
         ctx.settings = size, alpha, beta
         return y
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        x, scale = ctx.saved_tensors
+        x, scale, *top = ctx.saved_tensors
         size, alpha, beta = ctx.settings
         dy = grads[0].contiguous(memory_format=_format(x))
         dx = torch.empty_like(x)
         sums = torch.empty_like(x[0])
-        for image, s, g, out in zip(x.unbind(), scale.unbind(), dy.unbind(), dx.unbind(), strict=True):
+        for n, (image, s, g, out) in enumerate(zip(x.unbind(), scale.unbind(), dy.unbind(), dx.unbind(), strict=True)):
             torch.mul(g, negative_power(s, beta), out=out)  # dy * s^-beta
-            ratio = (out * image).div_(s)  # dy * y / s
+            ratio = (g * top[0][n] if top else out * image).div_(s)  # dy * y / s
             window_sum(ratio, size, sums).mul_(image)
             out.sub_(sums, alpha=2.0 * alpha * beta / size)
-        return dx, None, None, None, None
+        return dx, None, None, None, None, None
 
 
 @register("LRN")
@@ -102,7 +103,11 @@ class LRN(Layer):
         p = self.params
         if self._within:
             return [self._within_channel(bottoms[0])]
-        return [_AcrossChannels.apply(bottoms[0], int(p.local_size), float(p.alpha), float(p.beta), float(p.k))]
+        return [
+            _AcrossChannels.apply(
+                bottoms[0], int(p.local_size), float(p.alpha), float(p.beta), float(p.k), bool(self.overwritten)
+            )
+        ]
 
     def _within_channel(self, x: torch.Tensor) -> torch.Tensor:
         size, p = int(self.params.local_size), self.params

@@ -15,6 +15,7 @@ class Split(Layer):
 
     top_count = (1, 1000)
     in_place = False
+    per_sample = True
 
     def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
         return [bottoms[0]] * len(self.spec.message.top)
