@@ -221,10 +221,10 @@ def known_types() -> list[str]:
     return sorted(_REGISTRY)
 
 
-def about_type(type_name: str) -> str | None:
+def about_type(type_name: str, python_class: str = "") -> str | None:
     """What to say of a layer type that is not known: which are, and what to do instead.  None for a known one."""
     known = known_types()
-    return None if type_name in known else unsupported(type_name, known)
+    return None if type_name in known else unsupported(type_name, known, python_class)
 
 
 prototxt.about_type = about_type
@@ -232,7 +232,7 @@ prototxt.about_type = about_type
 
 def create(spec: LayerSpec) -> Layer:
     """Make the layer a prototxt asks for; raises PrototxtError for a type not known."""
-    about = about_type(spec.type)
+    about = about_type(spec.type, str(spec.message.python_param.layer))
     if about:
         raise spec.source.error(f"layer '{spec.name}': {about}", *spec.path, "type", 0)
     return _REGISTRY[spec.type](spec)

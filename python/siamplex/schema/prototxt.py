@@ -172,21 +172,23 @@ def _in_layer(path: Path, text: str, line: int, field: str | None, what: str) ->
     layer = _layer_around(text, line, field)
     if layer is None or not (layer.name or layer.type):
         return PrototxtError(path, line, what)
+    if "Expected string" in what and not layer.old and line == layer.type_line and layer.type.isupper():
+        what += f"; 'layers' is the old form, with type: {layer.type}, 'layer' takes a type in quotes"
+        return PrototxtError(path, line, f"layer '{layer.name}': {what}")
     about = about_type(layer.type) if not layer.old and layer.type else None
     if about:
         return PrototxtError(path, layer.type_line, f"layer '{layer.name}': {about}")
-    if "Expected string" in what and not layer.old and line == layer.type_line and layer.type.isupper():
-        what += f"; 'layers' is the old form, with type: {layer.type}, 'layer' takes a type in quotes"
     return PrototxtError(path, line, f"layer '{layer.name}' ({layer.type}): {what}")
 
 
 def _old_type(path: Path, text: str, line: int, kind: str) -> PrototxtError:
     layer = _layer_around(text, line, "type")
     known = sorted(name for name, number in messages.ENUMS["LayerType"].items() if number)
-    about = about_type(kind)
-    hint = "" if about else f'; layer {{ type: "{kind}" }} is today\'s form'
+    today = kind if any(c.islower() for c in kind) else "".join(word.capitalize() for word in kind.split("_"))
+    about = about_type(today)
+    hint = about.split(" (known:")[0] if about else f'layer {{ type: "{today}" }} is today\'s form'
     name = f"layer '{layer.name}': " if layer else ""
-    what = f"{name}type {kind} is none of the old form's, layers {{ }} (known: {', '.join(known)}){hint}"
+    what = f"{name}type {kind} is none of the old form's, layers {{ }} (known: {', '.join(known)}); {hint}"
     return PrototxtError(path, line, what)
 
 
