@@ -105,14 +105,15 @@ def test_the_top_a_loss_does_not_name_is_no_output():
     assert float(loss) > 0
 
 
-def test_a_second_top_of_a_loss_needs_weights_for_both():
+def test_a_second_top_of_a_loss():
     text = INPUT + LABEL + fc("a") + "layer { name: 's' type: 'SoftmaxWithLoss' bottom: 'a' bottom: 'l' TOPS }"
     tops = "top: 's' top: 'p'"
     net = make_net(text.replace("TOPS", tops + " loss_weight: 2 loss_weight: 0"))
     loss, blobs = net.forward(Context(train=True), {"x": torch.tensor(X), "l": torch.zeros(2)})
     assert float(loss) == pytest.approx(2 * float(blobs["s"])) and net.outputs == ["p", "s"]
+    assert make_net(text.replace("TOPS", tops)).nodes[-1].loss_weights == [1, 0]
     with pytest.raises(PrototxtError, match="1 loss weights for 2 tops"):
-        make_net(text.replace("TOPS", tops))
+        make_net(text.replace("TOPS", tops + " loss_weight: 2"))
 
 
 @pytest.mark.parametrize(

@@ -33,10 +33,8 @@ class Data(Layer):
         p = self.params
         for descriptor, _ in p.ListFields():
             if descriptor.name in _WITHOUT_EFFECT:
-                self.note(
-                    f"{descriptor.name} of data_param has no effect, as in Caffe: transform_param has it",
-                    descriptor.name,
-                )
+                what = f"{descriptor.name} of data_param has no effect, as in Caffe: transform_param has it"
+                self.note(what, descriptor.name, 0)
         self.require(bool(p.source), "source is missing")
         self.require(p.batch_size > 0, "batch_size must be positive", "batch_size", 0)
         backend = enum_name(p, "backend")
