@@ -119,6 +119,7 @@ class Layer:
     paired: ClassVar[bool] = False
     # whether a top may be the bottom of its place
     in_place: ClassVar[bool] = True
+    why_not_in_place: ClassVar[str] = ""
     is_loss: ClassVar[bool] = False
     # What Caffe's backward pass reads, of "bottom" and "top"; what it finds there of a bottom that the layer itself
     # worked on in place: its top ("lost"), its top, which does as well ("signs"), or a copy ("copied"); and the layers
@@ -138,7 +139,8 @@ class Layer:
         if self.paired and len(bottoms) != len(tops):
             raise self.spec.error(f"{len(bottoms)} bottoms with {len(tops)} tops", "top", 0)
         if not self.in_place and any(a == b for a, b in zip(bottoms, tops, strict=False)):
-            raise self.spec.error("works not in place: give its top another name than its bottom's", "top", 0)
+            why = f" ({self.why_not_in_place})" if self.why_not_in_place else ""
+            raise self.spec.error(f"works not in place{why}: give its top another name than its bottom's", "top", 0)
         self.configure()
 
     # --- for subclasses

@@ -49,7 +49,8 @@ class Eltwise(Layer):
     param_field = "eltwise_param"
     supported = frozenset({"operation", "coeff", "stable_prod_grad"})
     bottom_count = (2, 1000)
-    in_place = False  # Caffe would overwrite the first bottom before it is read
+    in_place = False
+    why_not_in_place = "Caffe overwrites the first bottom before it has read it"
     per_sample = True
 
     @property
