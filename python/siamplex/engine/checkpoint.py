@@ -241,7 +241,8 @@ class Checkpoint:
         solver = self._solver
         paths = SnapshotPaths.beside(path)
         state = read_solverstate(path)
-        if paths.manifest.exists():
+        own = paths.manifest.exists()
+        if own:
             manifest = snapshots.verify(paths)
             self._note = manifest.note
             for started in manifest.weights if manifest.lean else ():
@@ -259,7 +260,7 @@ class Checkpoint:
             model = self._model_of(path, state.learned_net) if state.learned_net else paths.caffemodel
             self._load_given()
             self.course = Course((Segment(0, state.iteration, {}), Segment(state.iteration, None, self._settings)))
-        self._filled.update(solver.net.load(read_caffemodel(model), model))
+        self._filled.update(solver.net.load(read_caffemodel(model), model, own))
         self._restore_history(path, state.history)
         solver.iteration = state.iteration
         solver.rate.current_step = state.current_step

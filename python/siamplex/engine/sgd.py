@@ -67,7 +67,7 @@ class SGD:
     def keep_factors(self, least: int = WIDE) -> None:
         """Take the gradients of weights of ``least`` and more values as factors, where nothing needs them whole."""
         if self._p.clip_gradients < 0 and self.team.size == 1:
-            self.wide = WideGradients([p.tensor for p in self.parameters], least)
+            self.wide = WideGradients([p.tensor for p in self.parameters if p.by_factors], least)
 
     def take_back(self) -> None:
         """Keep all velocities and gradients here again; Gram forms must be settled."""

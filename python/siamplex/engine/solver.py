@@ -110,6 +110,8 @@ class Solver:
             check_divisible(self.net)
         self.net.learn()
         self.test_nets = [self._build(source, "TEST", self.net) for source in self.net_sources[1:]]
+        for note in dict.fromkeys(note for net in (self.net, *self.test_nets) for note in net.notes):
+            self.say(note)
         self.sgd = SGD(file.source, self.net.parameters, self.team)
         self.iteration = 0
         self.mean = RunningMean(int(self._p.average_loss))

@@ -66,6 +66,8 @@ def check_start(solver: Solver) -> Trial | None:
 
 def _try(solver: Solver, rate: float) -> Trial | None:
     positions = [(layer, layer.source.position) for _, layer in solver.data_layers()]
+    # statistics that forward passes change, the first one too
+    statistics = [(p.tensor, p.tensor.detach().clone()) for p in solver.net.parameters if p.moves]
     kept: _Kept | None = None
     losses: list[float] = []
     try:
@@ -85,6 +87,8 @@ def _try(solver: Solver, rate: float) -> Trial | None:
         solver.sgd.drop_gradients()
         if kept:
             kept.put_back()
+        for tensor, values in statistics:
+            tensor.detach().copy_(values)
     return None
 
 
