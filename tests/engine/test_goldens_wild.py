@@ -14,6 +14,12 @@ from siamplex.engine.solver import Solver, TrainOptions
 from siamplex.schema.weights import read_caffemodel, read_solverstate
 
 CASES = (
+    "solver_adadelta",
+    "solver_adagrad",
+    "solver_adam",
+    "solver_l1_clip",
+    "solver_nesterov",
+    "solver_rmsprop",
     "accuracy_outputs",
     "activations",
     "deconv_crop",
@@ -118,7 +124,9 @@ def test_the_old_form_begins_as_caffe_does(wild: Path, tmp_path: Path) -> None:
         assert name == expected_name and near(value, expected)
 
 
-@pytest.mark.parametrize("name", ["activations", "eltwise_scale_bn", "deconv_crop"])
+@pytest.mark.parametrize(
+    "name", ["activations", "eltwise_scale_bn", "deconv_crop", "solver_adadelta", "solver_adam", "solver_nesterov"]
+)
 def test_resumes_caffes_own_snapshot(wild: Path, tmp_path: Path, name: str) -> None:
     """A shared slope without a shape, statistics and momentum come over; the data go on where the run was."""
     case = wild / name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -220,11 +220,12 @@ class Checkpoint:
         }
 
     def _histories(self, left_out: set[str]) -> Iterator[Array]:
-        for index, parameter in enumerate(self._solver.net.parameters):
+        sgd = self._solver.sgd
+        for index, parameter in enumerate(sgd.parameters * sgd.kept):
             if parameter.layer in left_out:
                 yield np.empty(0, np.float32)
             else:
-                yield values(self._solver.sgd.history(index))
+                yield values(sgd.history(index))
 
     def _drop_old_states(self) -> None:
         solver, keep = self._solver, self._solver.options.keep_states
@@ -328,9 +329,10 @@ class Checkpoint:
         return seed
 
     def _restore_history(self, path: Path, history: Sequence[Array]) -> None:
-        parameters: Sequence[Any] = self._solver.net.parameters
+        sgd = self._solver.sgd
+        parameters = sgd.parameters * sgd.kept
         if len(history) != len(parameters):
-            raise InputError(path, f"{len(parameters)} momentum arrays", f"{len(history)}")
+            raise InputError(path, f"{len(parameters)} arrays of history for {sgd.kind}", f"{len(history)}")
         for index, (parameter, array) in enumerate(zip(parameters, history, strict=True)):
             if array.size == 0 and parameter.lr_mult == 0:
                 continue  # a lean snapshot's frozen table

@@ -349,7 +349,7 @@ class Solver:
         self.mean.add(loss_value, self.iteration)
         rate = self.rate(self.iteration)
         shown = self._display_due()
-        self.sgd.update(rate)
+        self.sgd.update(rate, self.iteration)
         self.iteration += 1
         return (self.mean.value, rate) if shown else None
 
