@@ -171,7 +171,7 @@ def test_lean_snapshots_resume_and_leave_the_table_out(work, monkeypatch, tmp_pa
         (["weights", "--alexnet", "nowhere", "--out", "new"], "nowhere: expected AlexNet's weights"),
         (
             ["weights", "--deploy", "solvers/stage1_indexed.prototxt", "--out", "new", "--pairs", "run/pairs"],
-            "NetParameter is not supported",
+            "expected a net's prototxt, found a solver's prototxt",
         ),
         (["prototxt", "--momentum", "2", "--nets", "new"], "--momentum: expected 0 up to 1, found 2"),
         (["faces", "run"], "run: expected an empty folder or an earlier synthetic corpus"),

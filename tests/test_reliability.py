@@ -32,7 +32,7 @@ def start():
     processes = []
 
     def run(path: Path, *more: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "siamplex", "train", "--solver", str(path), *more]
+        command = [sys.executable, "-m", "siamplex", "train", "--solver", str(path), "--allow-unfilled", *more]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         process = subprocess.Popen(command, cwd=path.parent, stderr=subprocess.PIPE, text=True, env=environment)
         processes.append(process)

@@ -72,7 +72,8 @@ def write_inputs(folder: Path, frozen: bool) -> None:
 
 def command() -> list[str]:
     """The training, going on where it can."""
-    return [sys.executable, "-m", "siamplex", "train", "--solver", "solver.prototxt", "--resume", "--keep-states", "2"]
+    train = [sys.executable, "-m", "siamplex", "train", "--solver", "solver.prototxt"]
+    return [*train, "--resume", "--keep-states", "2", "--allow-unfilled"]
 
 
 def launch(folder: Path) -> subprocess.Popen[bytes]:

@@ -33,7 +33,7 @@ def together(path, *more, processes=2):
     """Train under torchrun's own launcher, on this machine alone."""
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes),
                "--master-addr", "127.0.0.1", "--master-port", str(free_port()),
-               "-m", "siamplex", "train", "--solver", str(path), *more]  # fmt: skip
+               "-m", "siamplex", "train", "--solver", str(path), "--allow-unfilled", *more]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     return subprocess.run(command, cwd=path.parent, capture_output=True, text=True, env=environment, timeout=300)
 

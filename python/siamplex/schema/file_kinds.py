@@ -50,7 +50,7 @@ def kind_of(path: Path) -> str | None:
         with path.open("rb") as handle:
             head = handle.read(_HEAD)
             return _by_head(path, head) or _by_fields(handle.fileno())
-    except (OSError, ValueError):
+    except Exception:  # a damaged archive, say: it is nothing that can be told
         return None
 
 

@@ -53,12 +53,12 @@ def mapped(path: Path, what: str, read: Callable[[memoryview], T]) -> T:
                 raise InputError(path, f"a {what}", "an empty file")
             buffer = memoryview(mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ))
     except OSError as error:
-        other = file_kinds.instead(path, f"a {what}")
+        other = file_kinds.instead(path, f"{'an' if what[0] in 'AEIOU' else 'a'} {what}")
         raise InputError(path, f"a readable {what}", other or error.strerror or str(error)) from None
     try:
         return read(buffer)
     except WireError as error:
-        other = file_kinds.instead(path, f"a {what}")
+        other = file_kinds.instead(path, f"{'an' if what[0] in 'AEIOU' else 'a'} {what}")
         if other:
             raise InputError(path, f"a {what}", other) from None
         raise InputError(path, f"a whole {what}", str(error)) from None
