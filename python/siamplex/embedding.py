@@ -74,10 +74,10 @@ def open_tower(store: OpenedStore, folder: Path, deploy: Path, weights: Path, de
     net = Net(prototxt.read(deploy, "NetParameter"), "TEST", device=choose_device(device))
     if len(net.inputs) != 1:
         raise InputError(deploy, "one input", f"{len(net.inputs)}")
-    filled = net.load(read_caffemodel(weights), weights)
-    missing = [n.name for n in net.nodes if n.params and n.name not in filled]
-    if missing:
-        raise InputError(weights, f"weights of layer '{missing[0]}'", "none")
+    net.load(read_caffemodel(weights), weights)
+    found = net.unfilled(learning=False)
+    if found:
+        raise net.refuse_unfilled(found, [weights], option="")
     images = stored_images(store, folder)
     expected = net.shapes[net.inputs[0]][1:]
     if images.shape[1:] != expected:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -217,3 +218,16 @@ def test_compare_engines_tool(twin_solver, tmp_path, drop_in):  # noqa: F811
     assert "SAME: losses within" in done.stdout and "fc[0]" in done.stdout
     done = subprocess.run([*arguments, "--loss-tolerance", "-1"], capture_output=True, text=True)
     assert done.returncode == 1 and "DIFFERENT: losses within" in done.stdout
+
+
+def test_what_no_file_fills_is_refused_before_the_binary_runs(own_run, stand_in, tmp_path, capsys):
+    stand_in(f"echo ran > {tmp_path}/ran; cat {LOGS}/train.log >&2")
+    shutil.rmtree(own_run / "stage1")
+    command = ["train", "--engine", "caffe", "--solver", "run/solvers/stage1_indexed.prototxt"]
+    assert main([*command, "--weights", "run/weights/init.caffemodel"]) == 2
+    said = capsys.readouterr().err
+    assert "layer 'images' (Embed) never learns" in said and not (tmp_path / "ran").exists()
+    assert main([*command, "--weights", "run/weights/init.caffemodel", "--allow-unfilled"]) == 0
+    assert (tmp_path / "ran").exists()
+    shutil.rmtree(own_run / "stage1")
+    assert main([*command, "--weights", "run/weights/init.caffemodel,run/pairs/images.caffemodel"]) == 0

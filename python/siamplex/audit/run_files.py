@@ -121,6 +121,12 @@ class RunFiles:
             return []
         return [(self._named(w["path"], self.initial), w["sha256"]) for w in manifest.weights]
 
+    def given(self, stage: Stage) -> list[tuple[Path, str]]:
+        """Weights a stage started from, by its manifest or else by the record: (path here, SHA-256 or nothing)."""
+        recorded = self.training(stage.number).get("options", {}).get("weights", [])
+        names = [name for name in recorded if isinstance(name, str)] if isinstance(recorded, list) else []
+        return self.started_from(stage) or [(self._named(name, self.initial), "") for name in names]
+
     def training(self, number: int) -> dict[str, Any]:
         """The newest entry of a stage's training in the record, known by its solver; or nothing."""
         for step in reversed(self.record):

@@ -56,6 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help=f"tests without improvement that --early-stop allows ({PATIENCE})")  # fmt: skip
     parser.add_argument("--force-start", action="store_true",
                         help="train even where the first steps, tried beforehand, make the loss explode")  # fmt: skip
+    parser.add_argument("--allow-unfilled", action="store_true",
+                        help="let layers that never learn stay as their fillers made them")  # fmt: skip
     parser.add_argument("--amp", action="store_true",
                         help="multiply in bfloat16: faster on CUDA, no longer Caffe's numbers")  # fmt: skip
     parser.add_argument("--allow-outside", action="store_true",
@@ -115,6 +117,7 @@ def run(args: argparse.Namespace) -> Told:
             amp=args.amp,
             outside=args.allow_outside,
             check_start=not args.force_start,
+            allow_unfilled=args.allow_unfilled,
             early_stop=args.patience if args.early_stop else 0,
         ),
     )
@@ -170,7 +173,10 @@ def _by_caffe(args: argparse.Namespace) -> Told:
     given = [name for name in _EMBEDDED_ONLY if getattr(args, name)]
     if given:
         raise UsageError(f"--{given[0].replace('_', '-')}: expected --engine torch for it, found --engine caffe")
-    done = train(args.solver, args.weights, args.snapshot, args.device, args.resume, args.allow_outside, args.overwrite)
+    done = train(
+        args.solver, args.weights, args.snapshot, args.device, args.resume, args.allow_outside, args.overwrite,
+        args.allow_unfilled,
+    )  # fmt: skip
     if args.resume and done.first == done.last:
         say(f"train: {args.solver} already stands at its last iteration, {done.last}")
         return Told(idle=True)

@@ -13,6 +13,7 @@ _VALUES = {
     "gpu": "", "solver": "", "model": "", "phase": "", "level": "0", "stage": "", "snapshot": "", "weights": "",
     "iterations": "50", "sigint_effect": STOP, "sighup_effect": SNAPSHOT,
 }  # fmt: skip
+UNFILLED = "allow_unfilled"  # a switch of this tool's own: go on where a layer that never learns has no weights
 # glog's, which scripts of that era pass along; this log goes to standard error in any case
 _IGNORED_SWITCHES = frozenset({"logtostderr", "alsologtostderr"})
 _IGNORED_VALUES = frozenset({"minloglevel", "stderrthreshold", "v", "log_dir", "vmodule"})
@@ -24,8 +25,10 @@ commands:
   time           time a model layer by layer: -model [-iterations 50 -phase TRAIN]
   device_query   say what the GPUs are: [-gpu all]
 
--gpu N, -phase, -level, -stage, -sigint_effect and -sighup_effect (snapshot, stop, none) mean what BVLC's do."""
+-gpu N, -phase, -level, -stage, -sigint_effect and -sighup_effect (snapshot, stop, none) mean what BVLC's do.
+train and test refuse a net with a layer that never learns and is in no weights file; -allow_unfilled lets it pass."""
 HELP_FLAGS = frozenset({"-h", "-help", "--help"})
+_FALSE = frozenset({"false", "f", "no", "n", "0"})
 _EFFECTS = (SNAPSHOT, STOP, NOTHING)
 
 
@@ -35,9 +38,14 @@ class Flags:
 
     command: str
     values: dict[str, str] = field(default_factory=lambda: dict(_VALUES))
+    switches: frozenset[str] = frozenset()
 
     def __getitem__(self, name: str) -> str:
         return self.values[name]
+
+    def is_set(self, switch: str) -> bool:
+        """Whether a switch was given."""
+        return switch in self.switches
 
     def number(self, name: str) -> int:
         """A whole number from zero on."""
@@ -67,6 +75,7 @@ def parse(arguments: Sequence[str]) -> Flags:
     """Parse a command line.  Raises UsageError for a command or flag that the tool does not have."""
     words: list[str] = []
     given: dict[str, str] = {}
+    switches: set[str] = set()
     rest = list(arguments)
     while rest:
         word = rest.pop(0)
@@ -75,6 +84,10 @@ def parse(arguments: Sequence[str]) -> Flags:
             continue
         name, equals, value = word.lstrip("-").partition("=")
         if name.removeprefix("no") in _IGNORED_SWITCHES:
+            continue
+        if name == UNFILLED:
+            if value.lower() not in _FALSE:
+                switches.add(name)
             continue
         if name not in _VALUES and name not in _IGNORED_VALUES:
             raise UsageError(f"caffe: unknown command line flag '{name}' (known: {', '.join(_VALUES)})")
@@ -85,6 +98,6 @@ def parse(arguments: Sequence[str]) -> Flags:
         given[name] = value
     if len(words) != 1 or words[0] not in COMMANDS:
         raise UsageError(f"caffe: expected one command of {', '.join(COMMANDS)}, found '{' '.join(words)}'")
-    flags = Flags(words[0])
+    flags = Flags(words[0], switches=frozenset(switches))
     flags.values.update({name: value for name, value in given.items() if name in _VALUES})
     return flags

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from siamplex.dropin.devices import device_of
-from siamplex.dropin.flags import Flags
+from siamplex.dropin.flags import UNFILLED, Flags
 from siamplex.dropin.glog import info, number
 from siamplex.dropin.nets import build
 
@@ -14,6 +14,7 @@ def run(flags: Flags) -> None:
     """Score a model.  Raises UsageError and all that a Net raises."""
     import torch
 
+    from siamplex.engine.filling import lean_hint
     from siamplex.engine.layer import Context
     from siamplex.engine.solver import loss_weights, outputs_of
     from siamplex.schema.weights import read_caffemodel
@@ -22,6 +23,9 @@ def run(flags: Flags) -> None:
     weights = Path(flags.needed("weights", "model weights to score"))
     net = build(flags, flags["phase"] or "TEST", device_of(flags))
     net.load(read_caffemodel(weights), weights)
+    found = net.unfilled(learning=False)
+    if found and not flags.is_set(UNFILLED):
+        raise net.refuse_unfilled(found, [weights], f"-{UNFILLED}", lean_hint([weights]))
     passes = flags.number("iterations")
     info(f"Running for {passes} iterations.")
     sums: dict[tuple[str, int], float] = {}

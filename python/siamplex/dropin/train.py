@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from siamplex.dropin.devices import device_of
-from siamplex.dropin.flags import Flags
+from siamplex.dropin.flags import UNFILLED, Flags
 from siamplex.dropin.glog import info, number
 from siamplex.engine.snapshot import SnapshotPaths
 from siamplex.engine.watcher import Output, Watcher
@@ -90,6 +90,8 @@ def run(flags: Flags) -> None:
             },
             watcher=CaffeLog(int(p.display)),
             existing=AS_CAFFE,  # a script that trains twice writes over its snapshots
+            allow_unfilled=flags.is_set(UNFILLED),
+            unfilled_option=f"-{UNFILLED}",
             tables=False,  # the tool writes snapshots and its log, no more
             quiet=True,
         ),

@@ -14,6 +14,7 @@ from siamplex.durable import discard, sha256
 from siamplex.engine import gram_file
 from siamplex.engine import snapshot as snapshots
 from siamplex.engine.course import Course, Segment, remove, standing
+from siamplex.engine.filling import load, own_layers
 from siamplex.engine.net import values
 from siamplex.engine.occupied import check_free, refuse_resume
 from siamplex.engine.origin import Settings, differences, file_settings, mean_files, net_settings, solver_settings
@@ -38,6 +39,7 @@ class Checkpoint:
     def __init__(self, solver: Solver) -> None:
         self._solver = solver
         self._loaded: list[dict[str, str]] = []
+        self._held: set[str] = set()  # layers that the files of _loaded fill
         self._note = ""
         self._given = {path: sha256(path) for path in self._weight_files()}
         self._settings = self._read_settings()
@@ -94,6 +96,12 @@ class Checkpoint:
             solver.say(f"--overwrite: removing snapshots of {len(gone)} iterations under {solver.prefix}")
         remove(solver.prefix, gone)
 
+    @property
+    def given(self) -> list[Path]:
+        """The files that arrays were loaded from, or could have been."""
+        started = [Path(started["path"]) for started in self._loaded]
+        return [*(started or self._weight_files()), *([self._resumed[1].caffemodel] if self._resumed else [])]
+
     def _weight_files(self) -> tuple[Path, ...]:
         return self._solver.options.weights or self._solver.file.weight_files()
 
@@ -118,7 +126,9 @@ class Checkpoint:
 
     def _load_weights(self, path: Path, digest: str) -> None:
         net = self._solver.net
-        filled = net.load(read_caffemodel(path), path)
+        layers = read_caffemodel(path)
+        filled = load(net, self._solver.test_nets, layers, path)
+        self._held.update(filled)
         self._loaded.append({"path": str(path), "sha256": digest, **self._beside(path)})
         self._note = self._note or snapshots.note_of(path)
         if not filled:
@@ -202,7 +212,7 @@ class Checkpoint:
         return {
             node.name
             for node in self._solver.net.nodes
-            if node.layer.spec.type == "Embed" and all(p.lr_mult == 0 for p in node.params)
+            if node.layer.spec.type == "Embed" and all(p.lr_mult == 0 and p.layer in self._held for p in node.params)
         }
 
     def _histories(self, left_out: set[str]) -> Iterator[Array]:
@@ -230,7 +240,8 @@ class Checkpoint:
         if paths.manifest.exists():
             manifest = snapshots.verify(paths)
             self._note = manifest.note
-            for started in manifest.weights if manifest.lean else ():
+            needed = manifest.lean or any(own_layers(test, solver.net) for test in solver.test_nets)
+            for started in manifest.weights if needed else ():
                 self._load_weights(self._find_started(started, paths), started["sha256"])
             self._loaded = manifest.weights
             self.course = manifest.course.going_on(manifest.iteration, self._settings)

@@ -18,6 +18,7 @@ from siamplex.engine import snapshot as snapshots
 from siamplex.engine.checkpoint import REFUSE, Checkpoint
 from siamplex.engine.early_stop import EarlyStop, loss_of, lowest, validation_losses, validation_output
 from siamplex.engine.feature_table import TableFull
+from siamplex.engine.filling import check_filled
 from siamplex.engine.layer import ALL, Context
 from siamplex.engine.layers.data import Data
 from siamplex.engine.learning_log import LearningLog
@@ -34,6 +35,7 @@ from siamplex.engine.solver_file import NetSource, SolverFile
 from siamplex.engine.team import check_divisible, join_team
 from siamplex.engine.trial_steps import check_start, describe, rows_of_first_batch
 from siamplex.engine.twins import merge_twins
+from siamplex.engine.unfilled import OPTION as UNFILLED_OPTION
 from siamplex.engine.watcher import Output, Watcher
 from siamplex.errors import Stopped, TrainingError, UsageError
 from siamplex.progress import Progress, say
@@ -54,10 +56,11 @@ class TrainOptions:
     multiplies in bfloat16, which is not what Caffe computes; ``outside`` lets prototxts name paths
     anywhere (:class:`~siamplex.schema.bounds.Bounds`); ``level`` and ``stages`` are added to the train
     state; ``check_start`` tries the first steps and refuses a run that must diverge
-    (:mod:`~siamplex.engine.trial_steps`); ``early_stop`` ends a run whose validation loss has not improved for so
-    many tests (0: never), with snapshots of the best; ``signals`` says what each signal brings about; ``watcher`` is
-    told how the run goes; ``tables`` writes PREFIX_losses.csv, PREFIX_test.csv, at the end
-    PREFIX_result.json and, of a siamese net, PREFIX_learning.csv.
+    (:mod:`~siamplex.engine.trial_steps`); ``allow_unfilled`` lets frozen layers stay as their fillers made them
+    (:mod:`~siamplex.engine.unfilled`), and ``unfilled_option`` is what refusals call that; ``early_stop`` ends a run
+    whose validation loss has not improved for so many tests (0: never), with snapshots of the best; ``signals`` says
+    what each signal brings about; ``watcher`` is told how the run goes; ``tables`` writes PREFIX_losses.csv,
+    PREFIX_test.csv, at the end PREFIX_result.json and, of a siamese net, PREFIX_learning.csv.
     """
 
     weights: tuple[Path, ...] = ()
@@ -76,6 +79,8 @@ class TrainOptions:
     level: int = 0
     stages: tuple[str, ...] = ()
     check_start: bool = True
+    allow_unfilled: bool = False
+    unfilled_option: str = UNFILLED_OPTION
     early_stop: int = 0
     signals: Mapping[int, str] = field(default_factory=lambda: dict(EFFECTS))
     watcher: Watcher | None = None
@@ -123,6 +128,8 @@ class Solver:
         self._outputs: list[Output] = []
         self.checkpoint = Checkpoint(self)
         self.checkpoint.begin()
+        option = "" if options.allow_unfilled else options.unfilled_option
+        check_filled(self.net, self.test_nets, self.checkpoint.given, option, self.say)
         self._check_early_stop()
 
     def _check_early_stop(self) -> None:
