@@ -15,6 +15,8 @@ from siamplex.errors import InputError
 from siamplex.pairs.build import OpenedStore, open_store
 from siamplex.record import read_record
 from siamplex.schema import prototxt
+from siamplex.schema.file_kinds import RUN
+from siamplex.schema.instead import instead
 from siamplex.schema.prototxt import Prototxt
 
 
@@ -58,8 +60,8 @@ class RunFiles:
     """The files of a run folder.  Raises InputError where there is no pair store."""
 
     def __init__(self, run: Path) -> None:
-        if not run.is_dir():
-            raise InputError(run, "the folder of a run", "nothing there" if not run.exists() else "a file")
+        if not run.is_dir() or (run / "pairs.json").is_file():
+            raise InputError(run, "the folder of a run", instead(run, RUN, "a file"))
         self.run = run
         self.pairs = run / "pairs"
         self.record = read_record(run)

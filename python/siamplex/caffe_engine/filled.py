@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from siamplex.engine.filling import lean_hint
+from siamplex.engine.net_kinds import check_deploy, check_train_val
 from siamplex.engine.phase import included, net_state
 from siamplex.engine.snapshot import SnapshotPaths
 from siamplex.engine.unfilled import refusal, unfilled
@@ -45,6 +46,8 @@ def check_solver(solver: Prototxt, weights: Sequence[Path], snapshot: Path | Non
         return
     shared: set[str] = set()
     for learning, source, message, place, state in nets:
+        if learning:
+            check_train_val(source, message, place, state)
         full = net_state("TRAIN" if learning else "TEST", message.state, *([state] if state is not None else []))
         found = unfilled(message, full, filled | shared, learning)
         if found:
@@ -56,6 +59,7 @@ def check_solver(solver: Prototxt, weights: Sequence[Path], snapshot: Path | Non
 def check_tower(deploy: Path, weights: Path) -> None:
     """Refuse a tower with a layer that ``weights`` do not have.  Raises PrototxtError or InputError."""
     source = prototxt.read(deploy, "NetParameter")
+    check_deploy(source)
     found = unfilled(source.message, net_state("TEST", source.message.state), set(read_caffemodel(weights)), False)
     if found:
         raise refusal(source, (), found, [weights], option="")

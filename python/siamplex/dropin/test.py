@@ -21,7 +21,7 @@ def run(flags: Flags) -> None:
 
     flags.needed("model", "a model definition to score")
     weights = Path(flags.needed("weights", "model weights to score"))
-    net = build(flags, flags["phase"] or "TEST", device_of(flags))
+    net = build(flags, flags["phase"] or "TEST", device_of(flags), feeds_itself=True)
     net.load(read_caffemodel(weights), weights)
     found = net.unfilled(learning=False)
     if found and not flags.is_set(UNFILLED):

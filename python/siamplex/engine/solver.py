@@ -24,6 +24,7 @@ from siamplex.engine.layers.data import Data
 from siamplex.engine.learning_log import LearningLog
 from siamplex.engine.loss_log import LossLog, open_logs
 from siamplex.engine.net import Net
+from siamplex.engine.net_kinds import check_train_val
 from siamplex.engine.rates import RatePolicy
 from siamplex.engine.result import BY_LENGTH, BY_VALIDATION, Result, path_of
 from siamplex.engine.run_lock import run_lock
@@ -108,7 +109,9 @@ class Solver:
             raise file.source.error(what, "snapshot", 0)
         self.rate = RatePolicy(file.source)
         self.net_sources = list(file.nets())
-        self.net = self._build(self.net_sources[0], "TRAIN")
+        first = self.net_sources[0]
+        check_train_val(first.source, first.message, first.path, first.state)
+        self.net = self._build(first, "TRAIN")
         if self.team.size > 1:
             check_divisible(self.net)
         self.net.learn()
@@ -373,12 +376,13 @@ class Solver:
         return abs(loss) > _EXPLODED * max(1.0, self._first_loss)
 
     def diverged(self, found: object, what: str = "a finite loss") -> str:
+        """What to say of a run that cannot go on: the loss exploded, or what was ``found`` is no number."""
         last = snapshots.latest_whole(self.prefix, self.checkpoint.course) if self.prefix else None
         where = f"last good snapshot {last.caffemodel}" if last else "no snapshot before it"
-        return (
-            f"{self.file.source.path}: expected {what}, found {found} at iteration "
-            f"{self.iteration} ({where}; a smaller base_lr may help)"
-        )
+        said = f"expected {what}, found {found} at iteration {self.iteration}"
+        if isinstance(found, float) and math.isfinite(found):
+            said = f"the loss exploded at iteration {self.iteration}: {found:.3g}, the first was {self._first_loss:.3g}"
+        return f"{self.file.source.path}: {said} ({where}; a smaller base_lr may help)"
 
     def _test_when_due(self) -> bool:
         """Run the tests of this iteration, if any; whether training ends with them."""

@@ -85,12 +85,20 @@ def words_for(path: str | Path, otherwise: str) -> str:
     return found.words if found else otherwise
 
 
-def _by_first_bytes(head: bytes) -> FileKind | None:
-    start = head.lstrip()
+def _no_document(head: bytes) -> FileKind | None:
+    """Text that stands in the place of a file."""
+    start = head[:_HEAD].lstrip().lower()
     if start.startswith(b"version https://git-lfs"):
         return FileKind(POINTER, "a Git LFS pointer, which only names the file (git lfs pull fetches it)")
-    if start.startswith((b"<!", b"<?xml", b"<html", b"<HTML", b"<head", b"<body")):
+    if start.startswith((b"<!", b"<?xml", b"<html", b"<head", b"<body")):
         return FileKind(PAGE, "a page of HTML or XML, as a failed download leaves it")
+    return None
+
+
+def _by_first_bytes(head: bytes) -> FileKind | None:
+    other = _no_document(head)
+    if other:
+        return other
     if head.startswith(b"\x89HDF\r\n"):
         return FileKind(HDF5, "an HDF5 file (binaryproto alone is read: snapshot_format: BINARYPROTO)")
     for magic, words in _ARCHIVES:
@@ -169,10 +177,14 @@ def _protobuf(buffer: memoryview) -> FileKind | None:
 def _message(seen: set[tuple[int, int]]) -> tuple[str, str] | None:
     if (1, VARINT) in seen and (7, BYTES) in seen and (5, BYTES) not in seen:
         return ONNX, "an ONNX model"
-    arrays = {(5, BYTES), (5, FIXED32), (8, BYTES)} & seen
-    if arrays and (2, BYTES) not in seen and not {(3, BYTES), (100, BYTES)} & seen:
+    doubles = (8, BYTES) in seen and {(7, BYTES), (2, VARINT)} & seen
+    if (
+        ({(5, BYTES), (5, FIXED32)} & seen or doubles)
+        and (2, BYTES) not in seen
+        and not {(3, BYTES), (100, BYTES)} & seen
+    ):
         return MEAN, "a mean file"
-    if (1, VARINT) in seen and seen <= {(1, VARINT), (2, BYTES), (3, BYTES), (4, VARINT)}:
+    if len(seen) > 1 and (1, VARINT) in seen and seen <= {(1, VARINT), (2, BYTES), (3, BYTES), (4, VARINT)}:
         return SOLVERSTATE, "a solverstate"
     if (1, VARINT) not in seen and {(2, BYTES), (100, BYTES)} & seen:
         return CAFFEMODEL, "a caffemodel"
@@ -204,6 +216,9 @@ _LOG_LINE = re.compile(r"^[IWEF]\d{4} \d\d:\d\d:\d\d", re.M)
 def kind_of_text(data: bytes) -> FileKind:
     """The kind of a text, by its beginning: a prototxt by its fields, JSON by its keys."""
     text = data.decode("utf-8", "replace").removeprefix("\ufeff")
+    other = _no_document(data)
+    if other:
+        return other
     bare = re.sub(r"#[^\n]*", "", text)
     if not bare.strip():
         return FileKind(EMPTY, "an empty file" if not text.strip() else "a file of comments alone")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from siamplex.errors import InputError
+from siamplex.schema.file_kinds import words_for
 
 MAX_BYTES = 256 << 20
 
@@ -30,7 +31,7 @@ def read_object(path: str | Path, what: str) -> dict[str, Any]:
             raise InputError(path, f"{what} of at most {MAX_BYTES} bytes", "a larger file")
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise InputError(path, what, error.strerror or str(error)) from None
+        raise InputError(path, what, words_for(path, error.strerror or str(error))) from None
     except UnicodeDecodeError as error:
-        raise InputError(path, what, str(error)) from None
+        raise InputError(path, what, words_for(path, str(error))) from None
     return parse_object(text, path, what)

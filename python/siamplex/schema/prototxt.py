@@ -13,6 +13,21 @@ from siamplex.durable import write_text
 from siamplex.errors import InputError, PrototxtError
 from siamplex.schema import locations, messages
 from siamplex.schema.bounds import Bounds, here_or_beside
+from siamplex.schema.file_kinds import (
+    DEPLOY,
+    EMPTY,
+    JSON,
+    LOG,
+    MANIFEST,
+    NET,
+    PAGE,
+    POINTER,
+    SOLVER,
+    TRAIN_VAL,
+    kind_of_text,
+    words_for,
+)
+from siamplex.schema.instead import instead
 
 ANYWHERE = Bounds()
 MAX_BYTES = 8 << 20  # far above any net; a wrong file is not read whole
@@ -35,6 +50,17 @@ class Prototxt:
         found = here_or_beside(name, self.path.parent / name, self.path)
         self.bounds.check(found, self.path)
         return found
+
+    def missing(self, name: str) -> str:
+        """What to say of a path this prototxt names where nothing lies: where it was looked for, where it may be."""
+        own = self.path.resolve().parent
+        said = f"nothing there, neither in {Path.cwd()} nor in {own}"
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            return "nothing there"
+        above = next((folder for folder in own.parents if (folder / name).exists()), None)
+        if above is None:
+            return f"{said} (its paths are relative to the folder the command runs in)"
+        return f"{said}; {above / name} is there: run the command in {above}"
 
     def line(self, *path: str | int) -> int | None:
         """Line of the field at ``path``, or of the nearest field around it."""
@@ -63,10 +89,25 @@ def read(path: str | Path, message: str, bounds: Bounds = ANYWHERE) -> Prototxt:
             raise InputError(path, f"a prototxt of at most {MAX_BYTES} bytes", "a larger file")
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise InputError(path, "a readable prototxt", error.strerror or str(error)) from None
+        wanted = SOLVER if message == "SolverParameter" else NET
+        raise InputError(path, "a readable prototxt", instead(path, wanted, error.strerror or str(error))) from None
     except UnicodeDecodeError:
-        raise InputError(path, "a prototxt (text)", "a binary file") from None
+        raise InputError(path, "a prototxt (text)", words_for(path, "a binary file")) from None
+    _check_kind(path, text, message)
     return parse(text, message, path, bounds)
+
+
+_NETS = (NET, TRAIN_VAL, DEPLOY)
+_NO_PROTOTXT = (EMPTY, JSON, MANIFEST, LOG, POINTER, PAGE)
+
+
+def _check_kind(path: Path, text: str, message: str) -> None:
+    """Refuse a solver where a net is wanted, a net where a solver is, and text that is neither.  Raises InputError."""
+    kind = kind_of_text(text[:MAX_BYTES].encode())
+    if message == "SolverParameter" and kind.name in (*_NETS, *_NO_PROTOTXT):
+        raise InputError(path, "a solver prototxt", instead(path, SOLVER, kind.words))
+    if message == "NetParameter" and kind.name in (SOLVER, *_NO_PROTOTXT):
+        raise InputError(path, "a net prototxt", instead(path, NET, kind.words))
 
 
 def parse(text: str, message: str, path: str | Path = "<text>", bounds: Bounds = ANYWHERE) -> Prototxt:

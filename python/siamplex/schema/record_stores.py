@@ -11,6 +11,8 @@ from typing import Any, Protocol
 import lmdb
 
 from siamplex.errors import InputError
+from siamplex.schema.file_kinds import LEVELDB
+from siamplex.schema.instead import instead
 from siamplex.schema.lmdb_files import open_for_reading
 
 BACKENDS = ("LMDB", "LEVELDB")
@@ -46,14 +48,14 @@ class LevelDbStore:
     """A LevelDB folder, as BVLC's examples of 2014 write them; one process at a time can open it."""
 
     def __init__(self, folder: Path) -> None:
+        if not (folder / "CURRENT").is_file():
+            raise InputError(folder, "a LevelDB folder", instead(folder, LEVELDB, "no CURRENT in it"))
         try:
             import plyvel
         except ImportError:
             raise InputError(
                 folder, "plyvel to read LevelDB with (pip install 'siamplex[leveldb]'), or an LMDB", "no plyvel"
             ) from None
-        if not (folder / "CURRENT").is_file():
-            raise InputError(folder, "a LevelDB folder", "nothing there" if not folder.exists() else "no CURRENT")
         self._folder, self._error = folder, plyvel.Error
         try:
             self._db = plyvel.DB(str(folder), create_if_missing=False, paranoid_checks=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 
 from siamplex.engine.data_source import Batch, DataSource
 from siamplex.engine.layer import Context, Layer, Shape, register
 from siamplex.engine.transform import Transform
+from siamplex.errors import InputError, PrototxtError
 from siamplex.progress import say
 from siamplex.schema.messages import enum_name
 from siamplex.schema.record_stores import BACKENDS
@@ -39,10 +41,12 @@ class Data(Layer):
         self.require(backend in BACKENDS, f"backend {backend} is not supported", "backend", 0)
 
     def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
-        mean = self.spec.message.transform_param.mean_file
-        self.transform = Transform(self.spec, self.spec.source.find(mean) if mean else None)
+        self.transform = self._transform()
         folder, backend = self.spec.source.find(self.params.source), enum_name(self.params, "backend")
-        self.source = DataSource(folder, backend, self.transform.decoding)
+        try:
+            self.source = DataSource(folder, backend, self.transform.decoding)
+        except InputError as error:
+            raise self._not_readable(error, folder, backend) from None
         if self.transform.decoding != "native" and not self.source.encoded:  # Caffe logs it too, and goes on
             say(f"layer '{self.spec.name}': force_color and force_gray are for encoded samples; {folder} has others")
         shape = self.transform.output_shape(self.source.shape)
@@ -50,6 +54,26 @@ class Data(Layer):
         self.require(not even, f"{self.spec.share.size} processes do not share {self.params.batch_size} evenly",
                      "batch_size", 0)  # fmt: skip
         return [(count, *shape), (count,)][: len(self.spec.message.top)]
+
+    def _transform(self) -> Transform:
+        name = str(self.spec.message.transform_param.mean_file)
+        try:
+            return Transform(self.spec, self.spec.source.find(name) if name else None)
+        except InputError as error:
+            found = self.spec.source.missing(name) if not Path(error.path).exists() else error.found
+            what = f"mean_file '{name}': expected {error.expected}, found {found}"
+            raise self.spec.error(what, "transform_param", 0, "mean_file", 0) from None
+
+    def _not_readable(self, error: InputError, folder: Path, backend: str) -> PrototxtError:
+        """The error of a store, with the layer and the line that name it."""
+        name, found = str(self.params.source), error.found
+        if not folder.exists():
+            found = self.spec.source.missing(name)
+        elif backend == "LEVELDB" and not self.params.HasField("backend") and (folder / "data.mdb").is_file():
+            found = "an LMDB; backend is left out, which is LEVELDB to Caffe: backend: LMDB reads it"
+        inside = "" if Path(error.path) == folder else f" ({error.path})"
+        what = f"source '{name}'{inside}: expected {error.expected}, found {found}"
+        return self.spec.error(what, "data_param", 0, "source", 0)
 
     def forward(
         self, bottoms: Sequence[torch.Tensor], params: Sequence[torch.Tensor], context: Context
