@@ -111,8 +111,7 @@ def train(
     first = read_solverstate(snapshot).iteration if snapshot else 0
     if resume and snapshot and first >= message.max_iter:
         return CaffeRun(binary, first, first)
-    if not allow_unfilled:
-        check_solver(source, () if resume and snapshot else weights, snapshot)
+    check_solver(source, () if resume and snapshot else weights, snapshot, allow_unfilled)
     arguments = command(binary.path, solver, () if resume and snapshot else weights, snapshot, gpus)
     course = course_from(prefix, snapshot, first, settings)
     after = [n for n in standing(prefix) if n > first or not first]

@@ -57,6 +57,8 @@ class Prototxt:
         said = f"nothing there, neither in {Path.cwd()} nor in {own}"
         if Path(name).is_absolute() or ".." in Path(name).parts:
             return "nothing there"
+        if (own / name).exists():  # of no use to who looks in the working folder alone
+            return f"nothing there in {Path.cwd()}; {own / name} is there: run the command in {own}"
         above = next((folder for folder in own.parents if (folder / name).exists()), None)
         if above is None:
             return f"{said} (its paths are relative to the folder the command runs in)"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 import weakref
 from collections.abc import Iterator
 from contextlib import closing
@@ -44,6 +47,21 @@ class LmdbStore:
             raise InputError(self._folder, "a whole LMDB", str(error)) from None
 
 
+def _stand_in(owner: object, folder: Path) -> Path:
+    """A folder of links to a LevelDB's tables and copies of the rest: its library writes when it opens one.
+
+    It goes with its owner.  Raises OSError.
+    """
+    made = Path(tempfile.mkdtemp(prefix="siamplex_"))
+    weakref.finalize(owner, shutil.rmtree, made, ignore_errors=True)
+    for file in folder.iterdir():
+        if file.suffix in (".ldb", ".sst"):
+            (made / file.name).symlink_to(file.resolve())
+        elif file.name != "LOCK":
+            shutil.copyfile(file, made / file.name)
+    return made
+
+
 class LevelDbStore:
     """A LevelDB folder, as BVLC's examples of 2014 write them; one process at a time can open it."""
 
@@ -58,7 +76,8 @@ class LevelDbStore:
             ) from None
         self._folder, self._error = folder, plyvel.Error
         try:
-            self._db = plyvel.DB(str(folder), create_if_missing=False, paranoid_checks=True)
+            opened = folder if os.access(folder, os.W_OK) else _stand_in(self, folder)
+            self._db = plyvel.DB(str(opened), create_if_missing=False, paranoid_checks=True)
             with closing(self._db.iterator(include_value=False)) as keys:
                 self.entries = sum(1 for _ in keys)
         except (plyvel.Error, OSError) as error:
