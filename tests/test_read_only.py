@@ -98,6 +98,11 @@ def test_a_leveldb_is_read_where_its_library_cannot_write(tmp_path, monkeypatch)
         subprocess.run(["umount", folder], check=True)
 
 
+def test_doctor_says_that_nothing_can_be_written(read_only, capsys):
+    assert main(["doctor", "--folder", str(read_only)]) == 0
+    assert f"{read_only.resolve()} cannot be written" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     "command",
     [

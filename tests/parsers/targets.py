@@ -183,6 +183,7 @@ def _solve(data: bytes, folder: Path) -> None:
     path = folder / "solver.prototxt"
     path.write_bytes(data)
     (folder / "net.prototxt").write_text(_NET)
+    (folder / "w.caffemodel").touch()
     solver = SolverFile(path)
     list(solver.nets())
     _ = solver.prefix, solver.weight_files()

@@ -11,12 +11,9 @@ from siamplex.durable import sha256
 from siamplex.engine.course import standing
 from siamplex.engine.result import Result
 from siamplex.engine.snapshot import Manifest, SnapshotPaths, own
-from siamplex.errors import InputError
 from siamplex.pairs.build import OpenedStore, open_store
-from siamplex.record import read_record
+from siamplex.record import check_run, read_record
 from siamplex.schema import prototxt
-from siamplex.schema.file_kinds import RUN
-from siamplex.schema.instead import instead
 from siamplex.schema.prototxt import Prototxt
 
 
@@ -60,8 +57,7 @@ class RunFiles:
     """The files of a run folder.  Raises InputError where there is no pair store."""
 
     def __init__(self, run: Path) -> None:
-        if not run.is_dir() or (run / "pairs.json").is_file():
-            raise InputError(run, "the folder of a run", instead(run, RUN, "a file"))
+        check_run(run)
         self.run = run
         self.pairs = run / "pairs"
         self.record = read_record(run)

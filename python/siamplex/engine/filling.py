@@ -28,17 +28,17 @@ def load(train: Net, tests: Sequence[Net], weights: Mapping[str, Sequence[Array]
 
 
 def check_filled(
-    train: Net, tests: Sequence[Net], given: Sequence[Path], option: str, say: Callable[[str], None]
+    train: Net, tests: Sequence[Net], given: Sequence[Path], allowed: bool, option: str, say: Callable[[str], None]
 ) -> None:
     """Refuse layers that stay as their fillers made them and should not (:mod:`~siamplex.engine.unfilled`).
 
-    ``given`` are the files that were loaded; ``option`` lets the run go on, and where it is empty that was asked for.
-    Raises PrototxtError.
+    ``given`` are the files that were loaded.  Where that is ``allowed`` they are only said; ``option`` is what the
+    refusal names for it.  Raises PrototxtError.
     """
     shared = {node.name for node in train.nodes}
     for net in (train, *tests):
         found = net.unfilled() if net is train else net.unfilled(learning=False, elsewhere=shared)
-        if found and option:
+        if found and not allowed:
             raise net.refuse_unfilled(found, given, option, lean_hint(given))
         if found:
             say(f"not filled by any file: {', '.join(f'{f.layer} ({f.holds})' for f in found)}")

@@ -131,8 +131,8 @@ class Solver:
         self._outputs: list[Output] = []
         self.checkpoint = Checkpoint(self)
         self.checkpoint.begin()
-        option = "" if options.allow_unfilled else options.unfilled_option
-        check_filled(self.net, self.test_nets, self.checkpoint.given, option, self.say)
+        check_filled(self.net, self.test_nets, self.checkpoint.given, options.allow_unfilled, options.unfilled_option,
+                     self.say)  # fmt: skip
         self._check_early_stop()
 
     def _check_early_stop(self) -> None:

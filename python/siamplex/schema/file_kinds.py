@@ -23,7 +23,7 @@ LMDB, LEVELDB, LMDB_DATA = "LMDB", "LevelDB", "data.mdb"
 STORE, RUN, FOLDER = "pair store", "run", "folder"
 NPZ, EMBEDDING, MANIFEST, JSON = "npz", "embedding", "manifest", "JSON"
 POINTER, PAGE, ARCHIVE, HDF5, PICTURE, PICKLE = "LFS pointer", "HTML", "archive", "HDF5", "picture", "pickle"
-LOG, TEXT = "log", "text"
+LOG, TEXT, WORKBOOK = "log", "text", "workbook"
 
 _HEAD, _TEXT, _FIELDS, _MEMBERS = 4096, 1 << 20, 10_000, 10_000
 
@@ -133,6 +133,8 @@ def _zip(path: Path) -> FileKind:
         return FileKind(NPZ, f"an npz archive ({shown})")
     if any(name.endswith("data.pkl") for name in names):
         return FileKind(PICKLE, "a PyTorch file, which is a pickle and never read")
+    if any(name.startswith(("xl/", "content.xml")) for name in names):
+        return FileKind(WORKBOOK, "a workbook (save it as CSV)")
     return FileKind(ARCHIVE, "a zip archive (unpack it)")
 
 
@@ -195,13 +197,8 @@ def _message(seen: set[tuple[int, int]]) -> tuple[str, str] | None:
 
 
 def _is_text(head: bytes) -> bool:
-    if any(byte < 9 or 13 < byte < 32 for byte in head):
-        return False
-    try:
-        head.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        return error.start > len(head) - 4 and len(head) == _HEAD  # a character cut in two
-    return True
+    """Whether there are no control characters, whatever the encoding; protobufs always begin with some."""
+    return not any(byte < 9 or 13 < byte < 32 for byte in head)
 
 
 _SETTINGS = re.compile(r"^\s*(?:base_lr|lr_policy|max_iter|snapshot_prefix|test_iter|test_interval)\s*:", re.M)
