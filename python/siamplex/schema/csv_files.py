@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from siamplex.errors import InputError
-from siamplex.schema.file_kinds import ARCHIVE, EMPTY, TEXT, WORKBOOK, kind_of, words_for
+from siamplex.schema.file_kinds import EMPTY, TEXT, WORKBOOK, kind_of, words_for
 
 MAX_BYTES = 256 << 20
 _DELIMITERS = (",", ";", "\t", "|")
@@ -196,8 +196,9 @@ def _opened(path: str | Path, what: str) -> tuple[Path, str, int, str | None]:
 def _check_kind(path: Path, what: str) -> None:
     """Refuse what is plainly another kind of file.  Raises InputError."""
     kind = kind_of(path)
-    if kind is not None and kind.name not in (TEXT, EMPTY, WORKBOOK, ARCHIVE):  # a zip is taken for a workbook
-        raise InputError(path, what, kind.words)
+    if kind is None or kind.name in (TEXT, EMPTY, WORKBOOK) or kind.words.startswith("a zip"):  # taken for a workbook
+        return
+    raise InputError(path, what, kind.words)
 
 
 def _text(path: Path, data: bytes) -> str:
