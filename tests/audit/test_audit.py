@@ -358,15 +358,15 @@ def test_exit_zero_needs_every_stated_setting(own_run):
 
 def test_a_layer_that_no_file_filled(own_run):
     """Stage 1 trained on blank pictures, as --allow-unfilled would let it."""
-    setting = ("weights of stage 1", "layers that never learn come from files")
+    setting = ("weights of stage 1", "frozen layers filled from weights files")
     before = look(own_run)
-    assert before[setting].verdict == SAME and before[setting].run == "images, conv1, conv2, conv3"
+    assert before[setting].verdict == SAME and before[setting].why == "images, conv1, conv2, conv3"
     manifest = own_run / "stage1/snap_iter_6.json"
     content = json.loads(manifest.read_text())
     content["weights"] = [w for w in content["weights"] if "images" not in w["path"]]
     manifest.write_text(json.dumps(content))
     after = look(own_run)
-    assert after[setting].verdict == DIFFERS and after[setting].run == "images (constant 0) in none of them"
+    assert after[setting].verdict == DIFFERS and after[setting].run == "all but images (constant 0)"
     assert "every face blank" in after[setting].why
     assert setting in only_new(before, after)
     (own_run / "weights/init.caffemodel").unlink()
@@ -376,7 +376,7 @@ def test_a_layer_that_no_file_filled(own_run):
 
 def test_a_layer_that_no_file_filled_in_a_run_by_real_caffe(own_run):
     """Without manifests the record tells, and without a record a snapshot's zeros do."""
-    setting = ("weights of stage 2", "layers that never learn come from files")
+    setting = ("weights of stage 2", "frozen layers filled from weights files")
     for manifest in own_run.glob("stage?/*.json"):
         manifest.unlink()
     assert look(own_run)[setting].verdict == SAME

@@ -48,7 +48,7 @@ def test_multistep_remembers_its_step():
     ("text", "message"),
     [
         ("lr_policy: 'warmup'", r"solver.prototxt:1: lr_policy 'warmup' is not supported"),
-        ("lr_policy: 'step' gamma: 0.1", "lr_policy step needs stepsize"),
+        ("lr_policy: 'step' gamma: 0.1", "stepsize must be positive"),
         ("lr_policy: 'step' gamma: 0.1 stepsize: 0", "stepsize must be positive"),
         ("lr_policy: 'multistep' gamma: 0.1 stepvalue: 5 stepvalue: 2", "stepvalue must rise"),
     ],

@@ -12,6 +12,7 @@ import pytest
 from siamplex.cli import main
 from siamplex.engine import layer as layers
 from siamplex.engine.phase import net_state
+from siamplex.engine.snapshot import Manifest
 from siamplex.engine.solver import Solver, TrainOptions
 from siamplex.engine.unfilled import FILLERS, STATISTICS, unfilled
 from siamplex.errors import PrototxtError
@@ -128,6 +129,21 @@ def test_a_run_that_was_meant_goes_on_and_says_so(own_run, capsys):
     assert "not filled by any file: images (constant 0)" in capsys.readouterr().err
     # no file has the table: a lean snapshot keeps it
     assert "images" in read_caffemodel(own_run / "stage1/snap_iter_6.caffemodel")
+    assert Manifest.read(own_run / "stage1/snap_iter_6.json").unfilled == ["images"]
+    assert main(["audit", "run"]) == 1
+    first, second = [x for x in (own_run / "audit/audit.txt").read_text().splitlines() if "frozen layers" in x]
+    assert "all but images" in first and "differs" in first and "same" in second
+    # the snapshot has the table, and the run goes on; what it was trained on is not forgotten
+    command = [
+        "train",
+        "--solver",
+        solver_of(own_run),
+        "--snapshot",
+        "run/stage1/snap_iter_3.solverstate",
+        "--overwrite",
+    ]
+    assert main(command) == 0
+    assert Manifest.read(own_run / "stage1/snap_iter_6.json").unfilled == ["images"]
 
 
 def test_a_lean_snapshot_alone_is_refused(own_run, capsys):
@@ -163,6 +179,8 @@ def test_a_lean_snapshot_alone_is_refused(own_run, capsys):
     assert main(test) == 2
     assert "-allow_unfilled goes on with it" in capsys.readouterr().err
     assert main([*test, "-allow_unfilled"]) == 0
+    test[3] += f",run/pairs/{TABLE}"
+    assert main(test) == 0
 
 
 def test_extract_and_similarity_name_the_layer(own_run, capsys):

@@ -157,15 +157,76 @@ _DATA = """layer { name: "d" type: "Data" top: "d" top: "y"
 layer { name: "i" type: "InnerProduct" bottom: "d" top: "i" inner_product_param { num_output: 3 } }
 layer { name: "l" type: "SoftmaxWithLoss" bottom: "i" bottom: "y" top: "l" }
 """
+_WILD = """input: "d" input: "y" input_shape { dim: 2 dim: 4 dim: 6 dim: 6 } input_shape { dim: 2 }
+layer { name: "b" type: "BatchNorm" bottom: "d" top: "b" param { lr_mult: 0 } batch_norm_param { eps: 0.1 } }
+layer { name: "s" type: "Scale" bottom: "b" top: "b" scale_param { axis: 1 num_axes: 1 bias_term: true } }
+layer { name: "i" type: "Bias" bottom: "b" top: "b" bias_param { axis: 1 num_axes: 2 } }
+layer { name: "p" type: "PReLU" bottom: "b" top: "b" prelu_param { channel_shared: true } }
+layer { name: "m" type: "MVN" bottom: "b" top: "m" mvn_param { across_channels: true eps: 0.1 } }
+layer { name: "r" type: "ReLU" bottom: "m" top: "m" }
+layer { name: "e" type: "Eltwise" bottom: "b" bottom: "m" top: "e" eltwise_param { operation: SUM coeff: 1 coeff: -1 } }
+layer { name: "u" type: "Deconvolution" bottom: "e" top: "u" convolution_param { num_output: 4 kernel_size: 3 stride: 2
+  pad: 1 group: 2 dilation: 1 } }
+layer { name: "c" type: "Crop" bottom: "u" bottom: "d" top: "c" crop_param { axis: 2 offset: 1 offset: 2 } }
+layer { name: "x" type: "Im2col" bottom: "c" top: "x" convolution_param { kernel_h: 2 kernel_w: 3 pad: 1 stride: 2 } }
+layer { name: "q" type: "SPP" bottom: "c" top: "q" spp_param { pyramid_height: 2 pool: AVE } }
+layer { name: "t" type: "Tile" bottom: "q" top: "t" tile_param { axis: 1 tiles: 3 } }
+layer { name: "n" type: "Normalize" bottom: "t" top: "n" norm_param { across_spatial: false channel_shared: false } }
+layer { name: "w" type: "Power" bottom: "n" top: "w" power_param { power: 2 scale: 0.5 shift: 1 } }
+layer { name: "a" type: "ArgMax" bottom: "w" top: "a" argmax_param { top_k: 2 axis: 1 out_max_val: true } }
+layer { name: "z" type: "Reduction" bottom: "w" top: "z" reduction_param { operation: ASUM axis: 1 coeff: 2 } }
+layer { name: "g" type: "DummyData" top: "g" dummy_data_param { shape { dim: 2 dim: 60 } data_filler { value: 1 } } }
+layer { name: "l" type: "EuclideanLoss" bottom: "w" bottom: "g" top: "l" loss_weight: 0.5 propagate_down: true
+  propagate_down: false }
+layer { name: "h" type: "HingeLoss" bottom: "w" bottom: "y" hinge_loss_param { norm: L2 } }
+layer { name: "k" type: "Parameter" top: "k" parameter_param { shape { dim: 3 } } param { name: "k" } }
+layer { name: "v" type: "Silence" bottom: "a" bottom: "x" bottom: "z" bottom: "k" }
+"""
+_V1 = """name: "v1" layers { name: "d" type: DATA top: "d" top: "y" include { phase: TRAIN }
+  data_param { source: "pairs_lmdb" batch_size: 2 backend: LMDB scale: 0.5 crop_size: 3 mirror: true } }
+layers { name: "d" type: DUMMY_DATA top: "d" top: "y" include { phase: TEST } dummy_data_param { num: 2 channels: 3
+  height: 3 width: 3 } }
+layers { name: "c" type: CONVOLUTION bottom: "d" top: "c" blobs_lr: 1 blobs_lr: 2 weight_decay: 1 weight_decay: 0
+  param: "w" param: "b" blob_share_mode: PERMISSIVE convolution_param { num_output: 4 kernel_size: 3 } }
+layers { name: "t" type: TANH bottom: "c" top: "c" }
+layers { name: "l" type: EUCLIDEAN_LOSS bottom: "c" bottom: "c" top: "l" loss_weight: 0.3 }
+"""
+_V0 = """input: "x" input_dim: 2 input_dim: 3 input_dim: 9 input_dim: 9
+layers { layer { name: "pad1" type: "padding" pad: 2 } bottom: "x" top: "padded" }
+layers { layer { name: "c" type: "conv" num_output: 4 kernelsize: 5 stride: 2 blobs_lr: 1 weight_decay: 0.5 }
+  bottom: "padded" top: "c" }
+layers { layer { name: "p" type: "pool" pool: AVE kernelsize: 3 stride: 2 } bottom: "c" top: "p" }
+layers { layer { name: "n" type: "lrn" local_size: 3 alpha: 0.1 beta: 0.5 } bottom: "p" top: "n" }
+layers { layer { name: "f" type: "innerproduct" num_output: 7 biasterm: false } bottom: "n" top: "f" }
+layers { layer { name: "o" type: "dropout" dropout_ratio: 0.25 } bottom: "f" top: "f" }
+layers { layer { name: "k" type: "concat" concat_dim: 0 } bottom: "f" bottom: "f" top: "k" }
+"""
 _SOLVER = """net: "net.prototxt" base_lr: 0.05 lr_policy: "step" gamma: 0.5 stepsize: 4 momentum: 0.9 weight_decay: 0.01
 max_iter: 12 display: 1 snapshot: 6 snapshot_prefix: "snap" random_seed: 3 test_iter: 2 test_interval: 4
 stepvalue: 3 stepvalue: 5 iter_size: 2 average_loss: 2 solver_mode: CPU type: "SGD" weights: "w.caffemodel"
 """
-_FIELDS = (b"num_output", b"kernel_size", b"dim", b"batch_size", b"input_dim", b"local_size", b"slice_point", b"stride")
+_FIELDS = (
+    b"num_output",
+    b"kernel_size",
+    b"dim",
+    b"batch_size",
+    b"input_dim",
+    b"local_size",
+    b"slice_point",
+    b"stride",
+    b"tiles",
+    b"pyramid_height",
+    b"offset",
+    b"num_axes",
+    b"axis",
+    b"top_k",
+    b"kernelsize",
+    b"channels",
+)
 
 
 def _nets(folder: Path) -> list[bytes]:
-    return [_NET.encode(), _TWINS.encode(), _DATA.encode()]
+    return [text.encode() for text in (_NET, _TWINS, _DATA, _WILD, _V1, _V0)]
 
 
 def _build(data: bytes, folder: Path) -> None:

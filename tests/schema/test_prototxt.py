@@ -37,7 +37,7 @@ def test_reads_text_and_remembers_lines():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("name: 'x'\nlayers { }", r"x.prototxt:2: field 'layers' of NetParameter is not supported"),
+        ("name: 'x'\nlays { }", r"x.prototxt:2: field 'lays' of NetParameter is not supported"),
         ("layer {\n lrn_param { alfa: 1 }\n}", r":2: field 'alfa' of LRNParameter is not supported"),
         ("layer {\n pooling_param { pool: MIN }\n}", r":2: .*no value MIN"),
         ("layer {\n name: }", r":2:"),

@@ -64,7 +64,7 @@ layer {{ name: "big" bottom: "d" top: "t" {layer} }}"""
 
 def test_an_input_larger_than_the_machine_is_refused():
     text = 'input: "d" input_shape { dim: 2000000000 dim: 2000000000 }'
-    with pytest.raises(PrototxtError, match=r"input 'd': shape .* asks for more"):
+    with pytest.raises(PrototxtError, match=r"layer 'input' .*top 'd': shape .* asks for more"):
         Net(prototxt.parse(text, "NetParameter", "net.prototxt"), "TRAIN")
 
 

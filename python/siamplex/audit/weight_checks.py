@@ -113,23 +113,29 @@ def _rates(found: Findings, stage: Stage) -> None:
 
 def _filled(found: Findings, files: RunFiles, stage: Stage) -> None:
     """Whether each layer that never learns was in a file the stage started from, or held what its filler made."""
-    setting = "layers that never learn come from files"
+    setting, why = (
+        "frozen layers filled from weights files",
+        "a layer in no file stays as its filler made it: an image ",
+    )
+    why += "table of zeros shows every face blank"
     state = net_state("TRAIN", stage.net.message.state)
     frozen = [u.layer for u in unfilled(stage.net.message, state, ())]
     if not frozen:
         return
+    if stage.manifest and stage.manifest.unfilled:
+        found.stated(setting, "all", f"all but {', '.join(stage.manifest.unfilled)}", False, why)
+        return
     given = files.given(stage)
     there = [path for path, digest in given if path.is_file() and (not digest or same_file(path, digest))]
     wrong = unfilled(stage.net.message, state, {name for path in there for name in read_caffemodel(path)})
-    words = f"{', '.join(f'{u.layer} ({u.holds})' for u in wrong)} in none of them" if wrong else ", ".join(frozen)
+    words = f"all but {', '.join(f'{u.layer} ({u.holds})' for u in wrong)}" if wrong else "all"
     if len(there) == len(given) and (given or stage.manifest or not _held(stage, frozen)):
-        why = "a layer in no file stays as its filler made it: an image table of zeros shows every face blank"
-        found.stated(setting, "-", words, not wrong, why if wrong else ", ".join(path.name for path in there))
+        found.stated(setting, "all", words, not wrong, why if wrong else ", ".join(frozen))
     elif wrong:
         gone = ", ".join(path.name for path, _ in given if path not in there)
-        found.unchecked(setting, "-", f"{gone or 'what the stage started from'} is not there, or not recorded")
+        found.unchecked(setting, "all", f"{gone or 'what the stage started from'} is not there, or not recorded")
     else:
-        found.stated(setting, "-", words, True)
+        found.stated(setting, "all", words, True, ", ".join(frozen))
 
 
 def _held(stage: Stage, names: list[str]) -> bool:

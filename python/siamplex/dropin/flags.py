@@ -28,7 +28,6 @@ commands:
 -gpu N, -phase, -level, -stage, -sigint_effect and -sighup_effect (snapshot, stop, none) mean what BVLC's do.
 train and test refuse a net with a layer that never learns and is in no weights file; -allow_unfilled lets it pass."""
 HELP_FLAGS = frozenset({"-h", "-help", "--help"})
-_FALSE = frozenset({"false", "f", "no", "n", "0"})
 _EFFECTS = (SNAPSHOT, STOP, NOTHING)
 
 
@@ -38,14 +37,10 @@ class Flags:
 
     command: str
     values: dict[str, str] = field(default_factory=lambda: dict(_VALUES))
-    switches: frozenset[str] = frozenset()
+    allow_unfilled: bool = False
 
     def __getitem__(self, name: str) -> str:
         return self.values[name]
-
-    def is_set(self, switch: str) -> bool:
-        """Whether a switch was given."""
-        return switch in self.switches
 
     def number(self, name: str) -> int:
         """A whole number from zero on."""
@@ -74,8 +69,8 @@ class Flags:
 def parse(arguments: Sequence[str]) -> Flags:
     """Parse a command line.  Raises UsageError for a command or flag that the tool does not have."""
     words: list[str] = []
+    allowed = False
     given: dict[str, str] = {}
-    switches: set[str] = set()
     rest = list(arguments)
     while rest:
         word = rest.pop(0)
@@ -85,9 +80,8 @@ def parse(arguments: Sequence[str]) -> Flags:
         name, equals, value = word.lstrip("-").partition("=")
         if name.removeprefix("no") in _IGNORED_SWITCHES:
             continue
-        if name == UNFILLED:
-            if value.lower() not in _FALSE:
-                switches.add(name)
+        if name in (UNFILLED, "allow-unfilled"):
+            allowed = value in ("", "true", "1")
             continue
         if name not in _VALUES and name not in _IGNORED_VALUES:
             raise UsageError(f"caffe: unknown command line flag '{name}' (known: {', '.join(_VALUES)})")
@@ -98,6 +92,6 @@ def parse(arguments: Sequence[str]) -> Flags:
         given[name] = value
     if len(words) != 1 or words[0] not in COMMANDS:
         raise UsageError(f"caffe: expected one command of {', '.join(COMMANDS)}, found '{' '.join(words)}'")
-    flags = Flags(words[0], switches=frozenset(switches))
+    flags = Flags(words[0], allow_unfilled=allowed)
     flags.values.update({name: value for name, value in given.items() if name in _VALUES})
     return flags

@@ -20,12 +20,13 @@ def run(flags: Flags) -> None:
     from siamplex.schema.weights import read_caffemodel
 
     flags.needed("model", "a model definition to score")
-    weights = Path(flags.needed("weights", "model weights to score"))
+    weights = [Path(w) for w in flags.needed("weights", "model weights to score").split(",") if w]
     net = build(flags, flags["phase"] or "TEST", device_of(flags), feeds_itself=True)
-    net.load(read_caffemodel(weights), weights)
+    for path in weights:
+        net.load(read_caffemodel(path), path)
     found = net.unfilled(learning=False)
-    if found and not flags.is_set(UNFILLED):
-        raise net.refuse_unfilled(found, [weights], f"-{UNFILLED}", lean_hint([weights]))
+    if found and not flags.allow_unfilled:
+        raise net.refuse_unfilled(found, weights, f"-{UNFILLED}", lean_hint(weights))
     passes = flags.number("iterations")
     info(f"Running for {passes} iterations.")
     sums: dict[tuple[str, int], float] = {}

@@ -56,7 +56,7 @@ def once(net: Net, context: Context, forward: dict[str, float], backward: dict[s
         for bottom, passes in zip(bottoms, node.propagate, strict=True):
             bottom.requires_grad_(passes and bottom.is_floating_point() and bool(node.bottoms))
         start = _now(net)
-        tops = node.layer.forward(bottoms, [p.tensor for p in node.params], context)
+        tops = node.layer.forward(bottoms, node.tensors(), context)
         middle = _now(net)
         _backward(node, bottoms, tops)
         forward[node.name] += middle - start
@@ -66,7 +66,7 @@ def once(net: Net, context: Context, forward: dict[str, float], backward: dict[s
 
 def _backward(node: Node, bottoms: list[torch.Tensor], tops: list[torch.Tensor]) -> None:
     results = [top for top in tops if top.requires_grad]
-    sources = [x for x in (*bottoms, *(p.tensor for p in node.params)) if x.requires_grad]
+    sources = [x for x in (*bottoms, *node.tensors()) if x.requires_grad]
     if results and sources:
         torch.autograd.grad(results, sources, [torch.ones_like(r) for r in results], allow_unused=True)
 

@@ -89,8 +89,8 @@ def run(flags: Flags) -> None:
                 signal.SIGTERM: STOP,
             },
             watcher=CaffeLog(int(p.display)),
+            allow_unfilled=flags.allow_unfilled,
             existing=AS_CAFFE,  # a script that trains twice writes over its snapshots
-            allow_unfilled=flags.is_set(UNFILLED),
             unfilled_option=f"-{UNFILLED}",
             tables=False,  # the tool writes snapshots and its log, no more
             quiet=True,

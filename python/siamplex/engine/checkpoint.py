@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from siamplex.durable import discard, sha256
 from siamplex.engine import gram_file
 from siamplex.engine import snapshot as snapshots
 from siamplex.engine.course import Course, Segment, remove, standing
-from siamplex.engine.filling import load, own_layers
+from siamplex.engine.filling import check_filled, load, own_layers
 from siamplex.engine.net import values
 from siamplex.engine.occupied import check_free, refuse_resume
 from siamplex.engine.origin import Settings, differences, file_settings, mean_files, net_settings, solver_settings
@@ -40,6 +40,7 @@ class Checkpoint:
         self._solver = solver
         self._loaded: list[dict[str, str]] = []
         self._held: set[str] = set()  # layers that the files of _loaded fill
+        self.unfilled: list[str] = []  # layers that stay as their fillers made them, where that was allowed
         self._note = ""
         self._given = {path: sha256(path) for path in self._weight_files()}
         self._settings = self._read_settings()
@@ -67,8 +68,18 @@ class Checkpoint:
         else:
             self._load_given()
         self._first = solver.iteration
+        self._check_filled()
         if solver.prefix and options.existing == REFUSE:
             check_free(solver.prefix, self.course, solver.iteration, goes_on=state is not None)
+
+    def _check_filled(self) -> None:
+        """Refuse layers that never learn and that neither weights nor a snapshot filled.  Raises PrototxtError."""
+        solver, options = self._solver, self._solver.options
+        found = check_filled(
+            solver.net, solver.test_nets, self.given, options.allow_unfilled, options.unfilled_option, solver.say
+        )
+        before = self._resumed[0].unfilled if self._resumed else []
+        self.unfilled = [*before, *(name for name in found if name not in before)]
 
     def _own_newest(self) -> Path | None:
         """The solverstate of the newest whole snapshot, if any.
@@ -171,7 +182,7 @@ class Checkpoint:
             solver.shortcut.settle()
         for parameter in solver.net.parameters:
             if parameter.lr_mult and not bool(torch.isfinite(parameter.tensor).all()):
-                raise TrainingError(solver.diverged("others", f"finite weights in {parameter.label}"))
+                raise TrainingError(solver.diverged(None, parameter.label))
         left_out = self._left_out()
         model = write_caffemodel(
             paths.caffemodel,
@@ -195,6 +206,7 @@ class Checkpoint:
             segments=self.course.up_to(solver.iteration).as_json(),
             note=self._note,
             lean=bool(left_out),
+            unfilled=self.unfilled,
             growths=[list(growth) for growth in solver.shortcut.growths] if solver.shortcut else [],
             in_full=solver.in_full,
             gram=gram,
@@ -216,11 +228,12 @@ class Checkpoint:
         }
 
     def _histories(self, left_out: set[str]) -> Iterator[Array]:
-        for index, parameter in enumerate(self._solver.net.parameters):
+        sgd = self._solver.sgd
+        for index, parameter in enumerate(sgd.parameters * sgd.kept):
             if parameter.layer in left_out:
                 yield np.empty(0, np.float32)
             else:
-                yield values(self._solver.sgd.history(index))
+                yield values(sgd.history(index))
 
     def _drop_old_states(self) -> None:
         solver, keep = self._solver, self._solver.options.keep_states
@@ -237,7 +250,8 @@ class Checkpoint:
         solver = self._solver
         paths = SnapshotPaths.beside(path)
         state = read_solverstate(path)
-        if paths.manifest.exists():
+        own = paths.manifest.exists()
+        if own:
             manifest = snapshots.verify(paths)
             self._note = manifest.note
             needed = manifest.lean or any(own_layers(test, solver.net) for test in solver.test_nets)
@@ -256,7 +270,7 @@ class Checkpoint:
             model = self._model_of(path, state.learned_net) if state.learned_net else paths.caffemodel
             self._load_given()
             self.course = Course((Segment(0, state.iteration, {}), Segment(state.iteration, None, self._settings)))
-        solver.net.load(read_caffemodel(model), model)
+        solver.net.load(read_caffemodel(model), model, own)
         self._restore_history(path, state.history)
         solver.iteration = state.iteration
         solver.rate.current_step = state.current_step
@@ -324,9 +338,10 @@ class Checkpoint:
         return seed
 
     def _restore_history(self, path: Path, history: Sequence[Array]) -> None:
-        parameters: Sequence[Any] = self._solver.net.parameters
+        sgd = self._solver.sgd
+        parameters = sgd.parameters * sgd.kept
         if len(history) != len(parameters):
-            raise InputError(path, f"{len(parameters)} momentum arrays", f"{len(history)}")
+            raise InputError(path, f"{len(parameters)} arrays of history for {sgd.kind}", f"{len(history)}")
         for index, (parameter, array) in enumerate(zip(parameters, history, strict=True)):
             if array.size == 0 and parameter.lr_mult == 0:
                 continue  # a lean snapshot's frozen table

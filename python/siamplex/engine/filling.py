@@ -29,19 +29,24 @@ def load(train: Net, tests: Sequence[Net], weights: Mapping[str, Sequence[Array]
 
 def check_filled(
     train: Net, tests: Sequence[Net], given: Sequence[Path], allowed: bool, option: str, say: Callable[[str], None]
-) -> None:
+) -> list[str]:
     """Refuse layers that stay as their fillers made them and should not (:mod:`~siamplex.engine.unfilled`).
+
+    Returns the names of those that were allowed.
 
     ``given`` are the files that were loaded.  Where that is ``allowed`` they are only said; ``option`` is what the
     refusal names for it.  Raises PrototxtError.
     """
     shared = {node.name for node in train.nodes}
+    names: list[str] = []
     for net in (train, *tests):
         found = net.unfilled() if net is train else net.unfilled(learning=False, elsewhere=shared)
         if found and not allowed:
             raise net.refuse_unfilled(found, given, option, lean_hint(given))
         if found:
             say(f"not filled by any file: {', '.join(f'{f.layer} ({f.holds})' for f in found)}")
+            names += [f.layer for f in found]
+    return names
 
 
 def lean_hint(given: Sequence[Path]) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,7 +13,9 @@ import torch
 
 from siamplex.engine.fillers import FillerError, fill
 from siamplex.engine.layer import ALL, BlobSpec, Context, Layer, LayerSpec, Shape, Share, create
+from siamplex.engine.layers.inner_product import InnerProduct
 from siamplex.engine.limits import Budget
+from siamplex.engine.overwritten import Arrays, Overwritten
 from siamplex.engine.phase import included, net_state
 from siamplex.engine.unfilled import OPTION, Unfilled, refusal, unfilled
 from siamplex.errors import InputError, PrototxtError
@@ -20,6 +23,9 @@ from siamplex.schema import messages
 from siamplex.schema.blobs import Array
 from siamplex.schema.messages import enum_name, enum_value
 from siamplex.schema.prototxt import Prototxt
+from siamplex.schema.weights import last_of
+
+AUTOMATIC = "(automatic)"  # the top of a loss that names none
 
 
 @dataclass
@@ -27,7 +33,8 @@ class Parameter:
     """A learnable array: the layer and blob index that own it, its rates, its values.
 
     ``tensor`` is float32 on the net's device; it asks for a gradient unless ``lr_mult`` is 0.
-    Layers that share it by name hold this same object.
+    Layers that share it by name hold this same object.  ``moves`` says that forward passes change it
+    (the statistics of BatchNorm).
     """
 
     layer: str
@@ -38,6 +45,8 @@ class Parameter:
     tensor: torch.Tensor
     states_lr: bool = False
     states_decay: bool = False
+    moves: bool = False
+    by_factors: bool = True  # whether all that read it are plain InnerProducts
 
     @property
     def label(self) -> str:
@@ -47,7 +56,11 @@ class Parameter:
 
 @dataclass
 class Node:
-    """One layer in its place: where it reads, what it writes, what its tops add to the loss."""
+    """One layer in its place: where it reads, what it writes, what its tops add to the loss.
+
+    ``views`` are the shapes in which it sees parameters that another layer owns in other ones (share_mode
+    PERMISSIVE), by blob index.
+    """
 
     layer: Layer
     bottoms: list[str]
@@ -56,10 +69,24 @@ class Node:
     loss_weights: list[float]
     propagate: list[bool]
     train: bool
+    views: dict[int, Shape] = field(default_factory=dict)
+    overwritten: Overwritten | None = None
 
     @cached_property
     def name(self) -> str:
-        return self.layer.spec.name
+        """The layer's name, made unique in the net."""
+        return self.layer.spec.key
+
+    @property
+    def plain(self) -> bool:
+        """Whether the layer may run apart from the net: on its own bottoms and parameters, nothing else."""
+        return not self.views and self.overwritten is None
+
+    def tensors(self) -> list[torch.Tensor]:
+        """The parameters in the shapes the layer expects."""
+        if not self.views:
+            return [p.tensor for p in self.params]
+        return [p.tensor.view(self.views.get(i, p.tensor.shape)) for i, p in enumerate(self.params)]
 
 
 class Net:
@@ -103,51 +130,53 @@ class Net:
         full_state = net_state(phase, self._message.state, *([state] if state is not None else []))
         self._state = full_state
         self.filled: set[str] = set()  # layers that weights were loaded into
-        self._add_legacy_inputs()
-        for index, layer in enumerate(self._message.layer):
-            if included(layer, full_state):
-                self._add(LayerSpec(layer, source, (*message_path, "layer", index), share))
-        self.outputs = list(self._unread)
+        self._arrays = Arrays()
+        specs = [
+            LayerSpec(layer, source, (*message_path, "layer", index), share)
+            for index, layer in enumerate(self._message.layer)
+        ]
+        for spec in specs:
+            self._check_rules(spec)
+        for spec in specs:
+            if included(spec.message, full_state):
+                twin = sum(node.layer.spec.name == spec.name for node in self.nodes)
+                self._add(replace(spec, twin=twin) if twin else spec)
+        self._arrays.mark(self.nodes)
+        self._check_shared()
+        # in byte order, as Caffe lists them
+        self.outputs = sorted(self._unread, key=lambda name: name.encode())
 
     # --- building
 
-    def _add_legacy_inputs(self) -> None:
-        message = self._message
-        shapes = [tuple(int(d) for d in shape.dim) for shape in message.input_shape]
-        if message.input_dim:
-            dims = [int(d) for d in message.input_dim]
-            shapes = [tuple(dims[i : i + 4]) for i in range(0, len(dims), 4)]
-        if len(shapes) != len(message.input):
-            raise self.source.error(f"{len(message.input)} inputs with {len(shapes)} shapes", *self._path, "input", 0)
-        for name, shape in zip(message.input, shapes, strict=True):
-            self.inputs.append(name)
-            refused = self._budget.take(shape)
-            if refused:
-                raise self.source.error(f"input '{name}': {refused}", *self._path, "input", 0)
-            self.shapes[name] = shape
-            self._unread[name] = None
+    def _check_rules(self, spec: LayerSpec) -> None:
+        if spec.message.include and spec.message.exclude:
+            raise spec.error("give include rules or exclude rules, not both", "exclude", 0)
 
     def _add(self, spec: LayerSpec) -> None:
-        if any(node.name == spec.name for node in self.nodes):
-            raise spec.error("a layer of this name is already there", "name", 0)
         layer = create(spec)
         bottoms = self._take_bottoms(spec)
-        shapes = layer.setup([self.shapes[name] for name in bottoms])
+        given = [self.shapes[name] for name in bottoms]
+        try:
+            shapes = layer.setup(given)
+        except (IndexError, ValueError, ZeroDivisionError):  # too few axes, or none of a size it divides by
+            raise spec.error(f"takes no bottoms of shapes {', '.join(map(str, given))}", "bottom", 0) from None
         tops = self._place_tops(layer, bottoms, shapes)
-        params = [self._parameter(spec, i, blob) for i, blob in enumerate(layer.blobs)]
+        node = Node(layer, bottoms, tops, [], self._weights(layer, tops), [], True)
+        node.params = [self._parameter(node, i, blob) for i, blob in enumerate(layer.blobs)]
         if len(spec.message.param) > len(layer.blobs):
             raise spec.error(
                 f"{len(spec.message.param)} param entries for {len(layer.blobs)} blobs",
                 "param",
                 len(layer.blobs),
             )
-        propagate = [bool(p) for p in spec.message.propagate_down] or [True] * len(bottoms)
-        if len(propagate) != len(bottoms):
+        node.propagate = [bool(p) for p in spec.message.propagate_down] or [True] * len(bottoms)
+        if len(node.propagate) != len(bottoms):
             raise spec.error("propagate_down must be given once for each bottom", "propagate_down", 0)
-        phase = enum_name(spec.message, "phase") if spec.message.HasField("phase") else self.phase
+        node.train = (enum_name(spec.message, "phase") if spec.message.HasField("phase") else self.phase) == "TRAIN"
         if spec.type == "Input":
             self.inputs.extend(tops)
-        self.nodes.append(Node(layer, bottoms, tops, params, self._weights(layer, tops), propagate, phase == "TRAIN"))
+        self.nodes.append(node)
+        self._arrays.add(node)
 
     def _take_bottoms(self, spec: LayerSpec) -> list[str]:
         names = [str(name) for name in spec.message.bottom]
@@ -161,7 +190,7 @@ class Net:
         spec = layer.spec
         tops = [str(name) for name in spec.message.top]
         if layer.is_loss and not tops:
-            tops = [spec.name]
+            return [AUTOMATIC]  # nobody can read it, and it is no output
         for i, (name, shape) in enumerate(zip(tops, shapes, strict=True)):
             in_place = i < len(bottoms) and bottoms[i] == name
             if name in self.shapes and not in_place:
@@ -181,35 +210,45 @@ class Net:
             return given
         return [1.0 if layer.is_loss and i == 0 else 0.0 for i in range(len(tops))]
 
-    def _parameter(self, spec: LayerSpec, index: int, blob: BlobSpec) -> Parameter:
+    def _parameter(self, node: Node, index: int, blob: BlobSpec) -> Parameter:
+        spec = node.layer.spec
         rule = spec.message.param[index] if index < len(spec.message.param) else None
         name = str(rule.name) if rule is not None else ""
+        if not blob.learns and rule is not None and rule.lr_mult != 0:
+            raise spec.error(f"blob {index} is a statistic: its lr_mult must be 0", "param", index)
         if name and name in self._by_name:
-            return self._join(spec, index, blob, self._by_name[name], rule)
+            return self._join(node, index, blob, self._by_name[name], rule)
         parameter = Parameter(
-            layer=spec.name,
+            layer=node.name,
             index=index,
             name=name,
-            lr_mult=float(rule.lr_mult) if rule is not None else 1.0,
+            lr_mult=0.0 if not blob.learns else float(rule.lr_mult) if rule is not None else 1.0,
             decay_mult=float(rule.decay_mult) if rule is not None else 1.0,
             tensor=self._values(spec, index, blob),
             states_lr=rule is not None and rule.HasField("lr_mult"),
             states_decay=rule is not None and rule.HasField("decay_mult"),
+            moves=not blob.learns,
+            by_factors=takes_factors(node),
         )
         if name:
             self._by_name[name] = parameter
         self.parameters.append(parameter)
         return parameter
 
-    def _join(self, spec: LayerSpec, index: int, blob: BlobSpec, owner: Parameter, rule: Any) -> Parameter:
+    def _join(self, node: Node, index: int, blob: BlobSpec, owner: Parameter, rule: Any) -> Parameter:
         """Let a layer share ``owner``; the rates either states hold for both and must agree."""
-        shape = tuple(owner.tensor.shape)
-        if shape != blob.shape:  # PERMISSIVE sharing of another shape is not supported either
+        spec, shape = node.layer.spec, tuple(owner.tensor.shape)
+        permissive = enum_name(rule, "share_mode") == "PERMISSIVE"
+        if shape != blob.shape and not (permissive and owner.tensor.numel() == math.prod(blob.shape)):
             raise spec.error(
                 f"param '{owner.name}' has shape {shape} in layer '{owner.layer}', {blob.shape} here",
                 "param",
                 index,
             )
+        if shape != blob.shape:
+            node.views[index] = blob.shape
+        owner.by_factors = owner.by_factors and takes_factors(node)
+        owner.moves = owner.moves or not blob.learns
         if rule.HasField("lr_mult"):
             if owner.states_lr and owner.lr_mult != rule.lr_mult:
                 raise spec.error(
@@ -229,37 +268,62 @@ class Net:
         return owner
 
     def _values(self, spec: LayerSpec, index: int, blob: BlobSpec) -> torch.Tensor:
-        shared = self._share_with
-        if shared is not None:
-            for node in shared.nodes:
-                if node.name == spec.name and index < len(node.params):
-                    tensor = node.params[index].tensor
-                    if tuple(tensor.shape) != blob.shape:
-                        raise spec.error(
-                            f"blob {index} has shape {blob.shape} in phase {self.phase}, "
-                            f"{tuple(tensor.shape)} in phase {shared.phase}"
-                        )
-                    return tensor
+        tensor = self._shared_values(spec, index, blob)
+        if tensor is not None:
+            return tensor
         refused = self._budget.take(blob.shape)
         if refused:
             raise spec.error(f"blob {index}: {refused}")
         try:
-            values = fill(blob.filler, blob.shape, self.seed, spec.name, index)
+            values = fill(blob.filler, blob.shape, self.seed, spec.key, index)
         except FillerError as error:
             raise spec.error(str(error)) from None
         return torch.from_numpy(values).to(self.device)
 
+    def _shared_values(self, spec: LayerSpec, index: int, blob: BlobSpec) -> torch.Tensor | None:
+        """The other net's values, where it has them.
+
+        Of several layers of one name Caffe fills the first here with the last one's there.
+        """
+        if self._share_with is None or spec.twin:
+            return None
+        for node in reversed(self._share_with.nodes):
+            if node.layer.spec.name == spec.name and index < len(node.params):
+                tensor = node.tensors()[index]
+                if tuple(tensor.shape) != blob.shape:
+                    raise spec.error(
+                        f"blob {index} has shape {blob.shape} in phase {self.phase}, "
+                        f"{tuple(tensor.shape)} in phase {self._share_with.phase}"
+                    )
+                return tensor
+        return None
+
+    def _check_shared(self) -> None:
+        """Refuse layers of one name with other numbers of blobs in the net whose values are shared, as Caffe does."""
+        for theirs in self._share_with.nodes if self._share_with else ():
+            for mine in self.nodes:
+                if mine.layer.spec.name == theirs.layer.spec.name:
+                    if len(mine.params) != len(theirs.params):
+                        raise mine.layer.spec.error(
+                            f"{len(mine.params)} blobs in phase {self.phase}, {len(theirs.params)} in the other's "
+                            "layer of this name"
+                        )
+                    break
+
     # --- weights
 
-    def load(self, weights: Mapping[str, Sequence[Array]], path: object) -> list[str]:
+    def load(self, weights: Mapping[str, Sequence[Array]], path: object, own: bool = False) -> list[str]:
         """Copy arrays into the layers of the same names; return the names of layers filled.
 
         Layers the file lacks keep their values, layers the net lacks are passed over, as in
         Caffe; a layer with another number or shape of arrays raises InputError naming ``path``.
+        Of several layers of one name Caffe fills the first with the last one's arrays; of a file
+        of this net's ``own`` each has what it wrote.
         """
         filled = []
         for node in self.nodes:
-            arrays = weights.get(node.name)
+            spec = node.layer.spec
+            arrays = weights.get(spec.key) if own else last_of(weights, spec.name) if not spec.twin else None
             if not arrays:
                 continue
             if len(arrays) != len(node.params):
@@ -268,15 +332,15 @@ class Net:
                     f"{len(node.params)} arrays for layer '{node.name}'",
                     f"{len(arrays)}",
                 )
-            for parameter, array in zip(node.params, arrays, strict=True):
-                shape = tuple(parameter.tensor.shape)
+            for tensor, parameter, array in zip(node.tensors(), node.params, arrays, strict=True):
+                shape = tuple(tensor.shape)
                 if _core(array.shape) != _core(shape):
                     raise InputError(
                         str(path),
                         f"shape {shape} for {node.name}[{parameter.index}]",
                         f"{tuple(array.shape)}",
                     )
-                assign(parameter.tensor, array)
+                assign(tensor, array)
             filled.append(node.name)
         self.filled.update(filled)
         return filled
@@ -305,9 +369,14 @@ class Net:
                 head = messages.LayerParameter()
                 head.CopyFrom(node.layer.spec.message)
                 head.phase = enum_value("Phase", self.phase)
-                yield head, [values(p.tensor) for p in node.params]
+                yield head, [values(tensor) for tensor in node.tensors()]
 
     # --- running
+
+    @property
+    def notes(self) -> list[str]:
+        """Remarks on the prototxt, for the log."""
+        return [note for node in self.nodes for note in node.layer.notes]
 
     def node(self, name: str) -> Node:
         """The node of a layer's name."""
@@ -339,13 +408,21 @@ class Net:
         loss: torch.Tensor | None = None
         last = self._last_writer(until) if until else None
         contexts = {train: replace(context, train=train) for train in (True, False)}
+        if self._arrays.marked:
+            self._arrays.begin()
         for node in self._to_run(whole=last is not None):
-            if node.name not in self.skipped and not (given and node.tops and all(top in given for top in node.tops)):
+            if node.name not in self.skipped and not (given and self._is_given(node, given)):
                 part = self._run(node, blobs, contexts[node.train])
                 loss = part if loss is None else loss if part is None else loss + part
             if node is last:
                 break
         return torch.zeros((), device=self.device) if loss is None else loss, blobs
+
+    def _is_given(self, node: Node, given: Mapping[str, torch.Tensor]) -> bool:
+        """Whether the caller gave what a node would make; of inputs, any: a net may not read them all."""
+        if node.layer.spec.type == "Input":
+            return any(top in given for top in node.tops)
+        return bool(node.tops) and all(top in given for top in node.tops)
 
     def _to_run(self, whole: bool) -> list[Node]:
         """The nodes in order, those passed over left out unless ``whole``: most of them, behind a shortcut."""
@@ -366,10 +443,18 @@ class Net:
         if node.name in self.overrides:
             tops = self.overrides[node.name](context)
         else:
-            tops = node.layer.forward(self._bottoms(node, blobs), [p.tensor for p in node.params], context)
+            bottoms = self._bottoms(node, blobs)
+            if node.overwritten:
+                with node.overwritten as kept:
+                    tops = node.layer.forward(bottoms, node.tensors(), context)
+                kept.watch(bottoms, "bottom")
+                kept.watch(tops, "top")
+            else:
+                tops = node.layer.forward(bottoms, node.tensors(), context)
         loss: torch.Tensor | None = None
         for name, top, weight in zip(node.tops, tops, node.loss_weights, strict=True):
             blobs[name] = top.to(self.device)
+            self._arrays.wrote(node, name, blobs[name])
             if weight:
                 part = blobs[name].sum() if blobs[name].dim() else blobs[name]
                 part = part if weight == 1 else weight * part
@@ -388,6 +473,12 @@ class Net:
                 raise self.source.error(f"input '{name}' was not given")
             bottoms.append(blob if passes else blob.detach())
         return bottoms
+
+
+def takes_factors(node: Node) -> bool:
+    """Whether a layer gives its weight's gradient as factors, where the update asks for them so."""
+    layer = node.layer
+    return isinstance(layer, InnerProduct) and layer.takes_factors and not node.views
 
 
 def _core(shape: Sequence[int]) -> tuple[int, ...]:

@@ -84,7 +84,10 @@ def _extend(node: Node, features: list[Feature | None], learning: bool) -> list[
             tops.append(Feature(feature.data, (low, low + size)))
             low += size
         return tops if low == high else None
-    fits = all(node.propagate) if learning else all(p.lr_mult == 0 for p in node.params)
+    if learning:
+        fits = all(node.propagate) and node.plain
+    else:
+        fits = all(p.lr_mult == 0 and not p.moves for p in node.params) and not node.views
     if layer.per_sample and fits and len(node.tops) == 1:
         return [Feature(feature.data, feature.part, (*feature.chain, node))]
     return None

@@ -34,9 +34,8 @@ class RatePolicy:
         policy = str(p.lr_policy)
         if policy not in _NEEDED:
             raise solver.error(f"lr_policy '{policy}' is not supported (known: {', '.join(_NEEDED)})", "lr_policy", 0)
-        for field in _NEEDED[policy]:
-            if not p.HasField(field):
-                raise solver.error(f"lr_policy {policy} needs {field}", "lr_policy", 0)
+        if "gamma" in _NEEDED[policy] and p.gamma < 0:  # Caffe: at its first step
+            raise solver.error(f"gamma {p.gamma:g} is negative", "gamma", 0)
         if policy == "step" and p.stepsize <= 0:
             raise solver.error("stepsize must be positive", "stepsize", 0)
         if list(p.stepvalue) != sorted(p.stepvalue):
@@ -67,7 +66,8 @@ class RatePolicy:
         return float(p.base_lr * p.gamma**self.current_step)
 
     def _poly(self, i: int, p: Any) -> float:
-        return float(p.base_lr * max(0.0, 1 - i / max(1, p.max_iter)) ** p.power)
+        left = np.float32(1) - np.float32(i) / np.float32(max(1, p.max_iter))  # in float32, as Caffe's
+        return float(p.base_lr * max(0.0, float(left)) ** p.power)
 
     def _sigmoid(self, i: int, p: Any) -> float:
         # past exp's range the rate is 0 to float32

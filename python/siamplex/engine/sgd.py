@@ -9,6 +9,7 @@ import torch
 from siamplex.engine.gram import GramWeight
 from siamplex.engine.net import Parameter
 from siamplex.engine.team import Team
+from siamplex.engine.update_rules import KEPT, rule_of, type_of
 from siamplex.engine.wide import WIDE, WideGradients
 from siamplex.schema.prototxt import Prototxt
 
@@ -20,7 +21,8 @@ class SGD:
 
     The rate is inside V, so that a change of rate acts on new gradients only (torch's own SGD
     differs).  ``history`` holds V (float32, shaped as its parameter) in the order of the net's
-    parameters, as a solverstate does.
+    parameters, as a solverstate does.  Caffe's other solver types differ in the last two steps
+    (:mod:`~siamplex.engine.update_rules`); a second array of each parameter stands behind all first ones.
     """
 
     def __init__(self, solver: Prototxt, parameters: list[Parameter], team: Team | None = None) -> None:
@@ -34,6 +36,9 @@ class SGD:
             )  # fmt: skip
         if p.iter_size < 1:
             raise solver.error("iter_size must be positive", "iter_size", 0)
+        self.kind = type_of(solver)
+        self._rule = rule_of(solver) if self.kind != "SGD" else None
+        self.kept = KEPT[self.kind]
         self._momentum, self._share, self._l2 = float(p.momentum), 1.0 / p.iter_size, p.regularization_type == "L2"
         self._history: dict[int, torch.Tensor] = {}
         self._grams: dict[int, GramWeight] = {}
@@ -42,12 +47,17 @@ class SGD:
     # --- history
 
     def history(self, index: int) -> torch.Tensor:
-        """V of parameter ``index``; zeros where it never moved."""
-        found = self.velocity(index)
-        return torch.zeros_like(self.parameters[index].tensor) if found is None else found
+        """The array kept at ``index`` (V of that parameter); zeros where it never moved."""
+        found = self._grams[index].velocity if index in self._grams else self._history.get(index)
+        return torch.zeros_like(self.parameters[index % len(self.parameters)].tensor) if found is None else found
 
     def velocity(self, index: int) -> torch.Tensor | None:
-        """V of parameter ``index``, None where it never moved; of a Gram form, as last settled."""
+        """V of parameter ``index``, None where it never moved; of a Gram form, as last settled.
+
+        None, too, of a type that keeps no velocity but moments: with a rate of 0 these move nothing.
+        """
+        if self.kind not in ("SGD", "Nesterov"):
+            return None
         if index in self._grams:
             return self._grams[index].velocity
         return self._history.get(index)
@@ -55,7 +65,7 @@ class SGD:
     @property
     def span_momentum(self) -> float | None:
         """The momentum, where an update only adds multiples of gradient and weight (no clipping, no L1); else None."""
-        keeps_span = self._p.clip_gradients < 0 and self._l2 and self._momentum < 1
+        keeps_span = self.kind == "SGD" and self._p.clip_gradients < 0 and self._l2 and self._momentum < 1
         return self._momentum if keeps_span else None
 
     def delegate(self, grams: dict[int, GramWeight]) -> None:
@@ -66,8 +76,8 @@ class SGD:
 
     def keep_factors(self, least: int = WIDE) -> None:
         """Take the gradients of weights of ``least`` and more values as factors, where nothing needs them whole."""
-        if self._p.clip_gradients < 0 and self.team.size == 1:
-            self.wide = WideGradients([p.tensor for p in self.parameters], least)
+        if self._p.clip_gradients < 0 and self.team.size == 1 and self._rule is None:
+            self.wide = WideGradients([p.tensor for p in self.parameters if p.by_factors], least)
 
     def take_back(self) -> None:
         """Keep all velocities and gradients here again; Gram forms must be settled."""
@@ -89,6 +99,15 @@ class SGD:
         else:
             self._history.pop(index, None)
 
+    def moments(self) -> dict[int, torch.Tensor]:
+        """Copies of all arrays kept by place, of a type that keeps moments; none of SGD and Nesterov."""
+        return {} if self.kind in ("SGD", "Nesterov") else {at: array.clone() for at, array in self._history.items()}
+
+    def set_moments(self, moments: dict[int, torch.Tensor]) -> None:
+        """Put :meth:`moments` back, and forget what came after."""
+        if self.kind not in ("SGD", "Nesterov"):
+            self._history = dict(moments)
+
     def drop_gradients(self) -> None:
         """Forget the gradients accumulated since the last update."""
         for parameter in self.parameters:
@@ -102,13 +121,33 @@ class SGD:
     # --- update
 
     @torch.no_grad()
-    def update(self, rate: float) -> None:
-        """Apply the gradients accumulated since the last update, at learning rate ``rate``."""
+    def update(self, rate: float, iteration: int = 0) -> None:
+        """Apply the gradients accumulated since the last update, at learning rate ``rate``, as of ``iteration``."""
         self.team.average(p.tensor.grad for p in self.parameters if p.tensor.grad is not None)
         self._clip()
         for index, parameter in enumerate(self.parameters):
-            self._move(index, parameter, rate * parameter.lr_mult)
+            if self._rule:
+                self._step(index, parameter, rate * parameter.lr_mult, iteration)
+            else:
+                self._move(index, parameter, rate * parameter.lr_mult)
             parameter.tensor.grad = None
+
+    def _step(self, index: int, parameter: Parameter, rate: float, iteration: int) -> None:
+        """Apply another type's rule.  A frozen parameter's decay enters the arrays kept, as in Caffe."""
+        assert self._rule
+        weight, count = parameter.tensor, len(self.parameters)
+        kept = []
+        for place in range(index, self.kept * count, count):
+            if place not in self._history:
+                self._history[place] = torch.zeros_like(weight)
+            kept.append(self._history[place])
+        gradient = torch.zeros_like(weight) if weight.grad is None else weight.grad
+        if self._share != 1:
+            gradient.mul_(self._share)
+        decay = self._p.weight_decay * parameter.decay_mult
+        if decay:
+            gradient.add_(weight if self._l2 else weight.sign(), alpha=decay)
+        self._rule(weight, kept, gradient, rate, iteration)
 
     def _move(self, index: int, parameter: Parameter, rate: float) -> None:
         if index in self._grams:

@@ -227,7 +227,7 @@ def _only_over_table(net: Net, prefix: Prefix, parameter: Parameter, shortcut: S
         if not any(p.tensor is parameter.tensor for p in node.params):
             continue
         layer = node.layer
-        fits = isinstance(layer, InnerProduct) and not layer.params.transpose and layer.params.axis == 1
+        fits = isinstance(layer, InnerProduct) and layer.takes_factors and node.plain
         feature = prefix.entries.get((node.name, 0))
         if not fits or feature is None or node.params[0].tensor is not parameter.tensor:
             return None

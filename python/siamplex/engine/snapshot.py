@@ -61,6 +61,7 @@ class Manifest:
     are in one of them.  ``cursors`` holds the next record of each data layer, by ``net:layer``.
     ``growths`` are the batches that brought new images, ``in_full`` says that a table overflowed;
     ``gram`` is the file of Gram forms of a run stopped on request; ``shown`` the running mean of losses.
+    ``unfilled`` names frozen layers that no weights file filled.
     ``tested``: the tests of this iteration were run before it was written.
     ``segments`` say which iterations were computed with which settings (:class:`~siamplex.engine.course.Course`):
     a run continues only its own snapshots.  ``note`` says what the weights once came from.
@@ -75,6 +76,7 @@ class Manifest:
     segments: list[dict[str, Any]] = field(default_factory=list)
     note: str = ""
     lean: bool = False
+    unfilled: list[str] = field(default_factory=list)
     growths: list[list[Any]] = field(default_factory=list)
     in_full: bool = False
     gram: dict[str, Any] | None = None
@@ -117,6 +119,8 @@ def _fits(name: str, value: Any) -> bool:
         return value is None or isinstance(value, dict)
     if name == "cursors":
         return isinstance(value, dict) and all(isinstance(v, int) for v in value.values())
+    if name == "unfilled":
+        return isinstance(value, list) and all(isinstance(one, str) for one in value)
     if name == "segments":
         try:
             return value == [] or bool(Course.of(value))

@@ -18,7 +18,6 @@ from siamplex.engine import snapshot as snapshots
 from siamplex.engine.checkpoint import REFUSE, Checkpoint
 from siamplex.engine.early_stop import EarlyStop, loss_of, lowest, validation_losses, validation_output
 from siamplex.engine.feature_table import TableFull
-from siamplex.engine.filling import check_filled
 from siamplex.engine.layer import ALL, Context
 from siamplex.engine.layers.data import Data
 from siamplex.engine.learning_log import LearningLog
@@ -116,6 +115,8 @@ class Solver:
             check_divisible(self.net)
         self.net.learn()
         self.test_nets = [self._build(source, "TEST", self.net) for source in self.net_sources[1:]]
+        for note in dict.fromkeys(note for net in (self.net, *self.test_nets) for note in net.notes):
+            self.say(note)
         self.sgd = SGD(file.source, self.net.parameters, self.team)
         self.iteration = 0
         self.mean = RunningMean(int(self._p.average_loss))
@@ -131,8 +132,6 @@ class Solver:
         self._outputs: list[Output] = []
         self.checkpoint = Checkpoint(self)
         self.checkpoint.begin()
-        check_filled(self.net, self.test_nets, self.checkpoint.given, options.allow_unfilled, options.unfilled_option,
-                     self.say)  # fmt: skip
         self._check_early_stop()
 
     def _check_early_stop(self) -> None:
@@ -355,7 +354,7 @@ class Solver:
         self.mean.add(loss_value, self.iteration)
         rate = self.rate(self.iteration)
         shown = self._display_due()
-        self.sgd.update(rate)
+        self.sgd.update(rate, self.iteration)
         self.iteration += 1
         return (self.mean.value, rate) if shown else None
 
@@ -375,14 +374,17 @@ class Solver:
             self._first_loss = abs(loss)
         return abs(loss) > _EXPLODED * max(1.0, self._first_loss)
 
-    def diverged(self, found: object, what: str = "a finite loss") -> str:
-        """What to say of a run that cannot go on: the loss exploded, or what was ``found`` is no number."""
+    def diverged(self, loss: float | None, where: str = "") -> str:
+        """What to say of a run that diverged: by its ``loss``, or else by weights ``where`` that are not finite."""
         last = snapshots.latest_whole(self.prefix, self.checkpoint.course) if self.prefix else None
-        where = f"last good snapshot {last.caffemodel}" if last else "no snapshot before it"
-        said = f"expected {what}, found {found} at iteration {self.iteration}"
-        if isinstance(found, float) and math.isfinite(found):
-            said = f"the loss exploded at iteration {self.iteration}: {found:.3g}, the first was {self._first_loss:.3g}"
-        return f"{self.file.source.path}: {said} ({where}; a smaller base_lr may help)"
+        kept = f"last good snapshot {last.caffemodel}" if last else "no snapshot before it"
+        if loss is None:
+            what = f"expected finite weights in {where}, found others at iteration {self.iteration}"
+        elif math.isfinite(loss):
+            what = f"the loss exploded: {loss:.3g}, {self._first_loss:.3g} at first, at iteration {self.iteration}"
+        else:
+            what = f"the loss exploded: it is {loss} at iteration {self.iteration}"
+        return f"{self.file.source.path}: {what} ({kept}; a smaller base_lr may help)"
 
     def _test_when_due(self) -> bool:
         """Run the tests of this iteration, if any; whether training ends with them."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from siamplex.engine import update_rules
 from siamplex.schema import prototxt
 from siamplex.schema.bounds import Bounds
 from siamplex.schema.messages import enum_name
@@ -18,7 +19,8 @@ _SUPPORTED = frozenset(
     "test_iter test_interval test_compute_loss test_initialization base_lr display average_loss "
     "max_iter iter_size lr_policy gamma power momentum weight_decay regularization_type stepsize "
     "stepvalue clip_gradients snapshot snapshot_prefix snapshot_format solver_mode device_id "
-    "random_seed type solver_type snapshot_after_train layer_wise_reduce weights debug_info".split()
+    "random_seed type solver_type snapshot_after_train layer_wise_reduce weights debug_info "
+    "delta momentum2 rms_decay".split()  # those of other types are passed over, as in Caffe
 )
 
 
@@ -48,10 +50,7 @@ class SolverFile:
         for descriptor, _ in p.ListFields():
             if descriptor.name not in _SUPPORTED:
                 raise source.error(f"field '{descriptor.name}' is not supported", descriptor.name, 0)
-        if p.type.upper() != "SGD":
-            raise source.error(f"solver type '{p.type}' is not supported (known: SGD)", "type", 0)
-        if enum_name(p, "solver_type") != "SGD":
-            raise source.error(f"solver type {enum_name(p, 'solver_type')} is not supported", "solver_type", 0)
+        update_rules.check(source)
         if enum_name(p, "snapshot_format") == "HDF5":
             raise source.error("snapshot_format HDF5 is not supported", "snapshot_format", 0)
         for field in ("base_lr", "max_iter", "lr_policy"):

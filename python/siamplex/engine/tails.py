@@ -37,7 +37,7 @@ def follow(net: Net, first: Node, second: Node) -> list[Pair]:
 
 def _pairs_up(a: Node, b: Node) -> bool:
     plain = all(
-        len(node.bottoms) == len(node.tops) == 1 and all(node.propagate) and not any(node.loss_weights)
+        node.plain and len(node.bottoms) == len(node.tops) == 1 and all(node.propagate) and not any(node.loss_weights)
         for node in (a, b)
     )
     masks = isinstance(a.layer, Dropout)

@@ -24,6 +24,10 @@ from siamplex.engine.net import Net, Node
 from siamplex.errors import UsageError
 from siamplex.schema.messages import enum_name
 
+# losses that are means over samples: always, or unless some samples do not count
+_MEANS = frozenset({"ContrastiveLoss", "EuclideanLoss", "HingeLoss", "MultinomialLogisticLoss"})
+_NORMALISED = frozenset({"SoftmaxWithLoss", "SigmoidCrossEntropyLoss", "InfogainLoss"})
+
 
 @dataclass(frozen=True)
 class Team:
@@ -126,10 +130,10 @@ def _problem(node: Node) -> str | None:
     if any(node.loss_weights):
         loss = layer.spec.message.loss_param
         even = not loss.HasField("ignore_label") and enum_name(loss, "normalization") != "NONE"
-        is_mean = kind == "ContrastiveLoss" or (kind == "SoftmaxWithLoss" and even)
+        is_mean = kind in _MEANS or (kind in _NORMALISED and even)
         return None if is_mean else "its loss is no mean over samples"
     if isinstance(layer, (Slice, Concat)):
         return None if layer.along else "it takes batches apart"
-    if isinstance(layer, (Data, Dropout, Accuracy)) or layer.per_sample:
-        return None
+    if isinstance(layer, (Data, Dropout, Accuracy)) or layer.per_sample or kind == "Input":
+        return None  # inputs are refused by their own error
     return "its result for a sample may depend on others"

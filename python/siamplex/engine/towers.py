@@ -103,7 +103,7 @@ def _chain(net: Net, loss: Node, index: int) -> tuple[Node, Part, list[Node]] | 
             number = node.tops.index(blob)
             low = sum(layer.sizes[:number])
             return data, (low, low + layer.sizes[number]), nodes[::-1]
-        plain = len(node.bottoms) == len(node.tops) == 1 and not any(node.loss_weights)
+        plain = not node.views and len(node.bottoms) == len(node.tops) == 1 and not any(node.loss_weights)
         if not plain or not (layer.per_sample or isinstance(layer, Dropout)):
             return None
         nodes.append(node)
@@ -243,4 +243,4 @@ class TowerPass:
             if self._gram is not None:
                 return self._gram.outputs(x, node.params[1].tensor if len(node.params) > 1 else None)
             x = self._features(x)
-        return node.layer.forward([x], [p.tensor for p in node.params], Context(train=False))[0]
+        return node.layer.forward([x], node.tensors(), Context(train=False))[0]

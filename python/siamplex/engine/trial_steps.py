@@ -66,6 +66,8 @@ def check_start(solver: Solver) -> Trial | None:
 
 def _try(solver: Solver, rate: float) -> Trial | None:
     positions = [(layer, layer.source.position) for _, layer in solver.data_layers()]
+    # statistics that forward passes change, the first one too
+    statistics = [(p.tensor, p.tensor.detach().clone()) for p in solver.net.parameters if p.moves]
     kept: _Kept | None = None
     losses: list[float] = []
     try:
@@ -80,11 +82,13 @@ def _try(solver: Solver, rate: float) -> Trial | None:
                 return trial
             # only now: the first pass may have filled a shortcut's table, or left the shortcut
             kept = kept or _Kept(solver)
-            solver.sgd.update(rate)
+            solver.sgd.update(rate, solver.iteration)
     finally:
         solver.sgd.drop_gradients()
         if kept:
             kept.put_back()
+        for tensor, values in statistics:
+            tensor.detach().copy_(values)
     return None
 
 
@@ -101,6 +105,7 @@ class _Kept:
         moving = [i for i, p in enumerate(sgd.parameters) if i not in self._grams and (p.lr_mult or self._velocity(i))]
         self._weights = {i: sgd.parameters[i].tensor.detach().clone() for i in moving}
         self._velocities = {i: v.clone() for i in moving if (v := sgd.velocity(i)) is not None}
+        self._moments = sgd.moments()
 
     def _velocity(self, index: int) -> bool:
         return self._sgd.velocity(index) is not None
@@ -109,7 +114,9 @@ class _Kept:
     def put_back(self) -> None:
         for index, values in self._weights.items():
             self._sgd.parameters[index].tensor.copy_(values)
-            self._sgd.set_history(index, self._velocities.get(index, torch.zeros(1)))
+            if index in self._velocities or not self._moments:
+                self._sgd.set_history(index, self._velocities.get(index, torch.zeros(1)))
+        self._sgd.set_moments(self._moments)
         for index, state in self._gram_states.items():
             self._grams[index].restore(state)
 

@@ -35,6 +35,7 @@ FILLERS: dict[str, tuple[str, tuple[str, ...], float]] = {
     "Scale": ("scale_param", ("filler", "bias_filler"), 1.0),
     "Bias": ("bias_param", ("filler",), 0.0),
     "PReLU": ("prelu_param", ("filler",), 0.25),
+    "Normalize": ("norm_param", ("scale_filler",), 1.0),
     "Parameter": ("parameter_param", (), 0.0),
 }
 STATISTICS = {"BatchNorm": 3}  # and how many arrays of them

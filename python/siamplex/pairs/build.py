@@ -170,9 +170,8 @@ def _check_store(store: PairStore) -> None:
 def open_store(folder: Path) -> OpenedStore:
     """Read a pair store's description.  Raises InputError."""
     path = folder / "pairs.json"
-    if not path.is_file():
-        what = "a pair store (a folder with pairs.json, by siamplex pairs)"
-        raise InputError(folder, what, instead(folder, STORE, "no pairs.json in it"))
+    if folder.exists() and not path.is_file():
+        raise InputError(folder, "a pair store (siamplex pairs)", instead(folder, STORE, "no pairs.json in it"))
     content = read_object(path, "a pair store (siamplex pairs)")
     if content.get("format") != _FORMAT:
         raise InputError(path, f"a pair store of format {_FORMAT}", str(content.get("format")))

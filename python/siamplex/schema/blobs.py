@@ -31,16 +31,16 @@ MAX_AXES = 32  # Caffe's own limit
 def read_blob(buffer: memoryview, start: int, end: int) -> Array:
     """Read the BlobProto in ``buffer[start:end]``: float32, a read-only view where it can be.
 
-    Shape is that of BlobShape, or (num, channels, height, width) in old files.  Raises WireError
-    when the values do not fill the shape.
+    Shape is that of BlobShape, or (num, channels, height, width) in old files; without either it is (), one
+    value.  Raises WireError when the values do not fill the shape.
     """
-    dims: list[int] | None = None
-    legacy = [0, 0, 0, 0]
+    dims: list[int] = []
+    legacy: list[int] | None = None
     parts: list[npt.NDArray[Any]] = []
     singles: list[bytes] = []
     for field in fields(buffer, start, end):
         if field.number == _SHAPE and field.kind == BYTES:
-            dims = (dims or []) + _read_dims(buffer, field.start, field.end)
+            dims += _read_dims(buffer, field.start, field.end)
         elif field.number in (_DATA, _DOUBLE) and field.kind == BYTES:
             dtype = np.dtype("<f4" if field.number == _DATA else "<f8")
             if (field.end - field.start) % dtype.itemsize:
@@ -52,11 +52,12 @@ def read_blob(buffer: memoryview, start: int, end: int) -> Array:
             value = np.frombuffer(buffer[field.start : field.end], dtype="<f8")
             singles.append(value.astype("<f4").tobytes())
         elif field.number in _LEGACY and field.kind == VARINT:
+            legacy = legacy or [0, 0, 0, 0]
             legacy[field.number - 1] = field.value
     if singles:
         parts.append(np.frombuffer(b"".join(singles), dtype="<f4"))
     values = parts[0] if len(parts) == 1 else np.concatenate(parts or [np.empty(0, "<f4")])
-    shape = tuple(dims) if dims is not None else tuple(legacy)
+    shape = tuple(dims if legacy is None else legacy)
     if math.prod(shape) != values.size:
         raise WireError(f"a blob of shape {shape} with {values.size} values")
     if len(shape) > MAX_AXES or max(shape, default=0) >= 2**31:
@@ -81,7 +82,7 @@ def _read_dims(buffer: memoryview, start: int, end: int) -> list[int]:
 
 def blob_parts(number: int, array: Array) -> Iterator[bytes | memoryview]:
     """The bytes of ``array`` as a BlobProto in field ``number``, the array itself not copied."""
-    data = np.ascontiguousarray(array, dtype="<f4")
+    data = np.asarray(array, dtype="<f4", order="C")  # unlike ascontiguousarray, one value without axes stays so
     dims = b"".join(varint(size) for size in data.shape)
     packed = prefix(1, len(dims)) + dims
     shape = prefix(_SHAPE, len(packed)) + packed

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from siamplex.errors import InputError
-from siamplex.schema.file_kinds import words_for
+from siamplex.schema.file_kinds import JSON, MANIFEST, TEXT, kind_of, words_for
 
 MAX_BYTES = 256 << 20
 
@@ -34,4 +34,10 @@ def read_object(path: str | Path, what: str) -> dict[str, Any]:
         raise InputError(path, what, words_for(path, error.strerror or str(error))) from None
     except UnicodeDecodeError as error:
         raise InputError(path, what, words_for(path, str(error))) from None
-    return parse_object(text, path, what)
+    try:
+        return parse_object(text, path, what)
+    except InputError:
+        kind = kind_of(path)
+        if kind is None or kind.name in (JSON, MANIFEST, TEXT):
+            raise
+        raise InputError(path, what, kind.words) from None

@@ -39,7 +39,12 @@ def locate(text: str) -> dict[Path, int]:
     Every name is followed by its occurrence number within its message.  Text that is not a valid
     prototxt gives whatever could be followed; finding faults is the parser's task.
     """
-    lines: dict[Path, int] = {}
+    return {path: line for path, (line, _) in scan(text).items()}
+
+
+def scan(text: str) -> dict[Path, tuple[int, str]]:
+    """Map each field's path, as of :func:`locate`, to its line and value as written; "" for a message."""
+    found: dict[Path, tuple[int, str]] = {}
     stack: list[tuple[Path, Counter[str]]] = [((), Counter())]
     name: str | None = None
     in_list = False
@@ -49,7 +54,7 @@ def locate(text: str) -> dict[Path, int]:
             if name is not None:
                 child: Path = (*path, name, counts[name])
                 counts[name] += 1
-                lines[child] = line
+                found[child] = line, ""
                 stack.append((child, Counter()))
             name = name if in_list else None
         elif token in ("}", ">"):
@@ -67,7 +72,7 @@ def locate(text: str) -> dict[Path, int]:
         else:
             path, counts = stack[-1]
             here = (*path, name, counts[name])
-            lines[here] = line
+            found[here] = line, token
             counts[name] += 1
             name = name if in_list else None
-    return lines
+    return found

@@ -1,8 +1,9 @@
 """The protobuf messages this package reads and writes, declared here and built at import.
 
-Only what a Siamese AlexNet run needs is declared.  Field names and numbers are those Caffe's
-files use, so text (prototxt) and wire (caffemodel, solverstate, Datum) files pass both ways; a
-prototxt that uses anything else is refused with its line rather than half understood.
+All that Caffe 1.0 knows of nets is declared, as far as a run on one machine needs it.  Field names
+and numbers are those Caffe's files use, so text (prototxt) and wire (caffemodel, solverstate, Datum)
+files pass both ways; a prototxt that uses anything else is refused with its line rather than half
+understood.  ``norm_param`` alone is no field of Caffe's: the forks have it, for ``Normalize``.
 
 Each field reads ``"[repeated] [packed] type name number [default]"``; a type that is not a scalar
 is a message or enum declared below.
@@ -14,6 +15,8 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
+from siamplex.schema.old_messages import OLD_ENUMS, OLD_MESSAGES
+
 ENUMS: dict[str, dict[str, int]] = {
     "Phase": {"TRAIN": 0, "TEST": 1},
     "VarianceNorm": {"FAN_IN": 0, "FAN_OUT": 1, "AVERAGE": 2},
@@ -23,10 +26,14 @@ ENUMS: dict[str, dict[str, int]] = {
     "PoolMethod": {"MAX": 0, "AVE": 1, "STOCHASTIC": 2},
     "RoundMode": {"CEIL": 0, "FLOOR": 1},
     "Engine": {"DEFAULT": 0, "CAFFE": 1, "CUDNN": 2},
+    "EltwiseOp": {"PROD": 0, "SUM": 1, "MAX": 2},
+    "ReductionOp": {"SUM": 1, "ASUM": 2, "SUMSQ": 3, "MEAN": 4},
+    "HingeNorm": {"L1": 1, "L2": 2},
     "NormalizationMode": {"FULL": 0, "VALID": 1, "BATCH_SIZE": 2, "NONE": 3},
     "SnapshotFormat": {"HDF5": 0, "BINARYPROTO": 1},
     "SolverMode": {"CPU": 0, "GPU": 1},
     "SolverType": {"SGD": 0, "NESTEROV": 1, "ADAGRAD": 2, "RMSPROP": 3, "ADADELTA": 4, "ADAM": 5},
+    **OLD_ENUMS,
 }
 
 MESSAGES: dict[str, list[str]] = {
@@ -62,6 +69,7 @@ MESSAGES: dict[str, list[str]] = {
         "NetState state 6",
         "bool debug_info 7 false",
         "repeated LayerParameter layer 100",
+        "repeated V1LayerParameter layers 2",
     ],
     "NetState": ["Phase phase 1 TEST", "int32 level 2 0", "repeated string stage 3"],
     "NetStateRule": [
@@ -92,21 +100,53 @@ MESSAGES: dict[str, list[str]] = {
         "TransformationParameter transform_param 100",
         "LossParameter loss_param 101",
         "AccuracyParameter accuracy_param 102",
+        "ArgMaxParameter argmax_param 103",
+        "BatchNormParameter batch_norm_param 139",
+        "BiasParameter bias_param 141",
+        "ClipParameter clip_param 148",
         "ConcatParameter concat_param 104",
         "ContrastiveLossParameter contrastive_loss_param 105",
         "ConvolutionParameter convolution_param 106",
+        "CropParameter crop_param 144",
         "DataParameter data_param 107",
         "DropoutParameter dropout_param 108",
-        "InnerProductParameter inner_product_param 117",
-        "LRNParameter lrn_param 118",
-        "PoolingParameter pooling_param 121",
-        "ReLUParameter relu_param 123",
-        "SoftmaxParameter softmax_param 125",
-        "SliceParameter slice_param 126",
-        "ReshapeParameter reshape_param 133",
-        "FlattenParameter flatten_param 135",
+        "DummyDataParameter dummy_data_param 109",
+        "EltwiseParameter eltwise_param 110",
+        "ELUParameter elu_param 140",
         "EmbedParameter embed_param 137",
+        "ExpParameter exp_param 111",
+        "FlattenParameter flatten_param 135",
+        "HDF5DataParameter hdf5_data_param 112",
+        "HDF5OutputParameter hdf5_output_param 113",
+        "HingeLossParameter hinge_loss_param 114",
+        "ImageDataParameter image_data_param 115",
+        "InfogainLossParameter infogain_loss_param 116",
+        "InnerProductParameter inner_product_param 117",
         "InputParameter input_param 143",
+        "LogParameter log_param 134",
+        "LRNParameter lrn_param 118",
+        "MemoryDataParameter memory_data_param 119",
+        "MVNParameter mvn_param 120",
+        "ParameterParameter parameter_param 145",
+        "PoolingParameter pooling_param 121",
+        "PowerParameter power_param 122",
+        "PReLUParameter prelu_param 131",
+        "PythonParameter python_param 130",
+        "RecurrentParameter recurrent_param 146",
+        "ReductionParameter reduction_param 136",
+        "ReLUParameter relu_param 123",
+        "ReshapeParameter reshape_param 133",
+        "ScaleParameter scale_param 142",
+        "SigmoidParameter sigmoid_param 124",
+        "SoftmaxParameter softmax_param 125",
+        "SPPParameter spp_param 132",
+        "SliceParameter slice_param 126",
+        "SwishParameter swish_param 147",
+        "TanHParameter tanh_param 127",
+        "ThresholdParameter threshold_param 128",
+        "TileParameter tile_param 138",
+        "WindowDataParameter window_data_param 129",
+        "NormalizeParameter norm_param 206",
     ],
     "FillerParameter": [
         "string type 1 constant",
@@ -133,6 +173,14 @@ MESSAGES: dict[str, list[str]] = {
         "NormalizationMode normalization 3 VALID",
     ],
     "AccuracyParameter": ["uint32 top_k 1 1", "int32 axis 2 1", "int32 ignore_label 3"],
+    "ArgMaxParameter": ["bool out_max_val 1 false", "uint32 top_k 2 1", "int32 axis 3"],
+    "BatchNormParameter": [
+        "bool use_global_stats 1",
+        "float moving_average_fraction 2 0.999",
+        "float eps 3 1e-5",
+    ],
+    "BiasParameter": ["int32 axis 1 1", "int32 num_axes 2 1", "FillerParameter filler 3"],
+    "ClipParameter": ["float min 1", "float max 2"],
     "ConcatParameter": ["int32 axis 2 1", "uint32 concat_dim 1 1"],
     "ContrastiveLossParameter": ["float margin 1 1.0", "bool legacy_version 2 false"],
     "ConvolutionParameter": [
@@ -155,6 +203,7 @@ MESSAGES: dict[str, list[str]] = {
         "int32 axis 16 1",
         "bool force_nd_im2col 17 false",
     ],
+    "CropParameter": ["int32 axis 1 2", "repeated uint32 offset 2"],
     "DataParameter": [
         "string source 1",
         "uint32 batch_size 4",
@@ -168,6 +217,16 @@ MESSAGES: dict[str, list[str]] = {
         "uint32 prefetch 10 4",
     ],
     "DropoutParameter": ["float dropout_ratio 1 0.5"],
+    "DummyDataParameter": [
+        "repeated FillerParameter data_filler 1",
+        "repeated BlobShape shape 6",
+        "repeated uint32 num 2",
+        "repeated uint32 channels 3",
+        "repeated uint32 height 4",
+        "repeated uint32 width 5",
+    ],
+    "EltwiseParameter": ["EltwiseOp operation 1 SUM", "repeated float coeff 2", "bool stable_prod_grad 3 true"],
+    "ELUParameter": ["float alpha 1 1"],
     "EmbedParameter": [
         "uint32 num_output 1",
         "uint32 input_dim 2",
@@ -175,7 +234,26 @@ MESSAGES: dict[str, list[str]] = {
         "FillerParameter weight_filler 4",
         "FillerParameter bias_filler 5",
     ],
+    "ExpParameter": ["float base 1 -1.0", "float scale 2 1.0", "float shift 3 0.0"],
     "FlattenParameter": ["int32 axis 1 1", "int32 end_axis 2 -1"],
+    "HDF5DataParameter": ["string source 1", "uint32 batch_size 2", "bool shuffle 3 false"],
+    "HDF5OutputParameter": ["string file_name 1"],
+    "HingeLossParameter": ["HingeNorm norm 1 L1"],
+    "ImageDataParameter": [
+        "string source 1",
+        "uint32 batch_size 4 1",
+        "uint32 rand_skip 7 0",
+        "bool shuffle 8 false",
+        "uint32 new_height 9 0",
+        "uint32 new_width 10 0",
+        "bool is_color 11 true",
+        "float scale 2 1",
+        "string mean_file 3",
+        "uint32 crop_size 5 0",
+        "bool mirror 6 false",
+        "string root_folder 12",
+    ],
+    "InfogainLossParameter": ["string source 1", "int32 axis 2 1"],
     "InnerProductParameter": [
         "uint32 num_output 1",
         "bool bias_term 2 true",
@@ -185,6 +263,7 @@ MESSAGES: dict[str, list[str]] = {
         "bool transpose 6 false",
     ],
     "InputParameter": ["repeated BlobShape shape 1"],
+    "LogParameter": ["float base 1 -1.0", "float scale 2 1.0", "float shift 3 0.0"],
     "LRNParameter": [
         "uint32 local_size 1 5",
         "float alpha 2 1",
@@ -193,6 +272,20 @@ MESSAGES: dict[str, list[str]] = {
         "float k 5 1",
         "Engine engine 6 DEFAULT",
     ],
+    "MemoryDataParameter": [
+        "uint32 batch_size 1",
+        "uint32 channels 2",
+        "uint32 height 3",
+        "uint32 width 4",
+    ],
+    "MVNParameter": ["bool normalize_variance 1 true", "bool across_channels 2 false", "float eps 3 1e-9"],
+    "NormalizeParameter": [
+        "bool across_spatial 1 true",
+        "FillerParameter scale_filler 2",
+        "bool channel_shared 3 true",
+        "float eps 4 1e-10",
+    ],
+    "ParameterParameter": ["BlobShape shape 1"],
     "PoolingParameter": [
         "PoolMethod pool 1 MAX",
         "uint32 pad 4 0",
@@ -208,10 +301,54 @@ MESSAGES: dict[str, list[str]] = {
         "bool global_pooling 12 false",
         "RoundMode round_mode 13 CEIL",
     ],
+    "PowerParameter": ["float power 1 1.0", "float scale 2 1.0", "float shift 3 0.0"],
+    "PReLUParameter": ["FillerParameter filler 1", "bool channel_shared 2 false"],
+    "PythonParameter": [
+        "string module 1",
+        "string layer 2",
+        "string param_str 3",
+        "bool share_in_parallel 4 false",
+    ],
+    "RecurrentParameter": [
+        "uint32 num_output 1 0",
+        "FillerParameter weight_filler 2",
+        "FillerParameter bias_filler 3",
+        "bool debug_info 4 false",
+        "bool expose_hidden 5 false",
+    ],
+    "ReductionParameter": ["ReductionOp operation 1 SUM", "int32 axis 2 0", "float coeff 3 1.0"],
     "ReLUParameter": ["float negative_slope 1 0", "Engine engine 2 DEFAULT"],
     "ReshapeParameter": ["BlobShape shape 1", "int32 axis 2 0", "int32 num_axes 3 -1"],
+    "ScaleParameter": [
+        "int32 axis 1 1",
+        "int32 num_axes 2 1",
+        "FillerParameter filler 3",
+        "bool bias_term 4 false",
+        "FillerParameter bias_filler 5",
+    ],
+    "SigmoidParameter": ["Engine engine 1 DEFAULT"],
     "SliceParameter": ["int32 axis 3 1", "repeated uint32 slice_point 2", "uint32 slice_dim 1 1"],
     "SoftmaxParameter": ["Engine engine 1 DEFAULT", "int32 axis 2 1"],
+    "SPPParameter": ["uint32 pyramid_height 1", "PoolMethod pool 2 MAX", "Engine engine 6 DEFAULT"],
+    "SwishParameter": ["float beta 1 1"],
+    "TanHParameter": ["Engine engine 1 DEFAULT"],
+    "ThresholdParameter": ["float threshold 1 0"],
+    "TileParameter": ["int32 axis 1 1", "int32 tiles 2"],
+    "WindowDataParameter": [
+        "string source 1",
+        "float scale 2 1",
+        "string mean_file 3",
+        "uint32 batch_size 4",
+        "uint32 crop_size 5 0",
+        "bool mirror 6 false",
+        "float fg_threshold 7 0.5",
+        "float bg_threshold 8 0.5",
+        "float fg_fraction 9 0.25",
+        "uint32 context_pad 10 0",
+        "string crop_mode 11 warp",
+        "bool cache_images 12 false",
+        "string root_folder 13",
+    ],
     # --- solvers
     "SolverParameter": [
         "string net 24",
@@ -263,6 +400,7 @@ MESSAGES: dict[str, list[str]] = {
         "repeated BlobProto history 3",
         "int32 current_step 4 0",
     ],
+    **OLD_MESSAGES,
 }
 
 _PACKAGE = "caffe"
@@ -333,6 +471,7 @@ NetParameter = _CLASSES["NetParameter"]
 NetState = _CLASSES["NetState"]
 NetStateRule = _CLASSES["NetStateRule"]
 LayerParameter = _CLASSES["LayerParameter"]
+V1LayerParameter = _CLASSES["V1LayerParameter"]
 FillerParameter = _CLASSES["FillerParameter"]
 SolverParameter = _CLASSES["SolverParameter"]
 SolverState = _CLASSES["SolverState"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,9 +29,21 @@ from siamplex.schema.file_kinds import (
     words_for,
 )
 from siamplex.schema.instead import instead
+from siamplex.schema.upgrade import upgrade_net
 
 ANYWHERE = Bounds()
 MAX_BYTES = 8 << 20  # far above any net; a wrong file is not read whole
+
+# What to say of a layer type that is not supported, None for one that is: known to whoever runs layers.
+about_type: Callable[[str], str | None] = lambda _: None  # noqa: E731
+
+_NETS = ("net_param", "train_net_param", "test_net_param")
+_NO_TEXT = re.compile(r"[\x00-\x08\x0e-\x1f]")
+_IN_NEW_FORM = {
+    "blobs_lr": "that is of the old form, layers { }; here it is param { lr_mult: }",
+    "weight_decay": "that is of the old form, layers { }; here it is param { decay_mult: }",
+    "blob_share_mode": "that is of the old form, layers { }; here it is param { share_mode: }",
+}
 
 
 @dataclass(frozen=True)
@@ -82,19 +95,25 @@ def read(path: str | Path, message: str, bounds: Bounds = ANYWHERE) -> Prototxt:
 
     ``bounds`` are where the paths in it may lead.
 
-    Raises InputError where it cannot be read, PrototxtError (with its line) where it cannot be
-    parsed or uses a field this package does not know.
+    Nets of Caffe's older forms come back in today's (:mod:`~siamplex.schema.upgrade`).  Bytes that are no UTF-8 are
+    taken for Latin-1, as in comments of their time.  Raises InputError where it cannot be read, PrototxtError (with
+    its line) where it cannot be parsed or uses a field this package does not know.
     """
     path = Path(path)
+    wanted = SOLVER if message == "SolverParameter" else NET
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise InputError(path, f"a prototxt of at most {MAX_BYTES} bytes", "a larger file")
-        text = path.read_text(encoding="utf-8")
+            raise InputError(path, f"a prototxt of at most {MAX_BYTES} bytes", instead(path, wanted, "a larger file"))
+        raw = path.read_bytes()
     except OSError as error:
-        wanted = SOLVER if message == "SolverParameter" else NET
         raise InputError(path, "a readable prototxt", instead(path, wanted, error.strerror or str(error))) from None
+    try:
+        text = raw.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise InputError(path, "a prototxt (text)", words_for(path, "a binary file")) from None
+        text = raw.decode("latin-1")
+    if _NO_TEXT.search(text):
+        raise InputError(path, "a prototxt (text)", words_for(path, "a binary file"))
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     _check_kind(path, text, message)
     return parse(text, message, path, bounds)
 
@@ -118,22 +137,101 @@ def parse(text: str, message: str, path: str | Path = "<text>", bounds: Bounds =
     try:
         text_format.Parse(text, parsed)
     except text_format.ParseError as error:
-        raise _readable(Path(path), error) from None
+        raise _readable(Path(path), text, error) from None
     except RecursionError:
         raise PrototxtError(path, None, "messages are nested too deeply") from None
-    return Prototxt(parsed, Path(path), locations.locate(text), bounds)
+    result = Prototxt(parsed, Path(path), locations.locate(text), bounds)
+    for net, where in _nets_in(parsed, message):
+        upgrade_net(net, result.lines, where, result.error)
+    return result
 
 
-def _readable(path: Path, error: text_format.ParseError) -> PrototxtError:
+def _nets_in(parsed: Any, message: str) -> list[tuple[Any, locations.Path]]:
+    """The NetParameters in a parsed message, each with its path."""
+    if message == "NetParameter":
+        return [(parsed, ())]
+    if message != "SolverParameter":
+        return []
+    nets = [(parsed.net_param, "net_param", 0)] if parsed.HasField("net_param") else []
+    nets += [(parsed.train_net_param, "train_net_param", 0)] if parsed.HasField("train_net_param") else []
+    nets += [(net, "test_net_param", i) for i, net in enumerate(parsed.test_net_param)]
+    return [(net, (field, index)) for net, field, index in nets]
+
+
+def _readable(path: Path, text: str, error: text_format.ParseError) -> PrototxtError:
     found = re.match(r"(\d+):\d+ ?: (.*)", str(error), re.DOTALL)
-    line = int(found.group(1)) if found else error.GetLine()
+    line = int(found.group(1)) if found else error.GetLine() or 1
     what = (found.group(2) if found else str(error)).replace("\n", " ")
+    what = re.sub(r"^'.*': (?=Expected|Enum|Couldn't|Invalid|Unexpected)", "", what)  # the whole line, once more
     unknown = re.search(r'"caffe\.(\w+)" has no field named "(\w+)"', what)
+    value = re.search(r'Enum type "caffe\.\w+\.(\w+)" has no value (?:named (\w+|".*?")|with number (-?\d+))', what)
     if unknown:
-        what = f"field '{unknown.group(2)}' of {unknown.group(1)} is not supported"
-    value = re.search(r'Enum type "caffe\.\w+\.(\w+)" has no value named (\w+)', what)
+        message, field = unknown.groups()
+        what = f"field '{field}' of {message} is not supported"
+        hint = _IN_NEW_FORM.get(field) if message == "LayerParameter" else None
+        return _in_layer(path, text, line, field, f"{what}: {hint}" if hint else what)
+    if value and value.group(1) == "LayerType":
+        return _old_type(path, text, line, (value.group(2) or value.group(3)).strip('"'))
     if value:
-        what = f"{value.group(1)} has no value {value.group(2)}"
+        return _in_layer(path, text, line, None, f"{value.group(1)} has no value {value.group(2) or value.group(3)}")
+    return _in_layer(path, text, line, None, what)
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """A layer of a text that does not parse: its name and type, and the type's line, as far as they are there."""
+
+    name: str
+    type: str
+    type_line: int | None
+    old: bool
+
+
+def _layer_around(text: str, line: int, field: str | None) -> _Layer | None:
+    """The layer with a ``field`` (any, if None) at ``line``."""
+    found = locations.scan(text)
+    for path, (at, _) in found.items():
+        steps = [i for i in range(0, len(path), 2) if path[i] in ("layer", "layers")]
+        if at != line or not steps or len(path) <= steps[0] + 2 or (field and path[-2] != field):
+            continue
+        layer = path[: steps[0] + 2]
+        inner = [layer, (*layer, "layer", 0)]
+        _, name = _first(found, inner, "name")
+        where, kind = _first(found, inner, "type")
+        return _Layer(name.strip("\"'"), kind.strip("\"'"), where or None, layer[-2] == "layers")
+    return None
+
+
+def _first(
+    found: dict[locations.Path, tuple[int, str]], messages_at: list[locations.Path], field: str
+) -> tuple[int, str]:
+    """Line and value of the first field of that name in some messages; (0, "") without one."""
+    paths = [(*at, field, 0) for at in messages_at]
+    return next((found[path] for path in paths if path in found), (0, ""))
+
+
+def _in_layer(path: Path, text: str, line: int, field: str | None, what: str) -> PrototxtError:
+    """The error, with the layer it stands in; of a layer whose type is not known, that is what is said."""
+    layer = _layer_around(text, line, field)
+    if layer is None or not (layer.name or layer.type):
+        return PrototxtError(path, line, what)
+    if "Expected string" in what and not layer.old and line == layer.type_line and layer.type.isupper():
+        what += f"; 'layers' is the old form, with type: {layer.type}, 'layer' takes a type in quotes"
+        return PrototxtError(path, line, f"layer '{layer.name}': {what}")
+    about = about_type(layer.type) if not layer.old and layer.type else None
+    if about:
+        return PrototxtError(path, layer.type_line, f"layer '{layer.name}': {about}")
+    return PrototxtError(path, line, f"layer '{layer.name}' ({layer.type}): {what}")
+
+
+def _old_type(path: Path, text: str, line: int, kind: str) -> PrototxtError:
+    layer = _layer_around(text, line, "type")
+    known = sorted(name for name, number in messages.ENUMS["LayerType"].items() if number)
+    today = kind if any(c.islower() for c in kind) else "".join(word.capitalize() for word in kind.split("_"))
+    about = about_type(today)
+    hint = about.split(" (known:")[0] if about else f'layer {{ type: "{today}" }} is today\'s form'
+    name = f"layer '{layer.name}': " if layer else ""
+    what = f"{name}type {kind} is none of the old form's, layers {{ }} (known: {', '.join(known)}); {hint}"
     return PrototxtError(path, line, what)
 
 

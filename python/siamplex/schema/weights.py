@@ -7,7 +7,7 @@ owner and its twin shares it, and files are half as large as Caffe's own.
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -72,7 +72,8 @@ def read_caffemodel(path: str | Path) -> dict[str, list[Array]]:
     """Arrays of each layer of a caffemodel, by layer name; layers without arrays are left out.
 
     Reads today's files and those of both older ages (V1 and V0 layers, 4-axis shapes), which
-    bvlc_alexnet.caffemodel has.  Arrays are float32 views of the file.  Raises InputError.
+    bvlc_alexnet.caffemodel has.  Arrays are float32 views of the file.  A second layer of one name is
+    ``name#2`` here, a third ``name#3``.  Raises InputError.
     """
 
     def read(buffer: memoryview) -> dict[str, list[Array]]:
@@ -87,12 +88,28 @@ def read_caffemodel(path: str | Path) -> dict[str, list[Array]]:
                 inner = None if field.number == _LAYER else _V1_INNER
                 name, arrays = _read_layer(buffer, field, numbers, inner)
                 if arrays:
-                    layers[name] = arrays
+                    layers[_free(name, layers)] = arrays
         if not seen:
             raise WireError("a file without layers")
         return layers
 
     return mapped(Path(path), "caffemodel", read)
+
+
+def _free(name: str, taken: dict[str, list[Array]]) -> str:
+    number, key = 1, name
+    while key in taken:
+        number += 1
+        key = f"{name}#{number}"
+    return key
+
+
+def last_of(weights: Mapping[str, Sequence[Array]], name: str) -> Sequence[Array] | None:
+    """The arrays of the last layer of a name among what :func:`read_caffemodel` gives; None without one."""
+    number, found = 1, weights.get(name)
+    while (more := weights.get(f"{name}#{number + 1}")) is not None:
+        number, found = number + 1, more
+    return found
 
 
 def _read_layer(
@@ -142,6 +159,8 @@ def read_solverstate(path: str | Path) -> SolverStateFile:
                 history.append(read_blob(buffer, field.start, field.end))
             elif field.number == 4 and field.kind == VARINT:
                 step = field.value
+            else:
+                raise WireError(f"field {field.number}, which a solverstate has not")
         if iteration is None:
             raise WireError("no iteration")
         if iteration > 2**31 - 1 or step > 2**31 - 1:

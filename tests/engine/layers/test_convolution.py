@@ -70,7 +70,7 @@ def test_kernel_height_and_width_may_differ():
         ("num_output: 2 ", "kernel_size is missing"),
         ("kernel_size: 3", "num_output must be positive"),
         ("num_output: 2 kernel_size: 3 stride: 0", "stride must be positive"),
-        ("num_output: 2 kernel_size: 3 force_nd_im2col: true", "'force_nd_im2col' is not supported"),
+        ("num_output: 2 kernel_h: 3 kernel_w: 3 kernel_size: 3", "give kernel_size or kernel_h and kernel_w, not both"),
     ],
 )
 def test_refuses(settings, message):

@@ -44,7 +44,7 @@ def test_gradient_equals_differences(beta):
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [("local_size: 4", "is not odd"), ("norm_region: WITHIN_CHANNEL", "WITHIN_CHANNEL is not supported")],
+    [("local_size: 4", "is not odd"), ("local_size: 2 norm_region: WITHIN_CHANNEL", "is not odd")],
 )
 def test_refuses(settings, message):
     with pytest.raises(PrototxtError, match=message):

@@ -1,4 +1,4 @@
-"""Accuracy: share of samples whose label is among the top_k scores."""
+"""Accuracy: share of samples whose label is among the top_k scores, of all and of each class."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ from collections.abc import Sequence
 
 import torch
 
-from siamplex.engine.layer import Context, Layer, Shape, register
+from siamplex.engine.layer import Context, Layer, Shape, no_gradient, register
 
 
 @register("Accuracy")
 class Accuracy(Layer):
-    """One scalar; samples labelled ``ignore_label`` do not count.  Has no gradient."""
+    """A scalar, and on a second top (C,) that of each class; 0 for a class without samples.
+
+    Samples labelled ``ignore_label`` do not count.  Has no gradient.
+    """
 
     param_field = "accuracy_param"
     supported = frozenset({"top_k", "axis", "ignore_label"})
     bottom_count = (2, 2)
+    top_count = (1, 2)
 
     def configure(self) -> None:
         self.require(self.params.top_k > 0, "top_k must be positive", "top_k", 0)
@@ -27,7 +31,7 @@ class Accuracy(Layer):
         samples = math.prod(bottoms[0]) // classes
         self.require(self.params.top_k <= classes, f"top_k of {classes} classes", "top_k", 0)
         self.require(math.prod(bottoms[1]) == samples, f"{bottoms[1]} labels for {samples} samples")
-        return [()]
+        return [(), (classes,)][: len(self.spec.message.top)]
 
     def forward(
         self, bottoms: Sequence[torch.Tensor], params: Sequence[torch.Tensor], context: Context
@@ -43,5 +47,10 @@ class Accuracy(Layer):
         # against it
         own = scores.gather(1, labels[:, None])
         better = (scores >= own).sum(dim=1) - 1
-        hits = (better < self.params.top_k).float().sum()
-        return [hits / max(1, labels.numel())]
+        hits = (better < self.params.top_k).float()
+        whole = no_gradient(hits.sum() / max(1, labels.numel()), bottoms[0], self.spec, "an accuracy has no gradient")
+        if len(self.spec.message.top) == 1:
+            return [whole]
+        counts = torch.bincount(labels, minlength=scores.shape[1])
+        by_class = torch.zeros_like(counts, dtype=hits.dtype).index_add_(0, labels, hits)
+        return [whole, by_class / counts.clamp(min=1)]

@@ -2,94 +2,109 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch.nn import functional
 
 from siamplex.engine.layer import BlobSpec, Context, Layer, Shape, register
 from siamplex.engine.spectral import spectral_conv2d, worthwhile
+from siamplex.engine.windows import window_of
 
 # From so many channels on, having a pixel's channels side by side pays on a CPU: the pooling and
 # normalisation behind follow suit, and torch's pooling is an order of magnitude faster that way
 _WIDE = 32
 
+_CONVOLVE = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
+CONVOLUTION_FIELDS = frozenset(
+    "num_output bias_term pad kernel_size stride dilation pad_h pad_w kernel_h kernel_w stride_h "
+    "stride_w group weight_filler bias_filler engine axis force_nd_im2col".split()
+)
+
 
 @register("Convolution")
 class Convolution(Layer):
-    """2-D cross-correlation: (N, C, H, W) -> (N, num_output, H', W').
+    """Cross-correlation over the axes behind ``axis``: (N, C, H, W) -> (N, num_output, H', W').
 
     H' = (H + 2 pad - (dilation (kernel - 1) + 1)) / stride + 1, rounded down.  Weight is
-    (num_output, C / group, kernel_h, kernel_w), bias (num_output).
+    (num_output, C / group, kernel_h, kernel_w), bias (num_output).  Several bottoms of one number of
+    channels give as many tops, with the same weights.  One to three spatial axes.
     """
 
     param_field = "convolution_param"
-    supported = frozenset(
-        "num_output bias_term pad kernel_size stride dilation pad_h pad_w kernel_h kernel_w stride_h "
-        "stride_w group weight_filler bias_filler engine axis".split()
-    )
-    per_sample = True
+    supported = CONVOLUTION_FIELDS
+    bottom_count = (1, 1000)
+    top_count = (1, 1000)
+    paired = True
+    backward_reads = frozenset({"bottom"})
+
+    @property
+    def per_sample(self) -> bool:  # type: ignore[override]
+        return self._axis >= 1
 
     def configure(self) -> None:
         p = self.params
-        self.require(p.axis == 1, "only axis 1 is supported", "axis", 0)
+        self._axis = int(p.axis)
         self.require(p.num_output > 0, "num_output must be positive", "num_output", 0)
         self.require(p.group > 0 and p.num_output % p.group == 0, "group must divide num_output", "group", 0)
-        self.kernel = self._pair(p, "kernel_size", "kernel", None)
-        self.stride = self._pair(p, "stride", "stride", 1)
-        self.pad = self._pair(p, "pad", "pad", 0)
-        self.dilation = self._pair(p, "dilation", None, 1)
-        self.require(min(self.kernel) > 0, "kernel_size must be positive", "kernel_size", 0)
-        self.require(min(self.stride) > 0, "stride must be positive", "stride", 0)
-        self.require(min(self.dilation) > 0, "dilation must be positive", "dilation", 0)
-
-    def _pair(self, p: Any, many: str, stem: str | None, default: int | None) -> tuple[int, int]:
-        values = [int(v) for v in getattr(p, many)]
-        if stem and (p.HasField(f"{stem}_h") or p.HasField(f"{stem}_w")):
-            self.require(not values, f"give {many} or {stem}_h and {stem}_w, not both", many, 0)
-            return int(getattr(p, f"{stem}_h")), int(getattr(p, f"{stem}_w"))
-        if not values:
-            self.require(default is not None, f"{many} is missing")
-            values = [default or 0]
-        self.require(len(values) <= 2, f"{many} for more than 2 axes is not supported", many, 2)
-        return values[0], values[-1]
+        if len(p.kernel_size) <= 1 and p.axis == 1:  # else it takes the bottom's axes to tell
+            window_of(p, 2, self.require)
 
     def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
-        self.require(len(bottoms[0]) == 4, f"expected a (N, C, H, W) bottom, found {bottoms[0]}")
-        count, channels, *size = bottoms[0]
-        p = self.params
+        p, rank = self.params, len(bottoms[0])
+        self._axis = self.canonical_axis(p.axis, rank, "axis", 0)
+        spatial = rank - self._axis - 1
+        self.require(1 <= spatial <= 3, f"expected a (N, C, H, W) bottom, found {bottoms[0]}")
+        window = window_of(p, spatial, self.require)
+        self.kernel, self.stride, self.pad, self.dilation = window.kernel, window.stride, window.pad, window.dilation
+        channels = bottoms[0][self._axis]
         self.require(channels % p.group == 0, f"group does not divide {channels} channels", "group", 0)
-        out = []
-        for extent, kernel, stride, pad, dilation in zip(
-            size, self.kernel, self.stride, self.pad, self.dilation, strict=True
-        ):
-            span = dilation * (kernel - 1) + 1
-            self.require(extent + 2 * pad >= span, f"kernel spans {span} of {extent + 2 * pad}")
-            out.append((extent + 2 * pad - span) // stride + 1)
-        weight = (int(p.num_output), channels // p.group, *self.kernel)
-        self.blobs = [BlobSpec(weight, p.weight_filler)]
+        for shape in bottoms[1:]:
+            self.require(shape == bottoms[0], f"bottoms of shapes {bottoms[0]} and {shape}")
+        self.blobs = [BlobSpec(self._weight_shape(channels), p.weight_filler)]
         if p.bias_term:
             self.blobs.append(BlobSpec((int(p.num_output),), p.bias_filler))
-        return [(count, int(p.num_output), *out)]
+        sizes = bottoms[0][self._axis + 1 :]
+        extents = [
+            self._extent(size, span, stride, pad)
+            for size, span, stride, pad in zip(sizes, window.spans(), self.stride, self.pad, strict=True)
+        ]
+        return [(*bottoms[0][: self._axis], int(p.num_output), *extents)] * len(bottoms)
+
+    def _weight_shape(self, channels: int) -> Shape:
+        return (int(self.params.num_output), channels // self.params.group, *self.kernel)
+
+    def _extent(self, size: int, span: int, stride: int, pad: int) -> int:
+        self.require(size + 2 * pad >= span, f"kernel spans {span} of {size + 2 * pad}")
+        return (size + 2 * pad - span) // stride + 1
 
     def forward(
         self, bottoms: Sequence[torch.Tensor], params: Sequence[torch.Tensor], context: Context
     ) -> list[torch.Tensor]:
-        x, bias = bottoms[0], params[1] if len(params) > 1 else None
-        if x.device.type == "cpu" and self.params.num_output >= _WIDE:
+        bias = params[1] if len(params) > 1 else None
+        return [self._over_batch(x, params[0], bias, context) for x in bottoms]
+
+    def _over_batch(
+        self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, context: Context
+    ) -> torch.Tensor:
+        """All axes before the channels are samples."""
+        if self._axis == 1:
+            return self._convolve(x, weight, bias, context)
+        before = x.shape[: self._axis]
+        y = self._convolve(x.reshape(math.prod(before), *x.shape[self._axis :]), weight, bias, context)
+        return y.reshape(*before, *y.shape[1:])
+
+    def _convolve(
+        self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, context: Context
+    ) -> torch.Tensor:
+        flat = x.dim() == 4 and not self.overwritten
+        if flat and x.device.type == "cpu" and self.params.num_output >= _WIDE:
             x = x.contiguous(memory_format=torch.channels_last)
-        plain = self.stride == (1, 1) and self.dilation == (1, 1)
-        if context.spectra and plain and worthwhile(x, params[0], self.pad):
-            return [spectral_conv2d(x, params[0], bias, self.pad)]
-        return [
-            functional.conv2d(
-                x,
-                params[0],
-                bias,
-                self.stride,
-                self.pad,
-                self.dilation,
-                int(self.params.group),
-            )
-        ]
+        plain = set(self.stride) == set(self.dilation) == {1}
+        pad = (self.pad[0], self.pad[-1])
+        if flat and context.spectra and plain and worthwhile(x, weight, pad):
+            return spectral_conv2d(x, weight, bias, pad)
+        group = int(self.params.group)
+        result: torch.Tensor = _CONVOLVE[x.dim() - 2](x, weight, bias, self.stride, self.pad, self.dilation, group)
+        return result

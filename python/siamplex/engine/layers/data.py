@@ -15,6 +15,9 @@ from siamplex.progress import say
 from siamplex.schema.messages import enum_name
 from siamplex.schema.record_stores import BACKENDS
 
+# old fields that Caffe takes in today's form of a layer and does not read
+_WITHOUT_EFFECT = frozenset({"scale", "mean_file", "crop_size", "mirror", "force_encoded_color"})
+
 
 @register("Data")
 class Data(Layer):
@@ -26,15 +29,16 @@ class Data(Layer):
     """
 
     param_field = "data_param"
-    supported = frozenset({"source", "batch_size", "rand_skip", "backend", "prefetch"})
+    supported = frozenset({"source", "batch_size", "rand_skip", "backend", "prefetch"}) | _WITHOUT_EFFECT
     bottom_count = (0, 0)
     top_count = (1, 2)
 
-    def extra_fields(self) -> frozenset[str]:
-        return frozenset({"transform_param"})
-
     def configure(self) -> None:
         p = self.params
+        for descriptor, _ in p.ListFields():
+            if descriptor.name in _WITHOUT_EFFECT:
+                what = f"{descriptor.name} of data_param has no effect, as in Caffe: transform_param has it"
+                self.note(what, descriptor.name, 0)
         self.require(bool(p.source), "source is missing")
         self.require(p.batch_size > 0, "batch_size must be positive", "batch_size", 0)
         backend = enum_name(p, "backend")
@@ -46,6 +50,8 @@ class Data(Layer):
         try:
             self.source = DataSource(folder, backend, self.transform.decoding)
         except InputError as error:
+            if " record " in error.path:  # it says which of the store's
+                raise
             raise self._not_readable(error, folder, backend) from None
         if self.transform.decoding != "native" and not self.source.encoded:  # Caffe logs it too, and goes on
             say(f"layer '{self.spec.name}': force_color and force_gray are for encoded samples; {folder} has others")
@@ -79,7 +85,7 @@ class Data(Layer):
         self, bottoms: Sequence[torch.Tensor], params: Sequence[torch.Tensor], context: Context
     ) -> list[torch.Tensor]:
         values, labels = self.batch()
-        data = self.transform.apply(values, context, self.spec.name, self.spec.share)
+        data = self.transform.apply(values, context, self.spec.key, self.spec.share)
         return [torch.from_numpy(data), torch.from_numpy(labels)][: len(self.spec.message.top)]
 
     def batch(self) -> Batch:

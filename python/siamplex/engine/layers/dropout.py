@@ -26,7 +26,7 @@ class Dropout(Layer):
 
     def configure(self) -> None:
         ratio = self.params.dropout_ratio
-        self.require(0 < ratio < 1, f"dropout_ratio {ratio:g} is not between 0 and 1", "dropout_ratio", 0)
+        self.require(0 <= ratio < 1, f"dropout_ratio {ratio:g} is not between 0 and 1", "dropout_ratio", 0)
 
     def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
         return [bottoms[0]]
@@ -35,7 +35,7 @@ class Dropout(Layer):
         self, bottoms: Sequence[torch.Tensor], params: Sequence[torch.Tensor], context: Context
     ) -> list[torch.Tensor]:
         x = bottoms[0]
-        if not context.train:
+        if not context.train or not self.params.dropout_ratio:
             return [x]
         return [x * self.mask(tuple(x.shape), context).to(device=x.device, dtype=x.dtype)]
 
@@ -60,7 +60,7 @@ class Dropout(Layer):
         return torch.from_numpy(both)
 
     def _stream(self, context: Context) -> torch.Generator:
-        seed = derive(context.seed, "dropout", self.spec.name, context.iteration, context.sub_pass)
+        seed = derive(context.seed, "dropout", self.spec.key, context.iteration, context.sub_pass)
         return torch.Generator().manual_seed(seed)
 
 

@@ -16,6 +16,7 @@ class Flatten(Layer):
 
     param_field = "flatten_param"
     supported = frozenset({"axis", "end_axis"})
+    in_place = False
 
     @property
     def per_sample(self) -> bool:  # type: ignore[override]

@@ -22,9 +22,16 @@ class InnerProduct(Layer):
     param_field = "inner_product_param"
     supported = frozenset("num_output bias_term weight_filler bias_filler axis transpose".split())
 
+    backward_reads = frozenset({"bottom"})
+
     @property
     def per_sample(self) -> bool:  # type: ignore[override]
         return int(self.params.axis) >= 1
+
+    @property
+    def takes_factors(self) -> bool:
+        """Whether its weight's gradient can be had as factors: the plain product of rows."""
+        return not self.params.transpose and int(self.params.axis) == 1
 
     def configure(self) -> None:
         self.require(self.params.num_output > 0, "num_output must be positive", "num_output", 0)
@@ -44,7 +51,7 @@ class InnerProduct(Layer):
         x = bottoms[0].flatten(self._axis)
         weight = params[0].t() if self.params.transpose else params[0]
         bias = params[1] if len(params) > 1 else None
-        if x.dim() != 2 or torch.is_autocast_enabled(x.device.type):
+        if x.dim() != 2 or self.overwritten or torch.is_autocast_enabled(x.device.type):
             return [functional.linear(x, weight, bias)]
-        factors = context.wide.of(params[0]) if context.wide and not self.params.transpose else None
+        factors = context.wide.of(params[0]) if context.wide and self.takes_factors else None
         return [linear(x, weight, bias, factors)]

@@ -1,4 +1,4 @@
-"""LRN: local response normalisation across channels."""
+"""LRN: local response normalisation, across channels or within each."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch.nn import functional
 
 from siamplex.engine.layer import Context, Layer, Shape, register
 from siamplex.schema.messages import enum_name
@@ -44,29 +45,30 @@ class _AcrossChannels(torch.autograd.Function):
     """Forward and backward image by image, so that temporaries stay in the processor's cache."""
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, size: int, alpha: float, beta: float, k: float) -> torch.Tensor:
+    def forward(ctx: Any, x: torch.Tensor, size: int, alpha: float, beta: float, k: float, whole: bool) -> torch.Tensor:
         x = x.contiguous(memory_format=_format(x))
         scale, y = torch.empty_like(x), torch.empty_like(x)
         for image, s, out in zip(x.unbind(), scale.unbind(), y.unbind(), strict=True):
             window_sum(image * image, size, s).mul_(alpha / size).add_(k)
             torch.mul(image, negative_power(s, beta), out=out)
-        ctx.save_for_backward(x, scale)
+        # y is x scale^-beta again, unless a layer behind writes over it and Caffe would read that
+        ctx.save_for_backward(x, scale, *([y] if whole else []))
         ctx.settings = size, alpha, beta
         return y
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        x, scale = ctx.saved_tensors
+        x, scale, *top = ctx.saved_tensors
         size, alpha, beta = ctx.settings
         dy = grads[0].contiguous(memory_format=_format(x))
         dx = torch.empty_like(x)
         sums = torch.empty_like(x[0])
-        for image, s, g, out in zip(x.unbind(), scale.unbind(), dy.unbind(), dx.unbind(), strict=True):
+        for n, (image, s, g, out) in enumerate(zip(x.unbind(), scale.unbind(), dy.unbind(), dx.unbind(), strict=True)):
             torch.mul(g, negative_power(s, beta), out=out)  # dy * s^-beta
-            ratio = (out * image).div_(s)  # dy * y / s
+            ratio = (g * top[0][n] if top else out * image).div_(s)  # dy * y / s
             window_sum(ratio, size, sums).mul_(image)
             out.sub_(sums, alpha=2.0 * alpha * beta / size)
-        return dx, None, None, None, None
+        return dx, None, None, None, None, None
 
 
 @register("LRN")
@@ -74,18 +76,22 @@ class LRN(Layer):
     """y = x / (k + alpha / n * sum of x^2 over n = local_size neighbouring channels)^beta.
 
     (N, C, H, W) to the same.  Note the alpha / n: torch's layer of the same name agrees, but some
-    ports multiply by alpha alone.
+    ports multiply by alpha alone.  WITHIN_CHANNEL: y = x (1 + alpha * mean of x^2 over local_size by
+    local_size pixels, zeros beyond the edge)^-beta; k has no part there.
     """
 
     param_field = "lrn_param"
     supported = frozenset("local_size alpha beta norm_region k engine".split())
     per_sample = True
 
+    @property
+    def backward_reads(self) -> frozenset[str]:  # type: ignore[override]
+        return frozenset({"bottom"} if self._within else {"bottom", "top"})
+
     def configure(self) -> None:
         size = int(self.params.local_size)
         self.require(size % 2 == 1, f"local_size {size} is not odd", "local_size", 0)
-        region = enum_name(self.params, "norm_region")
-        self.require(region == "ACROSS_CHANNELS", f"norm_region {region} is not supported", "norm_region", 0)
+        self._within = enum_name(self.params, "norm_region") == "WITHIN_CHANNEL"
 
     def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
         self.require(len(bottoms[0]) == 4, f"expected a (N, C, H, W) bottom, found {bottoms[0]}")
@@ -95,4 +101,15 @@ class LRN(Layer):
         self, bottoms: Sequence[torch.Tensor], params: Sequence[torch.Tensor], context: Context
     ) -> list[torch.Tensor]:
         p = self.params
-        return [_AcrossChannels.apply(bottoms[0], int(p.local_size), float(p.alpha), float(p.beta), float(p.k))]
+        if self._within:
+            return [self._within_channel(bottoms[0])]
+        return [
+            _AcrossChannels.apply(
+                bottoms[0], int(p.local_size), float(p.alpha), float(p.beta), float(p.k), bool(self.overwritten)
+            )
+        ]
+
+    def _within_channel(self, x: torch.Tensor) -> torch.Tensor:
+        size, p = int(self.params.local_size), self.params
+        mean = functional.avg_pool2d(x * x, size, stride=1, padding=size // 2)
+        return x * (mean * float(p.alpha) + 1).pow(-float(p.beta))

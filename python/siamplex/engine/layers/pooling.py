@@ -14,14 +14,15 @@ from siamplex.schema.messages import enum_name
 _LOWEST = float(torch.finfo(torch.float32).min)
 
 
-def pooled_extent(size: int, kernel: int, stride: int, pad: int, floor: bool) -> int:
+def pooled_extent(size: int, kernel: int, stride: int, pad: int, floor: bool, padded: bool | None = None) -> int:
     """Windows along one axis: ceil((size + 2 pad - kernel) / stride) + 1.
 
-    With padding, a last window that would start past the image (and its first padding) is dropped.
+    With padding (``padded``: along any axis), a last window that would start past the image and its
+    first padding is dropped.
     """
     span = size + 2 * pad - kernel
     count = (span // stride if floor else -(-span // stride)) + 1
-    if pad and (count - 1) * stride >= size + pad:
+    if (pad if padded is None else padded) and (count - 1) * stride >= size + pad:
         count -= 1
     return count
 
@@ -30,8 +31,9 @@ def pooled_extent(size: int, kernel: int, stride: int, pad: int, floor: bool) ->
 class Pooling(Layer):
     """(N, C, H, W) -> (N, C, H', W').
 
-    The last window may hang over the edge and is clipped.  AVE divides by the window's area
-    including padding, clipped at the padded edge.  Sizes round up unless round_mode is FLOOR.
+    The last window may hang over the edge and is clipped, also one larger than all there is.  AVE
+    divides by the window's area including padding, clipped at the padded edge.  Sizes round up unless
+    round_mode is FLOOR.  A second top of MAX has the place of each maximum, y W + x.
     """
 
     param_field = "pooling_param"
@@ -39,6 +41,7 @@ class Pooling(Layer):
         "pool pad pad_h pad_w kernel_size kernel_h kernel_w stride stride_h stride_w engine "
         "global_pooling round_mode".split()
     )
+    top_count = (1, 2)
     per_sample = True
 
     def configure(self) -> None:
@@ -48,7 +51,8 @@ class Pooling(Layer):
         self.require(self.method != "STOCHASTIC", "pool STOCHASTIC is not supported", "pool", 0)
         sized = p.HasField("kernel_size") or (p.HasField("kernel_h") and p.HasField("kernel_w"))
         if p.global_pooling:
-            self.require(not sized, "global_pooling takes no kernel size", "kernel_size", 0)
+            kernels = [f for f in ("kernel_size", "kernel_h", "kernel_w") if p.HasField(f)]
+            self.require(not kernels, "global_pooling takes no kernel size", *kernels[:1], 0)
         else:
             self.require(sized, "kernel_size, or kernel_h and kernel_w, is missing")
         for stem, whole in (("kernel", "kernel_size"), ("stride", "stride"), ("pad", "pad")):
@@ -58,6 +62,12 @@ class Pooling(Layer):
         self.stride = self._pair("stride", "stride")
         self.pad = self._pair("pad", "pad")
         self.require(min(self.stride) > 0, "stride must be positive", "stride", 0)
+        if p.global_pooling:
+            alone = self.stride == (1, 1) and self.pad == (0, 0)
+            field = "stride" if p.HasField("stride") else "pad"
+            self.require(alone, "global_pooling goes with stride 1 and pad 0", field, 0)
+        two = len(self.spec.message.top) == 2
+        self.require(self.method == "MAX" or not two, f"pool {self.method} has one top", "pool", 0)
         if not p.global_pooling:
             self.require(min(self.kernel) > 0, "kernel_size must be positive", "kernel_size", 0)
             self.require(
@@ -78,14 +88,14 @@ class Pooling(Layer):
         count, channels, height, width = bottoms[0]
         if self.params.global_pooling:
             self.kernel, self.stride, self.pad = (height, width), (1, 1), (0, 0)
-        for size, kernel, pad in zip((height, width), self.kernel, self.pad, strict=True):
-            self.require(kernel <= size + 2 * pad, f"window {kernel} over {size + 2 * pad}")
         self._extents = self._windows(height, width)
-        return [(count, channels, *self._extents)]
+        for size, kernel, pad, windows in zip((height, width), self.kernel, self.pad, self._extents, strict=True):
+            self.require(windows > 0, f"window {kernel} over {size + 2 * pad} leaves no output")
+        return [(count, channels, *self._extents)] * len(self.spec.message.top)
 
     def _windows(self, height: int, width: int) -> tuple[int, int]:
         rows, columns = (
-            pooled_extent(size, kernel, stride, pad, self.floor)
+            pooled_extent(size, kernel, stride, pad, self.floor, any(self.pad))
             for size, kernel, stride, pad in zip((height, width), self.kernel, self.stride, self.pad, strict=True)
         )
         return rows, columns
@@ -93,6 +103,8 @@ class Pooling(Layer):
     def forward(
         self, bottoms: Sequence[torch.Tensor], params: Sequence[torch.Tensor], context: Context
     ) -> list[torch.Tensor]:
+        if len(self.spec.message.top) == 2:
+            return self._max_with_places(bottoms[0])
         return [self._max(bottoms[0]) if self.method == "MAX" else self._average(bottoms[0])]
 
     def _margins(self, x: torch.Tensor) -> list[int]:
@@ -106,7 +118,7 @@ class Pooling(Layer):
 
     def _max(self, x: torch.Tensor) -> torch.Tensor:
         agrees = all(
-            2 * pad <= kernel and (count - 1) * stride < size + pad
+            kernel <= size + 2 * pad and 2 * pad <= kernel and (count - 1) * stride < size + pad
             for count, size, kernel, stride, pad in zip(
                 self._extents, x.shape[2:], self.kernel, self.stride, self.pad, strict=True
             )
@@ -116,6 +128,13 @@ class Pooling(Layer):
         # torch neither pads by more than half a window nor keeps a window wholly past the edge
         padded = functional.pad(x, self._margins(x), value=_LOWEST)
         return functional.max_pool2d(padded, self.kernel, self.stride)
+
+    def _max_with_places(self, x: torch.Tensor) -> list[torch.Tensor]:
+        margins = self._margins(x)
+        padded = functional.pad(x, margins, value=_LOWEST)
+        y, places = functional.max_pool2d(padded, self.kernel, self.stride, return_indices=True)
+        rows = torch.div(places, padded.shape[3], rounding_mode="floor") - margins[2]
+        return [y, (rows * x.shape[3] + places % padded.shape[3] - margins[0]).to(x.dtype)]
 
     def _average(self, x: torch.Tensor) -> torch.Tensor:
         sums = functional.avg_pool2d(functional.pad(x, self._margins(x)), self.kernel, self.stride, divisor_override=1)

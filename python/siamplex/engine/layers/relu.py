@@ -17,6 +17,10 @@ class ReLU(Layer):
     param_field = "relu_param"
     supported = frozenset({"negative_slope", "engine"})
     per_sample = True
+    backward_reads = frozenset({"bottom"})
+    own_bottom = "signs"
+    # they leave signs as they are, or zeros that no gradient comes back to
+    harmless_behind = frozenset({"ReLU", "Dropout"})
 
     def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
         return [bottoms[0]]
@@ -25,6 +29,6 @@ class ReLU(Layer):
         self, bottoms: Sequence[torch.Tensor], params: Sequence[torch.Tensor], context: Context
     ) -> list[torch.Tensor]:
         slope = self.params.negative_slope
-        if slope:
+        if slope or self.overwritten:  # this one keeps its bottom, as Caffe does
             return [functional.leaky_relu(bottoms[0], slope)]
         return [functional.relu(bottoms[0])]

@@ -17,6 +17,7 @@ class Reshape(Layer):
 
     param_field = "reshape_param"
     supported = frozenset({"shape", "axis", "num_axes"})
+    in_place = False
 
     @property
     def per_sample(self) -> bool:  # type: ignore[override]

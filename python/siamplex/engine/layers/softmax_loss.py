@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import torch
 
-from siamplex.engine.layer import Context, Layer, Shape, register
-from siamplex.schema.messages import enum_name
+from siamplex.engine.labels import LABELS, labels_of
+from siamplex.engine.layer import Context, Layer, Shape, no_gradient, register
+from siamplex.engine.normalizer import Normalizer
 
 _TINY = float(torch.finfo(torch.float32).tiny)
 
@@ -18,47 +19,36 @@ class SoftmaxWithLoss(Layer):
     """-sum log p[label] over samples, divided as ``normalization`` says; labels are (N, ...) floats.
 
     VALID (default) divides by samples not ignored, FULL by all, BATCH_SIZE by N, NONE by 1; never
-    by less than 1.  ``normalize: false`` is the older spelling of BATCH_SIZE.
+    by less than 1.  ``normalize: false`` is the older spelling of BATCH_SIZE.  A second top has the
+    probabilities, in the bottom's shape; no gradient comes back from it.
     """
 
     param_field = "softmax_param"
     supported = frozenset({"axis", "engine"})
     bottom_count = (2, 2)
+    top_count = (1, 2)
     is_loss = True
 
-    def extra_fields(self) -> frozenset[str]:
-        return frozenset({"loss_param"})
-
     def configure(self) -> None:
-        loss = self.spec.message.loss_param
-        self._mode = enum_name(loss, "normalization")
-        if not loss.HasField("normalization") and loss.HasField("normalize"):
-            self._mode = "VALID" if loss.normalize else "BATCH_SIZE"
-        self._ignored = int(loss.ignore_label) if loss.HasField("ignore_label") else None
+        self._normalizer = Normalizer(self.spec.message.loss_param)
 
     def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
         self._axis = self.canonical_axis(self.params.axis, len(bottoms[0]), "axis", 0)
         samples = math.prod(bottoms[0]) // bottoms[0][self._axis]
         self.require(math.prod(bottoms[1]) == samples, f"{bottoms[1]} labels for {samples} samples")
-        return [()]
+        return [(), bottoms[0]][: max(1, len(self.spec.message.top))]
 
     def forward(
         self, bottoms: Sequence[torch.Tensor], params: Sequence[torch.Tensor], context: Context
     ) -> list[torch.Tensor]:
         scores = bottoms[0].movedim(self._axis, -1).reshape(-1, bottoms[0].shape[self._axis])
-        labels = bottoms[1].reshape(-1).long()
-        valid = torch.ones_like(labels, dtype=torch.bool)
-        if self._ignored is not None:
-            valid = labels != self._ignored
-        classes = scores.shape[1]
-        if valid.any() and not (int(labels[valid].min()) >= 0 and int(labels[valid].max()) < classes):
-            raise self.spec.error(f"a label outside 0..{classes - 1}")
+        labels = labels_of(bottoms[1], scores.shape[1], self.spec, self._normalizer.ignored)
+        valid = self._normalizer.counted(labels)
         chosen = torch.log_softmax(scores, dim=1)[valid].gather(1, labels[valid, None])
-        total = -chosen.clamp(min=math.log(_TINY)).sum()
-        divisor = {
-            "VALID": int(valid.sum()),
-            "FULL": labels.numel(),
-            "BATCH_SIZE": bottoms[0].shape[0],
-            "NONE": 1,
-        }[self._mode]
-        return [total / max(1, divisor)]
+        # the value stops at the least float, the gradient does not
+        chosen = chosen + (chosen.clamp(min=math.log(_TINY)) - chosen).detach()
+        loss = -chosen.sum() / self._normalizer(int(valid.sum()), labels.numel(), bottoms[0].shape[0])
+        loss = no_gradient(loss, bottoms[1], self.spec, LABELS)
+        if len(self.spec.message.top) < 2:
+            return [loss]
+        return [loss, torch.softmax(bottoms[0].detach(), dim=self._axis)]

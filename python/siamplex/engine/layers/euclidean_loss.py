@@ -1,0 +1,32 @@
+"""EuclideanLoss: half the mean squared distance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+
+from siamplex.engine.layer import Context, Layer, Shape, register
+
+
+@register("EuclideanLoss")
+class EuclideanLoss(Layer):
+    """1/(2N) sum of (a - b)^2 for a, b of N rows and as many values in each; both have a gradient."""
+
+    bottom_count = (2, 2)
+    is_loss = True
+
+    def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
+        first, second = bottoms
+        same = first[:1] == second[:1] and math.prod(first[1:]) == math.prod(second[1:])
+        self.require(same, f"bottoms of shapes {first} and {second}")
+        return [()]
+
+    def forward(
+        self, bottoms: Sequence[torch.Tensor], params: Sequence[torch.Tensor], context: Context
+    ) -> list[torch.Tensor]:
+        first, second = bottoms
+        rows = first.shape[0] if first.dim() else 1
+        difference = (first - second.reshape(first.shape)).reshape(-1)
+        return [difference.dot(difference) / rows / 2]

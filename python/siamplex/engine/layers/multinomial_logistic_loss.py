@@ -1,0 +1,51 @@
+"""MultinomialLogisticLoss: -log of the label's probability."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from siamplex.engine.labels import LABELS, labels_of
+from siamplex.engine.layer import Context, Layer, Shape, no_gradient, register
+
+LEAST = 1e-20  # what a probability counts for at least
+
+
+class _Logistic(torch.autograd.Function):
+    """The gradient does not stop at the least probability, as in Caffe."""
+
+    @staticmethod
+    def forward(ctx: Any, p: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        chosen = p.gather(1, labels[:, None]).clamp(min=LEAST)
+        ctx.save_for_backward(chosen, labels)
+        ctx.shape = p.shape
+        return -chosen.log().sum() / len(p)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        chosen, labels = ctx.saved_tensors
+        slopes = chosen.new_zeros(ctx.shape)
+        return slopes.scatter_(1, labels[:, None], -(grads[0] / len(chosen)) / chosen), None
+
+
+@register("MultinomialLogisticLoss")
+class MultinomialLogisticLoss(Layer):
+    """1/N sum of -log p[label]: probabilities (N, C, ...), as of a Softmax, each row flat, and labels (N)."""
+
+    bottom_count = (2, 2)
+    is_loss = True
+
+    def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
+        rows = bottoms[0][0]
+        self.require(math.prod(bottoms[1]) == rows, f"{bottoms[1]} labels for {rows} samples")
+        return [()]
+
+    def forward(
+        self, bottoms: Sequence[torch.Tensor], params: Sequence[torch.Tensor], context: Context
+    ) -> list[torch.Tensor]:
+        p = bottoms[0].flatten(1)
+        loss = _Logistic.apply(p, labels_of(bottoms[1], p.shape[1], self.spec))
+        return [no_gradient(loss, bottoms[1], self.spec, LABELS)]

@@ -1,0 +1,60 @@
+"""MVN: each channel or image less its mean, over its deviation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from siamplex.engine.layer import Context, Layer, Shape, register
+
+
+class _MeanVariance(torch.autograd.Function):
+    """Caffe's gradient, which reads the top and takes eps for a part of the deviation."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, eps: float) -> torch.Tensor:  # (rows, values)
+        centred = x - x.mean(dim=1, keepdim=True)
+        deviation = centred.square().mean(dim=1, keepdim=True).sqrt() + eps
+        y = centred / deviation
+        ctx.save_for_backward(y, deviation)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        y, deviation = ctx.saved_tensors
+        dy = grads[0]
+        slope = (dy * y).mean(dim=1, keepdim=True)
+        return (dy - y * slope - dy.mean(dim=1, keepdim=True)) / deviation, None
+
+
+@register("MVN")
+class MVN(Layer):
+    """(x - mean) / (deviation + eps) over each (H, W) of (N, C, H, W), ``across_channels`` over each (C, H, W).
+
+    Without ``normalize_variance`` the mean alone is taken off.
+    """
+
+    param_field = "mvn_param"
+    supported = frozenset({"normalize_variance", "across_channels", "eps"})
+    per_sample = True
+
+    @property
+    def backward_reads(self) -> frozenset[str]:  # type: ignore[override]
+        return frozenset({"top"} if self.params.normalize_variance else ())
+
+    def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
+        fits = 2 <= len(bottoms[0]) <= 4
+        self.require(fits, f"expected a (N, C, H, W) bottom, found {bottoms[0]}")
+        return [bottoms[0]]
+
+    def forward(
+        self, bottoms: Sequence[torch.Tensor], params: Sequence[torch.Tensor], context: Context
+    ) -> list[torch.Tensor]:
+        x = bottoms[0]
+        rows = x.shape[0] if self.params.across_channels else x.shape[0] * x.shape[1]
+        flat = x.reshape(rows, -1)
+        if self.params.normalize_variance:
+            return [_MeanVariance.apply(flat, float(self.params.eps)).reshape(x.shape)]
+        return [(flat - flat.mean(dim=1, keepdim=True)).reshape(x.shape)]

@@ -1,0 +1,29 @@
+"""Parameter: a learned array as a top."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from siamplex.engine.layer import BlobSpec, Context, Layer, Shape, filler, register
+
+
+@register("Parameter")
+class Parameter(Layer):
+    """Its one blob, of ``shape``, begins with zeros unless weights are loaded or it is shared by name."""
+
+    param_field = "parameter_param"
+    supported = frozenset({"shape"})
+    bottom_count = (0, 0)
+
+    def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
+        shape = tuple(int(d) for d in self.params.shape.dim)
+        self.require(all(d > 0 for d in shape), f"shape {shape}", "shape", 0)
+        self.blobs = [BlobSpec(shape, filler())]
+        return [shape]
+
+    def forward(
+        self, bottoms: Sequence[torch.Tensor], params: Sequence[torch.Tensor], context: Context
+    ) -> list[torch.Tensor]:
+        return [params[0].view_as(params[0])]

@@ -1,0 +1,63 @@
+"""Power: y = (shift + scale x)^power."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from siamplex.engine.layer import Context, Layer, Shape, register
+
+
+class _Power(torch.autograd.Function):
+    """Caffe's gradient, which takes y / x where there is no shift: no number at x = 0."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, power: float, scale: float, shift: float) -> torch.Tensor:
+        y = (x * scale + shift).pow(power)
+        ctx.save_for_backward(x, y)
+        ctx.settings = power, scale, shift
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        x, y = ctx.saved_tensors
+        power, scale, shift = ctx.settings
+        if power == 2:
+            slope = x * (power * scale * scale) + power * scale * shift
+        elif shift == 0:
+            slope = y / x * power
+        else:
+            slope = y / (x * scale + shift) * (power * scale)
+        return grads[0] * slope, None, None, None
+
+
+@register("Power")
+class Power(Layer):
+    """Any shape.  A power or scale of 0 gives a constant, without gradient."""
+
+    param_field = "power_param"
+    supported = frozenset({"power", "scale", "shift"})
+    per_sample = True
+
+    @property
+    def backward_reads(self) -> frozenset[str]:  # type: ignore[override]
+        power = self.params.power
+        if power in (0, 1) or self.params.scale == 0:
+            return frozenset()
+        return frozenset({"bottom"} if power == 2 else {"bottom", "top"})
+
+    def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
+        return [bottoms[0]]
+
+    def forward(
+        self, bottoms: Sequence[torch.Tensor], params: Sequence[torch.Tensor], context: Context
+    ) -> list[torch.Tensor]:
+        x, p = bottoms[0], self.params
+        power, scale, shift = float(p.power), float(p.scale), float(p.shift)
+        if power * scale == 0:
+            return [torch.full_like(x, 1.0 if power == 0 else shift**power)]
+        if power == 1:
+            return [x * scale + shift if shift else x * scale]
+        return [_Power.apply(x, power, scale, shift)]

@@ -1,0 +1,55 @@
+"""convolution_param as Convolution, Deconvolution and Im2col read it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+Require = Callable[..., None]
+Extents = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Window:
+    """Kernel, stride, padding and dilation, one number for each spatial axis."""
+
+    kernel: Extents
+    stride: Extents
+    pad: Extents
+    dilation: Extents
+
+    def spans(self) -> Extents:
+        """How far a dilated kernel reaches along each axis."""
+        return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
+
+
+def window_of(p: Any, axes: int, require: Require) -> Window:
+    """The window that a ConvolutionParameter gives for so many spatial axes; ``require`` refuses what is wrong.
+
+    Each setting stands once for all axes or once for each; with two axes also as ``_h`` and ``_w``.
+    """
+
+    def settle(many: str, stem: str | None, default: int | None) -> Extents:
+        values = [int(v) for v in getattr(p, many)]
+        if stem and (p.HasField(f"{stem}_h") or p.HasField(f"{stem}_w")):
+            require(axes == 2, f"{stem}_h and {stem}_w are for two spatial axes, not {axes}", f"{stem}_h", 0)
+            require(not values, f"give {many} or {stem}_h and {stem}_w, not both", many, 0)
+            return int(getattr(p, f"{stem}_h")), int(getattr(p, f"{stem}_w"))
+        if not values:
+            require(default is not None, f"{many} is missing")
+            values = [default or 0]
+        fits = len(values) in (1, axes)
+        require(fits, f"{len(values)} values of {many} for {axes} spatial axes", many, len(values) - 1)
+        return tuple(values) if len(values) == axes else (values[0],) * axes
+
+    window = Window(
+        settle("kernel_size", "kernel", None),
+        settle("stride", "stride", 1),
+        settle("pad", "pad", 0),
+        settle("dilation", None, 1),
+    )
+    for name in ("kernel", "stride", "dilation"):
+        field = "kernel_size" if name == "kernel" else name
+        require(min(getattr(window, name), default=1) > 0, f"{field} must be positive", field, 0)
+    return window

@@ -1,0 +1,145 @@
+"""The engine follows runs of real BVLC Caffe over its other layers and older net forms."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from siamplex.engine.loss_log import read_losses
+from siamplex.engine.solver import Solver, TrainOptions
+from siamplex.schema.weights import read_caffemodel, read_solverstate
+
+CASES = (
+    "solver_adadelta",
+    "solver_adagrad",
+    "solver_adam",
+    "solver_l1_clip",
+    "solver_nesterov",
+    "solver_rmsprop",
+    "accuracy_outputs",
+    "activations",
+    "deconv_crop",
+    "eltwise_scale_bn",
+    "euclidean_reduction",
+    "lrn_within",
+    "siamese_legacy",
+    "sigmoid_ce",
+    "v1_layers",
+)
+
+
+@pytest.fixture(scope="session")
+def wild(goldens: Path) -> Path:
+    """Folder of the golden runs over other layers; skips where it is not there."""
+    folder = goldens.parent / "goldens_wild"
+    if not folder.is_dir():
+        pytest.skip("no ../shared/goldens_wild beside this clone")
+    return folder
+
+
+def near(ours: float, theirs: float) -> bool:
+    return abs(ours - theirs) <= max(1e-4 * abs(theirs), 1e-5)
+
+
+def assert_weights_agree(ours: Path, theirs: Path) -> None:
+    mine, golden = read_caffemodel(ours), read_caffemodel(theirs)
+    assert set(mine) <= set(golden)  # Caffe's files repeat each shared array in the twin; ours name the owner alone
+    for name, arrays in mine.items():
+        assert len(arrays) == len(golden[name])
+        for a, b in zip(arrays, golden[name], strict=True):
+            assert a.shape == b.shape and np.abs(a - b).max() <= 1e-4 * np.abs(b).max(), name
+
+
+def caffes_tests(case: Path) -> dict[int, list[tuple[str, float]]]:
+    """Names and values of each test, in Caffe's order."""
+    found: dict[int, list[tuple[str, float]]] = {}
+    with (case / "tests.csv").open() as file:
+        for row in csv.DictReader(file):
+            found.setdefault(int(row["iteration"]), []).append((row["output_name"], float(row["value"])))
+    return found
+
+
+class Follower(Solver):
+    """A solver that keeps what its tests give."""
+
+    tested: dict[int, list[tuple[str, float]]]
+
+    def test(self, net, passes):
+        found = super().test(net, passes)
+        self.tested = getattr(self, "tested", {})
+        self.tested[self.iteration] = [(name.split("[")[0], v) for name, v in found.items() if name != "(loss)"]
+        return found
+
+
+@pytest.mark.parametrize("shortcut", [True, False])
+@pytest.mark.parametrize("name", CASES)
+def test_follows_caffe(wild: Path, tmp_path: Path, name: str, shortcut: bool) -> None:
+    case = wild / name
+    options = TrainOptions(
+        weights=(case / "init.caffemodel",), snapshot_prefix=str(tmp_path / "snap"), shortcut=shortcut, quiet=True
+    )
+    solver = Follower(case / "solver.prototxt", options)
+    solver.solve()
+    mine, golden = read_losses(tmp_path / "snap_losses.csv"), read_losses(case / "losses.csv")
+    assert [row[0] for row in mine] == [row[0] for row in golden]
+    for (iteration, loss, rate), (_, expected, expected_rate) in zip(mine, golden, strict=True):
+        assert near(loss, expected), (iteration, loss, expected)
+        assert (rate is None) == (expected_rate is None)
+        if rate is not None and expected_rate is not None:
+            assert f"{rate:.6g}" == f"{expected_rate:.6g}", iteration
+    half = min(case.glob("snap_iter_*.caffemodel"))
+    assert_weights_agree(tmp_path / half.name, case / half.name)
+    assert_weights_agree(tmp_path / f"snap_iter_{solver.iteration}.caffemodel", case / "expected.caffemodel")
+    ours = read_solverstate(tmp_path / f"snap_iter_{solver.iteration}.solverstate")
+    theirs = read_solverstate(case / "expected.solverstate")
+    assert [h.shape for h in ours.history] == [h.shape for h in theirs.history]
+    for a, b in zip(ours.history, theirs.history, strict=True):
+        assert np.abs(a - b).max() <= 2e-4 * max(np.abs(b).max(), 1e-4)
+    if (case / "tests.csv").exists():
+        expected_tests = caffes_tests(case)
+        assert list(solver.tested) == list(expected_tests)
+        for iteration, outputs in expected_tests.items():
+            found = solver.tested[iteration]
+            assert [o[0] for o in found] == [o[0] for o in outputs]
+            for (output, value), (_, wanted) in zip(found, outputs, strict=True):
+                assert near(value, wanted), (iteration, output, value, wanted)
+
+
+def test_the_old_form_begins_as_caffe_does(wild: Path, tmp_path: Path) -> None:
+    """The net of v1_layers under plain SGD: its first test and first loss do not depend on the solver's type."""
+    case = wild / "v1_layers"
+    text = (case / "solver.prototxt").read_text().replace("solver_type: NESTEROV", "")
+    (tmp_path / "solver.prototxt").write_text(text.replace("max_iter: 40", "max_iter: 1"))
+    for name in ("train.prototxt", "pairs_lmdb"):
+        (tmp_path / name).symlink_to(case / name)
+    options = TrainOptions(weights=(case / "init.caffemodel",), snapshot_prefix=str(tmp_path / "snap"), quiet=True)
+    solver = Follower(tmp_path / "solver.prototxt", replace(options, outside=True))
+    solver.solve()
+    assert near(read_losses(tmp_path / "snap_losses.csv")[0][1], read_losses(case / "losses.csv")[0][1])
+    for (name, value), (expected_name, expected) in zip(solver.tested[0], caffes_tests(case)[0], strict=True):
+        assert name == expected_name and near(value, expected)
+
+
+@pytest.mark.parametrize(
+    "name", ["activations", "eltwise_scale_bn", "deconv_crop", "solver_adadelta", "solver_adam", "solver_nesterov"]
+)
+def test_resumes_caffes_own_snapshot(wild: Path, tmp_path: Path, name: str) -> None:
+    """A shared slope without a shape, statistics and momentum come over; the data go on where the run was."""
+    case = wild / name
+    options = TrainOptions(
+        snapshot=case / "snap_iter_20.solverstate", snapshot_prefix=str(tmp_path / "snap"), quiet=True
+    )
+    solver = Solver(case / "solver.prototxt", options)
+    assert solver.iteration == 20
+    for key, layer in solver.data_layers():
+        if key.startswith("train"):
+            layer.source.seek(20 * int(layer.params.batch_size))
+    solver.solve()
+    mine = {row[0]: row[1] for row in read_losses(tmp_path / "snap_losses.csv")}
+    for iteration, expected, _ in read_losses(case / "losses.csv"):
+        assert iteration < 20 or near(mine[iteration], expected), iteration
+    assert_weights_agree(tmp_path / "snap_iter_40.caffemodel", case / "expected.caffemodel")
