@@ -72,7 +72,18 @@ def write_inputs(folder: Path, frozen: bool) -> None:
 
 def command() -> list[str]:
     """The training, going on where it can."""
-    return [sys.executable, "-m", "siamplex", "train", "--solver", "solver.prototxt", "--resume", "--keep-states", "2"]
+    return [
+        sys.executable,
+        "-m",
+        "siamplex",
+        "train",
+        "--solver",
+        "solver.prototxt",
+        "--resume",
+        "--allow-unfilled",
+        "--keep-states",
+        "2",
+    ]
 
 
 def launch(folder: Path) -> subprocess.Popen[bytes]:
