@@ -152,7 +152,7 @@ def test_lean_snapshots_resume_and_leave_the_table_out(work, monkeypatch, tmp_pa
     ("arguments", "message"),
     [
         (["index", "nowhere"], "nowhere: expected a folder of face images, found nothing there"),
-        (["index", "nowhere.csv"], "nowhere.csv: expected a readable CSV, found No such file or directory"),
+        (["index", "nowhere.csv"], "nowhere.csv: expected a readable CSV, found nothing there"),
         (["pairs", "--index", "nowhere.csv"], "nowhere.csv: expected a readable CSV"),
         (["pairs", "--split", "nowhere.csv", "--out", "new"], "nowhere.csv: expected a readable split file"),
         (["pairs", "--fractions", "1", "1", "1", "--out", "new"], "--fractions: expected three shares"),
@@ -171,7 +171,7 @@ def test_lean_snapshots_resume_and_leave_the_table_out(work, monkeypatch, tmp_pa
         (["weights", "--alexnet", "nowhere", "--out", "new"], "nowhere: expected AlexNet's weights"),
         (
             ["weights", "--deploy", "solvers/stage1_indexed.prototxt", "--out", "new", "--pairs", "run/pairs"],
-            "expected a net's prototxt, found a solver's prototxt",
+            "expected a net prototxt, found a solver prototxt",
         ),
         (["prototxt", "--momentum", "2", "--nets", "new"], "--momentum: expected 0 up to 1, found 2"),
         (["faces", "run"], "run: expected an empty folder or an earlier synthetic corpus"),

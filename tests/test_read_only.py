@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from siamplex.cli import main
 from siamplex.durable import atomic_path, discard
+from siamplex.engine.data_source import DataSource
 from siamplex.errors import StorageError
+from siamplex.schema.datum import encode
 
 
 @pytest.fixture
@@ -64,6 +68,39 @@ def test_what_reads_a_run_needs_no_write_access_to_it(read_only, capsys):
     ):  # fmt: skip
         assert main(command) == 0, (command, capsys.readouterr().err)
         assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_leveldb_is_read_where_its_library_cannot_write(tmp_path, monkeypatch):
+    """LevelDB writes a log and a lock when it opens a database."""
+    plyvel = pytest.importorskip("plyvel")
+    folder = tmp_path / "frozen"
+    folder.mkdir()
+    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", folder]).returncode:
+        pytest.skip("a file system of its own can only be mounted by root")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    try:
+        for name, packed in (("log", False), ("tables", True)):
+            with plyvel.DB(str(folder / name), create_if_missing=True) as db:
+                for i in range(5):
+                    db.put(b"%08d" % i, encode(np.full((1, 2, 2), i, np.uint8), i))
+                if packed:
+                    db.compact_range()
+        before = sorted(p.name for p in folder.rglob("*"))
+        subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
+        for name in ("log", "tables"):
+            source = DataSource(folder / name, "LEVELDB")
+            assert source.batch(5)[1].tolist() == [0, 1, 2, 3, 4]
+            del source
+        gc.collect()
+        assert sorted(p.name for p in folder.rglob("*")) == before
+        assert not list(tmp_path.glob("siamplex_*"))
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def test_doctor_says_that_nothing_can_be_written(read_only, capsys):
+    assert main(["doctor", "--folder", str(read_only)]) == 0
+    assert f"{read_only.resolve()} cannot be written" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

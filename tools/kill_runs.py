@@ -72,8 +72,18 @@ def write_inputs(folder: Path, frozen: bool) -> None:
 
 def command() -> list[str]:
     """The training, going on where it can."""
-    train = [sys.executable, "-m", "siamplex", "train", "--solver", "solver.prototxt"]
-    return [*train, "--resume", "--keep-states", "2", "--allow-unfilled"]
+    return [
+        sys.executable,
+        "-m",
+        "siamplex",
+        "train",
+        "--solver",
+        "solver.prototxt",
+        "--resume",
+        "--allow-unfilled",
+        "--keep-states",
+        "2",
+    ]
 
 
 def launch(folder: Path) -> subprocess.Popen[bytes]:

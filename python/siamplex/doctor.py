@@ -11,9 +11,9 @@ from importlib import import_module, metadata
 from pathlib import Path
 
 from siamplex.caffe_engine.binary import check_gpus, find_binary, find_path
-from siamplex.durable import free_bytes
+from siamplex.durable import free_bytes, require_writable
 from siamplex.engine.limits import machine_memory
-from siamplex.errors import InputError, UsageError
+from siamplex.errors import InputError, StorageError, UsageError
 from siamplex.pairs.store import stacked_bytes
 from siamplex.weights import alexnet
 
@@ -130,6 +130,10 @@ def check_disk(folder: Path) -> Check:
     free = free_bytes(folder) / 1e9
     stacked = stacked_bytes(84_255, 227) / 1e9
     found = f"{free:.0f} GB free at {folder.resolve()}"
+    try:
+        require_writable(folder)
+    except StorageError:
+        return Check("disk", MISSING, f"{folder.resolve()} cannot be written", "OUT=elsewhere, or another folder")
     if free < _DEMO_DISK:
         return Check("disk", MISSING, found, f"make demo takes {_DEMO_DISK:g} GB: free some, or OUT=elsewhere")
     if free < _REPRODUCE_DISK:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from siamplex.errors import InputError, StorageError
+from siamplex.schema.file_kinds import words_for
 
 _PART = ".part"
 
@@ -206,7 +207,8 @@ def sha256(path: str | Path) -> str:
             while chunk := handle.read(1 << 22):
                 digest.update(chunk)
     except (OSError, ValueError) as error:
-        raise InputError(path, "a readable file", getattr(error, "strerror", None) or str(error)) from None
+        found = words_for(path, getattr(error, "strerror", None) or str(error))
+        raise InputError(path, "a readable file", found) from None
     return digest.hexdigest()
 
 

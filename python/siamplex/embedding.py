@@ -19,6 +19,8 @@ from siamplex.output_names import ending
 from siamplex.pairs.build import OpenedStore
 from siamplex.schema.array_files import read_arrays
 from siamplex.schema.blobs import Array
+from siamplex.schema.file_kinds import EMBEDDING
+from siamplex.schema.instead import instead
 from siamplex.schema.json_files import parse_object
 
 if TYPE_CHECKING:  # torch is loaded only where a net runs
@@ -66,22 +68,21 @@ def open_tower(store: OpenedStore, folder: Path, deploy: Path, weights: Path, de
     stacked), so that they are the very ones trained on.  Raises InputError or PrototxtError.
     """
     from siamplex.engine.net import Net
+    from siamplex.engine.net_kinds import check_deploy
     from siamplex.engine.solver import choose_device
     from siamplex.pairs.images import stored_images
     from siamplex.schema import prototxt
     from siamplex.schema.weights import read_caffemodel
 
     source = prototxt.read(deploy, "NetParameter")
-    reads = [str(layer.name) for layer in source.message.layer if layer.type == "Data"]
-    if reads:
-        raise InputError(deploy, "a deploy net with an input", f"one that reads data in layer '{reads[0]}'")
+    check_deploy(source)
     net = Net(source, "TEST", device=choose_device(device))
     if len(net.inputs) != 1:
         raise InputError(deploy, "one input", f"{len(net.inputs)}")
-    filled = net.load(read_caffemodel(weights), weights)
-    missing = [n.name for n in net.nodes if n.params and n.name not in filled]
-    if missing:
-        raise InputError(weights, f"weights of layer '{missing[0]}'", "none")
+    net.load(read_caffemodel(weights), weights)
+    found = net.unfilled(learning=False)
+    if found:
+        raise net.refuse_unfilled(found, [weights], option="")
     images = stored_images(store, folder)
     expected = net.shapes[net.inputs[0]][1:]
     if images.shape[1:] != expected:
@@ -200,7 +201,7 @@ def read_embedding(path: Path) -> Embedding:
         points = np.asarray(content["points"], np.float32)
         facts = parse_object(str(content["facts"]), path, what)
     except (KeyError, ValueError, TypeError) as error:
-        raise InputError(path, what, f"no {error}") from None
+        raise InputError(path, what, instead(path, EMBEDDING, f"no {error}")) from None
     embedding = Embedding(points, images, subjects, emotions, splits, facts)
     lengths = {
         len(embedding.points),

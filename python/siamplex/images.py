@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from siamplex.errors import InputError
+from siamplex.schema.file_kinds import PICTURE, TEXT, kind_of
 from siamplex.schema.picture_files import PictureError, decode
 
 # names that pictures go by; whether one is read is seen from its content
@@ -35,7 +36,9 @@ def read_picture(path: str | Path) -> Picture:
     try:
         return np.asarray(decode(data), np.uint8)
     except PictureError as error:
-        raise InputError(path, "a still image", str(error)) from None
+        kind = kind_of(path)
+        told = kind is not None and kind.name not in (PICTURE, TEXT)
+        raise InputError(path, "a still image", kind.words if kind and told else str(error)) from None
 
 
 def fit(picture: Picture, size: int, mode: str = "stretch") -> Picture:

@@ -22,6 +22,8 @@ from typing import Any
 import siamplex
 from siamplex.durable import sha256, write_text
 from siamplex.errors import InputError, StorageError
+from siamplex.schema.file_kinds import RUN
+from siamplex.schema.instead import instead
 from siamplex.schema.json_files import read_object
 
 FILE = "run.json"
@@ -50,6 +52,12 @@ def run_of(output: Path) -> Path | None:
     by_layout = (folder.parent for folder in above if folder.name in _LAYOUT or folder.name == "index.csv")
     found = next(by_layout, None)
     return None if found == Path.cwd() else found
+
+
+def check_run(run: Path) -> None:
+    """Refuse what is not the folder of a run.  Raises InputError."""
+    if not run.is_dir() or (run / "pairs.json").is_file():
+        raise InputError(run, "the folder of a run", instead(run, RUN, "a file"))
 
 
 def versions() -> dict[str, str]:

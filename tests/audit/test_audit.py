@@ -354,3 +354,40 @@ def test_exit_zero_needs_every_stated_setting(own_run):
     findings = audit(own_run)
     assert differs(findings)
     assert not differs([f for f in findings if f.verdict != DIFFERS])
+
+
+def test_a_layer_that_no_file_filled(own_run):
+    """Stage 1 trained on blank pictures, as --allow-unfilled would let it."""
+    setting = ("weights of stage 1", "frozen layers filled from weights files")
+    before = look(own_run)
+    assert before[setting].verdict == SAME and before[setting].why == "images, conv1, conv2, conv3"
+    manifest = own_run / "stage1/snap_iter_6.json"
+    content = json.loads(manifest.read_text())
+    content["weights"] = [w for w in content["weights"] if "images" not in w["path"]]
+    manifest.write_text(json.dumps(content))
+    after = look(own_run)
+    assert after[setting].verdict == DIFFERS and after[setting].run == "all but images (constant 0)"
+    assert "every face blank" in after[setting].why
+    assert setting in only_new(before, after)
+    (own_run / "weights/init.caffemodel").unlink()
+    assert look(own_run)[setting].verdict == UNCHECKED
+    assert "init.caffemodel is not there" in look(own_run)[setting].why
+
+
+def test_a_layer_that_no_file_filled_in_a_run_by_real_caffe(own_run):
+    """Without manifests the record tells, and without a record a snapshot's zeros do."""
+    setting = ("weights of stage 2", "frozen layers filled from weights files")
+    for manifest in own_run.glob("stage?/*.json"):
+        manifest.unlink()
+    assert look(own_run)[setting].verdict == SAME
+    record = own_run / "run.json"
+    content = json.loads(record.read_text())
+    for step in content["steps"]:
+        step["options"].pop("weights", None)
+    record.write_text(json.dumps(content))
+    assert look(own_run)[setting].verdict == UNCHECKED
+    path = own_run / "stage2/snap_iter_6.caffemodel"
+    held = {name: [np.array(a) for a in arrays] for name, arrays in read_caffemodel(path).items()}
+    held["images"][0][:] = 0
+    write_caffemodel(path, "blank", [(messages.LayerParameter(name=n), a) for n, a in held.items()])
+    assert look(own_run)[setting].verdict == DIFFERS

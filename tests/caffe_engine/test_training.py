@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -217,3 +219,33 @@ def test_compare_engines_tool(twin_solver, tmp_path, drop_in):  # noqa: F811
     assert "SAME: losses within" in done.stdout and "fc[0]" in done.stdout
     done = subprocess.run([*arguments, "--loss-tolerance", "-1"], capture_output=True, text=True)
     assert done.returncode == 1 and "DIFFERENT: losses within" in done.stdout
+
+
+def test_what_no_file_fills_is_refused_before_the_binary_runs(own_run, stand_in, tmp_path, capsys):
+    stand_in(f"echo ran > {tmp_path}/ran; cat {LOGS}/train.log >&2")
+    shutil.rmtree(own_run / "stage1")
+    command = ["train", "--engine", "caffe", "--solver", "run/solvers/stage1_indexed.prototxt"]
+    assert main([*command, "--weights", "run/weights/init.caffemodel"]) == 2
+    said = capsys.readouterr().err
+    assert "layer 'images' (Embed) never learns" in said and not (tmp_path / "ran").exists()
+    assert main([*command, "--weights", "run/weights/init.caffemodel", "--allow-unfilled"]) == 0
+    assert (tmp_path / "ran").exists()
+    shutil.rmtree(own_run / "stage1")
+    assert main([*command, "--weights", "run/weights/init.caffemodel,run/pairs/images.caffemodel"]) == 0
+
+
+def test_databases_are_looked_at_before_the_binary_runs(own_run, stand_in, tmp_path, capsys):
+    """Caffe's own words name neither the layer nor the path."""
+    stand_in(f"echo ran > {tmp_path}/ran")
+    command = ["train", "--engine", "caffe", "--solver", "run/solvers/stage1_indexed.prototxt", "--overwrite"]
+    net = own_run / "prototxt/train_val_stage1_indexed.prototxt"
+    text = net.read_text()
+    net.write_text(text.replace("    backend: LMDB\n", ""))
+    assert main(command) == 2
+    assert "expected a LevelDB, which a backend left out means, found an LMDB; backend: LMDB" in capsys.readouterr().err
+    net.write_text(text)
+    shutil.rmtree(own_run / "pairs/val_indexed_lmdb")
+    assert main(command) == 2
+    said = capsys.readouterr().err
+    assert re.search(r"prototxt:\d+: layer 'pair_data' \(Data\): source 'run/pairs/val\S+': expected an LMDB", said)
+    assert not (tmp_path / "ran").exists()

@@ -17,9 +17,9 @@ from siamplex.engine.gram import GramWeight
 from siamplex.engine.gram_arrays import Heights, Matrix
 from siamplex.engine.layer import Context, Layer, LayerSpec, create
 from siamplex.engine.net import Net
-from siamplex.schema import prototxt
+from siamplex.schema import messages, prototxt
 from siamplex.schema.datum import encode
-from tests.frozen_fillers import frozen_fillers_are_meant  # noqa: F401  (a fixture for all tests here)
+from siamplex.schema.weights import write_caffemodel
 
 RunLayer = Callable[..., list[torch.Tensor]]
 
@@ -104,6 +104,16 @@ max_iter: 12 display: 1 snapshot: 6 snapshot_prefix: "{prefix}" random_seed: 3 {
 """
 
 
+def frozen_convolution(folder: Path) -> Path:
+    """A caffemodel with the twins' ``conv``, xavier-filled."""
+    xavier = messages.FillerParameter(type="xavier")
+    arrays = [fill(xavier, (3, 1, 3, 3), 3, "conv", 0), np.zeros(3, np.float32)]
+    write_caffemodel(
+        folder / "conv.caffemodel", "conv", [(messages.LayerParameter(name="conv", type="Convolution"), arrays)]
+    )
+    return folder / "conv.caffemodel"
+
+
 @pytest.fixture
 def twin_solver(tmp_path: Path, pair_lmdb: Path) -> Callable[..., Path]:
     """Writes a twin net and its solver; options: conv (lr_mult), dropout and rectified (behind fc), more, prefix."""
@@ -121,6 +131,8 @@ def twin_solver(tmp_path: Path, pair_lmdb: Path) -> Callable[..., Path]:
         net = tmp_path / "net.prototxt"
         net.write_text(TWIN_NET.format(source=pair_lmdb, conv=conv, **drops) + net_more)
         solver = tmp_path / "solver.prototxt"
+        if not conv:  # what never learns comes from a file: what the filler would have drawn from the solver's seed
+            more += f' weights: "{frozen_convolution(tmp_path)}"'
         solver.write_text(SOLVER.format(net=net, prefix=tmp_path / prefix, more=more))
         return solver
 

@@ -36,8 +36,9 @@ from siamplex.images import read_picture
 from siamplex.pairs.build import open_store
 from siamplex.pairs.split import read_split
 from siamplex.record import read_record
-from siamplex.schema import messages, prototxt
+from siamplex.schema import file_kinds, messages, prototxt
 from siamplex.schema.datum import DatumError, decode, encode
+from siamplex.schema.instead import instead
 from siamplex.schema.weights import (
     read_caffemodel,
     read_mean_file,
@@ -243,6 +244,7 @@ def _solve(data: bytes, folder: Path) -> None:
     path = folder / "solver.prototxt"
     path.write_bytes(data)
     (folder / "net.prototxt").write_text(_NET)
+    (folder / "w.caffemodel").touch()
     solver = SolverFile(path)
     list(solver.nets())
     _ = solver.prefix, solver.weight_files()
@@ -417,6 +419,24 @@ def _embeddings(folder: Path) -> list[bytes]:
     return [out.getvalue()]
 
 
+def _any(folder: Path) -> list[bytes]:
+    """One of each kind that is told by content."""
+    seeds = [
+        _caffemodels(folder)[0],
+        _solverstates(folder)[0],
+        *_means(folder),
+        *_embeddings(folder),
+        *_manifests(folder),
+    ]
+    return [*seeds, _NET.encode(), _SOLVER.encode(), model([tensor("w", np.ones((2, 2), np.float32))], [])]
+
+
+def _recognise(path: Path) -> None:
+    """What a file is: whatever is in it, words of one line and no exception."""
+    for wanted in (file_kinds.CAFFEMODEL, file_kinds.SOLVERSTATE, file_kinds.SOLVER, file_kinds.STORE):
+        assert "\n" not in instead(path, wanted, "something else")
+
+
 TARGETS = {
     target.name: target
     for target in (
@@ -445,6 +465,7 @@ TARGETS = {
         Target("snapshot manifest", _manifests, _read_as(Manifest.read, "snap_iter_6.json")),
         Target("pair store", _stores, _read_store),
         Target("run record", _records, _read_record),
+        Target("any file", _any, _read_as(_recognise, "given")),
         Target("embedding", _embeddings, _read_as(read_embedding, "e.npz")),
     )
 }  # fmt: skip

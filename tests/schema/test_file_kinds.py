@@ -1,132 +1,120 @@
-"""A wrong file is called what it is, with what to give instead."""
+"""A file is recognised by its content, whatever its name."""
 
 from __future__ import annotations
 
 import gzip
-import shutil
+import io
+import json
+import tarfile
 import zipfile
-from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
-from tests.engine.conftest import pair_lmdb, twin_solver  # noqa: F401  (fixtures)
-from tests.frozen_fillers import frozen_fillers_are_meant  # noqa: F401
+from tests.onnx_bytes import conv, model, tensor
+from tests.parsers.targets import _embeddings, _manifests, _write_lmdb
 
-from siamplex.cli import main
-from siamplex.engine.solver import Solver, TrainOptions
-from siamplex.errors import PrototxtError
-from siamplex.schema import file_kinds
-from siamplex.schema.file_kinds import kind_of, text_kind
+from siamplex.schema import file_kinds as kinds
+from siamplex.schema import messages
+from siamplex.schema.file_kinds import kind_of
+from siamplex.schema.instead import instead
+from siamplex.schema.weights import write_caffemodel, write_solverstate
 
-
-@pytest.fixture
-def files(own_run, tmp_path) -> dict[str, Path]:
-    """A file of each kind."""
-    made = {
-        "caffemodel": own_run / "stage1/snap_iter_6.caffemodel",
-        "solverstate": own_run / "stage1/snap_iter_6.solverstate",
-        "net": own_run / "prototxt/train_val_stage1_indexed.prototxt",
-        "deploy": own_run / "prototxt/deploy.prototxt",
-        "solver": own_run / "solvers/stage1_indexed.prototxt",
-        "embedding": own_run / "features/stage2.npz",
-        "pairs": own_run / "pairs",
-        "run": own_run,
-        "manifest": own_run / "stage1/snap_iter_6.json",
-    }
-    for name, content in {
-        "page": b"<!DOCTYPE html><html><body>404</body></html>", "empty": b"", "pointer": b"version https://git-lfs.git\n",
-        "zipped": gzip.compress(b"x" * 99), "hdf5": b"\x89HDF\r\n\x1a\n" + bytes(99), "picture": b"BM" + bytes(99),
-    }.items():  # fmt: skip
-        made[name] = tmp_path / name
-        made[name].write_bytes(content)
-    np.savez(tmp_path / "arrays.npz", conv1_w=np.zeros(3, np.float32))
-    made["npz"] = tmp_path / "arrays.npz"
-    with zipfile.ZipFile(tmp_path / "model.zip", "w") as archive:
-        archive.writestr("a.caffemodel", "x")
-    made["zip"] = tmp_path / "model.zip"
-    return made
+SOLVER = 'net: "n.prototxt"\nbase_lr: 0.1 lr_policy: "fixed" max_iter: 3\n'
+DEPLOY = 'name: "d"\nlayer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 } } }\n'
+TRAIN_VAL = 'layer { name: "d" type: "Data" top: "d" data_param { source: "x" batch_size: 1 } }\n'
 
 
-@pytest.mark.parametrize(
-    ("name", "kind"),
-    [
-        ("caffemodel", "a caffemodel"), ("solverstate", "a solverstate"), ("net", file_kinds.NET),
-        ("deploy", file_kinds.NET), ("solver", file_kinds.SOLVER), ("embedding", file_kinds.EMBEDDING),
-        ("pairs", file_kinds.STORE), ("run", file_kinds.RUN), ("manifest", file_kinds.JSON),
-        ("page", "a web page (a failed download?)"), ("empty", "an empty file"), ("npz", file_kinds.NPZ),
-        ("pointer", "a Git LFS pointer, not the file itself (git lfs pull fetches it)"),
-        ("zipped", "a gzip archive (unpack it)"), ("zip", "a zip archive (unpack it)"), ("hdf5", "an HDF5 file"),
-        ("picture", "a BMP image"),
-    ],
-)  # fmt: skip
-def test_every_kind_is_recognised(files, name, kind):
-    assert kind_of(files[name]) == kind
+def archive(kind: str) -> bytes:
+    out = io.BytesIO()
+    if kind == "tar":
+        with tarfile.open(fileobj=out, mode="w") as tar:
+            tar.addfile(tarfile.TarInfo("weights.caffemodel"), io.BytesIO())
+    elif kind == "zip":
+        with zipfile.ZipFile(out, "w") as made:
+            made.writestr("weights.caffemodel", b"x")
+    elif kind == "pt":
+        with zipfile.ZipFile(out, "w") as made:
+            made.writestr("archive/data.pkl", b"x")
+    else:
+        np.savez(out, conv1_w=np.zeros(3))
+    return out.getvalue()
 
 
-def test_prototxts_are_told_by_their_outermost_fields():
-    assert text_kind('net: "a" # layer {\nbase_lr: 0.1') == file_kinds.SOLVER
-    assert text_kind('name: "base_lr" layer { name: "max_iter" }') == file_kinds.NET
-    assert text_kind('net_param { layer { name: "x" } } base_lr: 1') == file_kinds.SOLVER
-    assert text_kind("just some words") is None
+def written(folder, name):
+    layer = messages.LayerParameter(name="fc", type="InnerProduct")
+    if name == "caffemodel":
+        write_caffemodel(folder / "x", "net", [(layer, [np.ones((2, 3), np.float32)])])
+    else:
+        write_solverstate(folder / "x", 7, "snap_iter_7.caffemodel", [np.ones((2, 3), np.float32)], 0)
+    return (folder / "x").read_bytes()
 
 
-def said(command: list[str], capsys) -> str:
-    capsys.readouterr()
-    assert main(command) == 2, command
-    text = capsys.readouterr().err
-    assert "Traceback" not in text
-    return text.strip().splitlines()[-1]
+CONTENTS = {
+    kinds.EMPTY: lambda _: b"",
+    kinds.POINTER: lambda _: b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n",
+    kinds.PAGE: lambda _: b"\n<!DOCTYPE html><html><body>Not found</body></html>",
+    kinds.HDF5: lambda _: b"\x89HDF\r\n\x1a\n" + b"\0" * 90,
+    kinds.CAFFEMODEL: lambda folder: written(folder, "caffemodel"),
+    kinds.SOLVERSTATE: lambda folder: written(folder, "solverstate"),
+    kinds.MEAN: lambda _: messages.BlobProto(num=1, channels=3, height=2, width=2, data=range(12)).SerializeToString(),
+    kinds.ONNX: lambda _: model([tensor("w", np.ones((2, 2), np.float32))], [conv("w", "b")]),
+    kinds.EMBEDDING: lambda folder: _embeddings(folder)[0],
+    kinds.NPZ: lambda _: archive("npz"),
+    kinds.PICKLE: lambda _: archive("pt"),
+    kinds.PICTURE: lambda _: cv2.imencode(".png", np.zeros((3, 3, 3), np.uint8))[1].tobytes(),
+    kinds.SOLVER: lambda _: SOLVER.encode(),
+    kinds.DEPLOY: lambda _: DEPLOY.encode(),
+    kinds.TRAIN_VAL: lambda _: TRAIN_VAL.encode(),
+    kinds.MANIFEST: lambda folder: _manifests(folder)[0],
+    kinds.JSON: lambda _: json.dumps({"a": 1}).encode(),
+    kinds.LOG: lambda _: b"I0101 10:00:00.000000 1 caffe.cpp:1] Starting Optimization\n",
+    kinds.TEXT: lambda _: b"a,b\n1,2\n",
+}
 
 
-@pytest.mark.parametrize(
-    ("option", "name", "expected", "hint"),
-    [
-        ("--snapshot", "caffemodel", "found a caffemodel", "--weights starts from it, --snapshot "),
-        ("--snapshot", "page", "found a web page", ""),
-        ("--weights", "solverstate", "found a solverstate", "--snapshot resumes from it"),
-        ("--weights", "net", "found a net's prototxt", ""),
-        ("--weights", "npz", "found an .npz archive", "siamplex weights --alexnet"),
-        ("--weights", "pointer", "found a Git LFS pointer", "git lfs pull"),
-        ("--weights", "zipped", "found a gzip archive", "unpack it"),
-        ("--weights", "hdf5", "found an HDF5 file", ""),
-        ("--weights", "empty", "found an empty file", ""),
-        ("--weights", "run", "found the folder of a run", ""),
-    ],
-)
-def test_training_with_a_wrong_file(files, capsys, option, name, expected, hint):
-    shutil.rmtree(files["run"] / "stage2")
-    line = said(["train", "--solver", "run/solvers/stage2_indexed.prototxt", option, str(files[name])], capsys)
-    assert str(files[name]) in line and expected in line and hint in line
+@pytest.mark.parametrize("name", CONTENTS)
+def test_each_kind(tmp_path, name):
+    (tmp_path / "file").write_bytes(CONTENTS[name](tmp_path))
+    found = kind_of(tmp_path / "file")
+    assert found and found.name == name and found.words
 
 
-@pytest.mark.parametrize(
-    ("command", "name", "expected"),
-    [
-        (["train", "--solver"], "net", "expected a solver's prototxt, found a net's prototxt (its solver is in"),
-        (["train", "--solver"], "caffemodel", "found a caffemodel"),
-        (["train", "--solver"], "run", "found the folder of a run"),
-        (["caffe", "time", "-model"], "solver", "expected a net's prototxt, found a solver's prototxt"),
-        (["geometry"], "caffemodel", "found a caffemodel (siamplex extract makes an embedding of it)"),
-        (["geometry"], "npz", "an embedding"),
-        (["geometry"], "pairs", "found a pair store"),
-        (["extract", "--weights", "run/stage2/snap_iter_6.caffemodel", "--out", "f.npz", "--deploy"], "net",
-         "expected a deploy net with an input, found one that reads data in layer"),
-        (["extract", "--weights", "run/stage2/snap_iter_6.caffemodel", "--out", "f.npz", "--deploy",
-          "run/prototxt/deploy.prototxt", "--pairs"], "run", "found the folder of a run (its folder pairs/ is one)"),
-    ],
-)  # fmt: skip
-def test_other_commands_with_a_wrong_file(files, capsys, command, name, expected):
-    assert expected in said([*command, str(files[name])], capsys)
+@pytest.mark.parametrize("kind", ["tar", "zip", "gzip"])
+def test_archives(tmp_path, kind):
+    (tmp_path / "x").write_bytes(gzip.compress(b"weights") if kind == "gzip" else archive(kind))
+    found = kind_of(tmp_path / "x")
+    assert found and found.name == kinds.ARCHIVE and found.words == f"a {kind} archive (unpack it)"
 
 
-def test_a_store_of_another_backend_or_none_is_named_with_layer_and_line(twin_solver, tmp_path):  # noqa: F811
-    path, net = twin_solver(), tmp_path / "net.prototxt"
-    text = net.read_text()
-    net.write_text(text.replace(" backend: LMDB", ""))
-    with pytest.raises(
-        PrototxtError, match=r"net\.prototxt:4: layer 'pair' \(Data\): .*found an LMDB \(say backend: LMDB"
-    ):
-        Solver(path, TrainOptions(quiet=True))
-    net.write_text(text.replace("pairs_lmdb", "nowhere_lmdb"))
-    with pytest.raises(PrototxtError, match=r"net\.prototxt:4: layer 'pair' .*nowhere_lmdb.*looked for from .* beside"):
-        Solver(path, TrainOptions(quiet=True))
+def test_folders(tmp_path):
+    assert kind_of(tmp_path / "nowhere").name == kinds.MISSING
+    assert kind_of(tmp_path).words == "an empty folder"
+    _write_lmdb(tmp_path / "pairs" / "train_lmdb") if (tmp_path / "pairs").mkdir() is None else None
+    assert kind_of(tmp_path / "pairs/train_lmdb").name == kinds.LMDB
+    assert kind_of(tmp_path / "pairs/train_lmdb/data.mdb").name == kinds.LMDB_DATA
+    (tmp_path / "pairs/pairs.json").write_text("{}")
+    assert kind_of(tmp_path / "pairs").name == kinds.STORE
+    (tmp_path / "run.json").write_text("{}")
+    assert kind_of(tmp_path).name == kinds.RUN
+    assert instead(tmp_path, kinds.STORE) == f"the folder of a run; its pair store is {tmp_path / 'pairs'}"
+    assert instead(tmp_path / "pairs", kinds.RUN) == f"a pair store; the run's folder is {tmp_path}"
+    assert "train_lmdb is one" in instead(tmp_path, kinds.LMDB)
+
+
+def test_a_file_cut_short_is_still_known(tmp_path):
+    data = written(tmp_path, "caffemodel")
+    (tmp_path / "cut").write_bytes(data[:-3])
+    assert instead(tmp_path / "cut", kinds.CAFFEMODEL, "why") in ("why", "a caffemodel that breaks off (why)")
+    (tmp_path / "noise").write_bytes(bytes(range(256)))
+    assert instead(tmp_path / "noise", kinds.CAFFEMODEL, "why") == "why"
+
+
+def test_the_other_half_of_a_snapshot_is_named(tmp_path):
+    for name in ("caffemodel", "solverstate"):
+        (tmp_path / f"snap_iter_7.{name}").write_bytes(written(tmp_path, name))
+    model, state = (tmp_path / f"snap_iter_7.{name}" for name in ("caffemodel", "solverstate"))
+    assert instead(model, kinds.SOLVERSTATE) == (
+        f"a caffemodel; --weights starts from it, --snapshot {state} goes on from it"
+    )
+    assert instead(state, kinds.CAFFEMODEL) == f"a solverstate; --snapshot goes on from it, its weights are {model}"

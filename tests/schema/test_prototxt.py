@@ -50,7 +50,7 @@ def test_refuses_with_the_line(text, message):
 
 
 def test_files_that_are_no_text(tmp_path):
-    with pytest.raises(InputError, match="a readable prototxt, found No such file"):
+    with pytest.raises(InputError, match="a readable prototxt, found nothing there"):
         prototxt.read(tmp_path / "none", "NetParameter")
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="found a binary file"):

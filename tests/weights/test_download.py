@@ -75,8 +75,8 @@ def test_each_address_is_told_of_until_one_is_right(server, dead, right, tmp_pat
         f"{dead}: not reached, Connection refused",
         "no address: not reached, unknown url type: 'no address'",
         f"{base}/nowhere: HTTP 404 Not Found",
-        f"{base}/page: dropped, a page of HTML or XML",
-        f"{base}/pointer: dropped, a Git LFS pointer, which only names the file",
+        f"{base}/page: dropped, a page of HTML or XML, as a failed download leaves it",
+        f"{base}/pointer: dropped, a Git LFS pointer, which only names the file (git lfs pull fetches it)",
         f"{base}/short: broke off after {len(right) - 1000} of {len(right)} bytes",
         f"{base}/right: {found.words}",
     ]

@@ -11,9 +11,8 @@ from siamplex.durable import sha256
 from siamplex.engine.course import standing
 from siamplex.engine.result import Result
 from siamplex.engine.snapshot import Manifest, SnapshotPaths, own
-from siamplex.errors import InputError
 from siamplex.pairs.build import OpenedStore, open_store
-from siamplex.record import read_record
+from siamplex.record import check_run, read_record
 from siamplex.schema import prototxt
 from siamplex.schema.prototxt import Prototxt
 
@@ -58,8 +57,7 @@ class RunFiles:
     """The files of a run folder.  Raises InputError where there is no pair store."""
 
     def __init__(self, run: Path) -> None:
-        if not run.is_dir():
-            raise InputError(run, "the folder of a run", "nothing there" if not run.exists() else "a file")
+        check_run(run)
         self.run = run
         self.pairs = run / "pairs"
         self.record = read_record(run)
@@ -120,6 +118,12 @@ class RunFiles:
         if not manifest:
             return []
         return [(self._named(w["path"], self.initial), w["sha256"]) for w in manifest.weights]
+
+    def given(self, stage: Stage) -> list[tuple[Path, str]]:
+        """Weights a stage started from, by its manifest or else by the record: (path here, SHA-256 or nothing)."""
+        recorded = self.training(stage.number).get("options", {}).get("weights", [])
+        names = [name for name in recorded if isinstance(name, str)] if isinstance(recorded, list) else []
+        return self.started_from(stage) or [(self._named(name, self.initial), "") for name in names]
 
     def training(self, number: int) -> dict[str, Any]:
         """The newest entry of a stage's training in the record, known by its solver; or nothing."""

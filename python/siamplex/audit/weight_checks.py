@@ -10,7 +10,9 @@ from siamplex.audit import paper
 from siamplex.audit.finding import Finding, Findings
 from siamplex.audit.run_files import RunFiles, Stage, same_file
 from siamplex.audit.towers import of_type, read_twins
+from siamplex.engine.phase import net_state
 from siamplex.engine.snapshot import note_of, verify
+from siamplex.engine.unfilled import unfilled
 from siamplex.errors import InputError
 from siamplex.schema.blobs import Array
 from siamplex.schema.weights import read_caffemodel
@@ -69,7 +71,7 @@ def check_weights(files: RunFiles, stage: Stage) -> list[Finding]:
     found = Findings(f"weights of stage {stage.number}")
     _whole(found, stage)
     _rates(found, stage)
-    _filled(found, stage)
+    _filled(found, files, stage)
     _moved(found, files, stage)
     _chain(found, files, stage)
     if stage.number == 1:
@@ -109,12 +111,38 @@ def _rates(found: Findings, stage: Stage) -> None:
         found.stated("rates of conv1-3", "all learn", words)
 
 
-def _filled(found: Findings, stage: Stage) -> None:
-    """Frozen layers that were trained with what their fillers drew."""
-    if stage.manifest:
-        names = stage.manifest.unfilled
-        words = "all" if not names else f"all but {', '.join(names)}"
-        found.stated("frozen layers filled from weights files", "all", words, not names)
+def _filled(found: Findings, files: RunFiles, stage: Stage) -> None:
+    """Whether each layer that never learns was in a file the stage started from, or held what its filler made."""
+    setting, why = (
+        "frozen layers filled from weights files",
+        "a layer in no file stays as its filler made it: an image ",
+    )
+    why += "table of zeros shows every face blank"
+    state = net_state("TRAIN", stage.net.message.state)
+    frozen = [u.layer for u in unfilled(stage.net.message, state, ())]
+    if not frozen:
+        return
+    if stage.manifest and stage.manifest.unfilled:
+        found.stated(setting, "all", f"all but {', '.join(stage.manifest.unfilled)}", False, why)
+        return
+    given = files.given(stage)
+    there = [path for path, digest in given if path.is_file() and (not digest or same_file(path, digest))]
+    wrong = unfilled(stage.net.message, state, {name for path in there for name in read_caffemodel(path)})
+    words = f"all but {', '.join(f'{u.layer} ({u.holds})' for u in wrong)}" if wrong else "all"
+    if len(there) == len(given) and (given or stage.manifest or not _held(stage, frozen)):
+        found.stated(setting, "all", words, not wrong, why if wrong else ", ".join(frozen))
+    elif wrong:
+        gone = ", ".join(path.name for path, _ in given if path not in there)
+        found.unchecked(setting, "all", f"{gone or 'what the stage started from'} is not there, or not recorded")
+    else:
+        found.stated(setting, "all", words, True, ", ".join(frozen))
+
+
+def _held(stage: Stage, names: list[str]) -> bool:
+    """Whether the last snapshot has some of these layers, and none of zeros alone."""
+    layers = read_caffemodel(stage.last.caffemodel)
+    held = [layers[name][0] for name in names if layers.get(name)]
+    return bool(held) and all(bool(np.any(array)) for array in held)
 
 
 def _moved(found: Findings, files: RunFiles, stage: Stage) -> None:

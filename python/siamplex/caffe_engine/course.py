@@ -17,13 +17,11 @@ from siamplex.engine.origin import (
     solver_settings,
 )
 from siamplex.engine.phase import included, net_state
-from siamplex.engine.unfilled import frozen_unfilled, refuse
 from siamplex.errors import SiamplexError, UsageError
 from siamplex.progress import say
 from siamplex.schema import prototxt
 from siamplex.schema.messages import enum_name
 from siamplex.schema.prototxt import Prototxt
-from siamplex.schema.weights import read_caffemodel
 
 
 def settings_of(solver: Prototxt, weights: tuple[Path, ...]) -> Settings:
@@ -60,24 +58,6 @@ def _records(net: Prototxt, phase: str) -> dict[str, str]:
             except SiamplexError:
                 continue
     return found
-
-
-def check_filled(solver: Prototxt, weights: tuple[Path, ...]) -> None:
-    """Refuse a train net with frozen layers that no weights fill.  Raises PrototxtError.
-
-    Files that cannot be read are left to Caffe.
-    """
-    try:
-        name = solver.message.net or solver.message.train_net
-        net = prototxt.read(solver.find(name), "NetParameter", solver.bounds)
-        filled = {layer for path in weights for layer in read_caffemodel(path)}
-    except SiamplexError:
-        return
-    state = net_state("TRAIN", net.message.state, solver.message.train_state)
-    layers = [(("layer", n), layer) for n, layer in enumerate(net.message.layer) if included(layer, state)]
-    unfilled = frozen_unfilled([layer for _, layer in layers], filled)
-    if unfilled:
-        raise refuse(net, layers, unfilled)
 
 
 def check_resumes(prefix: str, snapshot: Path | None, settings: Settings) -> None:

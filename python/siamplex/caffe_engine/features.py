@@ -11,6 +11,7 @@ import lmdb
 import numpy as np
 
 from siamplex.caffe_engine.binary import check_gpus, find_binary, gpus_of
+from siamplex.caffe_engine.filled import check_tower
 from siamplex.caffe_engine.log import fatal
 from siamplex.durable import require_room
 from siamplex.engine.data_source import DataSource
@@ -30,6 +31,7 @@ def extract(deploy: Path, weights: Path, images: Array, blob: str, batch: int, d
     gpus = gpus_of(device)
     if len(gpus) > 1 or gpus == ["all"]:
         raise UsageError("--device: expected one GPU to extract with, found several")
+    check_tower(deploy, weights)
     binary = find_binary()
     tool = binary.feature_tool
     check_gpus(binary, gpus)

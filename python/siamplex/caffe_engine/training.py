@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TextIO
 
 from siamplex.caffe_engine.binary import Binary, check_gpus, find_binary, gpus_of
-from siamplex.caffe_engine.course import check_filled, check_resumes, course_from, occupied, settings_of
+from siamplex.caffe_engine.course import check_resumes, course_from, occupied, settings_of
+from siamplex.caffe_engine.filled import check_solver
 from siamplex.caffe_engine.log import Display, Event, Saved, Scored, StoppedEarly, fatal, read_log
 from siamplex.durable import discard
 from siamplex.engine.course import remove, standing
@@ -83,7 +84,8 @@ def train(
 
     SIGINT and SIGTERM are passed on as the SIGINT on which Caffe takes a snapshot and ends.  Raises
     InputError without a fitting binary, UsageError for a device it cannot use or where snapshots of another run are
-    in the way, TrainingError with Caffe's own words where it fails, Stopped after a signal.
+    in the way, PrototxtError for a layer that never learns and is in no weights file (unless ``allow_unfilled``),
+    TrainingError with Caffe's own words where it fails, Stopped after a signal.
     """
     source = prototxt.read(solver, "SolverParameter", ANYWHERE if outside else Bounds.of(solver))
     message = source.message
@@ -98,8 +100,6 @@ def train(
     binary = find_binary()
     check_gpus(binary, gpus)
     settings = settings_of(source, weights)
-    if not snapshot and not allow_unfilled:
-        check_filled(source, weights)
     if resume and not snapshot:
         snapshot = newest_snapshot(prefix)
         try:
@@ -111,6 +111,7 @@ def train(
     first = read_solverstate(snapshot).iteration if snapshot else 0
     if resume and snapshot and first >= message.max_iter:
         return CaffeRun(binary, first, first)
+    check_solver(source, () if resume and snapshot else weights, snapshot, allow_unfilled)
     arguments = command(binary.path, solver, () if resume and snapshot else weights, snapshot, gpus)
     course = course_from(prefix, snapshot, first, settings)
     after = [n for n in standing(prefix) if n > first or not first]

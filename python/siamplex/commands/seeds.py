@@ -40,12 +40,14 @@ def run(args: argparse.Namespace) -> None:
     from siamplex.engine.memory import keep_freed_memory
     from siamplex.errors import UsageError
     from siamplex.pairs.build import open_store
+    from siamplex.record import check_run
     from siamplex.similarity.seeds import SeedPlan, as_text, describe_seeds, train_seed
     from siamplex.weights.start import start_from
 
     if args.seeds < 1:
         raise UsageError(f"--seeds: expected at least 1, found {args.seeds}")
     keep_freed_memory()
+    check_run(args.run)
     store = open_store(args.run / "pairs").store
     layout = store.options["layout"]
     plan = SeedPlan(

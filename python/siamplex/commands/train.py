@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force-start", action="store_true",
                         help="train even where the first steps, tried beforehand, make the loss explode")  # fmt: skip
     parser.add_argument("--allow-unfilled", action="store_true",
-                        help="let frozen layers that no weights file holds keep what their fillers drew")  # fmt: skip
+                        help="let layers that never learn stay as their fillers made them")  # fmt: skip
     parser.add_argument("--amp", action="store_true",
                         help="multiply in bfloat16: faster on CUDA, no longer Caffe's numbers")  # fmt: skip
     parser.add_argument("--allow-outside", action="store_true",
@@ -174,15 +174,9 @@ def _by_caffe(args: argparse.Namespace) -> Told:
     if given:
         raise UsageError(f"--{given[0].replace('_', '-')}: expected --engine torch for it, found --engine caffe")
     done = train(
-        args.solver,
-        args.weights,
-        args.snapshot,
-        args.device,
-        args.resume,
-        args.allow_outside,
-        args.overwrite,
+        args.solver, args.weights, args.snapshot, args.device, args.resume, args.allow_outside, args.overwrite,
         args.allow_unfilled,
-    )
+    )  # fmt: skip
     if args.resume and done.first == done.last:
         say(f"train: {args.solver} already stands at its last iteration, {done.last}")
         return Told(idle=True)

@@ -13,6 +13,7 @@ _VALUES = {
     "gpu": "", "solver": "", "model": "", "phase": "", "level": "0", "stage": "", "snapshot": "", "weights": "",
     "iterations": "50", "sigint_effect": STOP, "sighup_effect": SNAPSHOT,
 }  # fmt: skip
+UNFILLED = "allow_unfilled"  # a switch of this tool's own: go on where a layer that never learns has no weights
 # glog's, which scripts of that era pass along; this log goes to standard error in any case
 _IGNORED_SWITCHES = frozenset({"logtostderr", "alsologtostderr"})
 _IGNORED_VALUES = frozenset({"minloglevel", "stderrthreshold", "v", "log_dir", "vmodule"})
@@ -25,7 +26,7 @@ commands:
   device_query   say what the GPUs are: [-gpu all]
 
 -gpu N, -phase, -level, -stage, -sigint_effect and -sighup_effect (snapshot, stop, none) mean what BVLC's do.
--allow_unfilled, which BVLC's has not, lets frozen layers without weights keep what their fillers drew."""
+train and test refuse a net with a layer that never learns and is in no weights file; -allow_unfilled lets it pass."""
 HELP_FLAGS = frozenset({"-h", "-help", "--help"})
 _EFFECTS = (SNAPSHOT, STOP, NOTHING)
 
@@ -79,7 +80,7 @@ def parse(arguments: Sequence[str]) -> Flags:
         name, equals, value = word.lstrip("-").partition("=")
         if name.removeprefix("no") in _IGNORED_SWITCHES:
             continue
-        if name in ("allow_unfilled", "allow-unfilled"):
+        if name in (UNFILLED, "allow-unfilled"):
             allowed = value in ("", "true", "1")
             continue
         if name not in _VALUES and name not in _IGNORED_VALUES:

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from siamplex.dropin.flags import Flags
 from siamplex.engine.net import Net
+from siamplex.engine.net_kinds import check_train_val
 from siamplex.errors import UsageError
 from siamplex.schema import messages, prototxt
 
 
-def build(flags: Flags, phase: str, device: str) -> Net:
-    """Build it.  Raises UsageError for a phase Caffe has not, and all that a Net raises."""
+def build(flags: Flags, phase: str, device: str, feeds_itself: bool = False) -> Net:
+    """Build it; ``feeds_itself`` asks for data layers.
+
+    Raises UsageError for a phase Caffe has not, and all that a Net raises.
+    """
     from siamplex.engine.solver import choose_device
 
     if phase not in ("TRAIN", "TEST"):
         raise UsageError(f"-phase: expected TRAIN or TEST, found '{phase}'")
     state = messages.NetState(level=flags.number("level"), stage=flags.listed("stage"))
     source = prototxt.read(flags["model"], "NetParameter")
+    if feeds_itself:
+        check_train_val(source, source.message, (), state, phase)
     return Net(source, phase, state=state, device=choose_device(device))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from siamplex.dropin.devices import device_of
-from siamplex.dropin.flags import Flags
+from siamplex.dropin.flags import UNFILLED, Flags
 from siamplex.dropin.glog import info, number
 from siamplex.dropin.nets import build
 
@@ -14,19 +14,19 @@ def run(flags: Flags) -> None:
     """Score a model.  Raises UsageError and all that a Net raises."""
     import torch
 
+    from siamplex.engine.filling import lean_hint
     from siamplex.engine.layer import Context
     from siamplex.engine.solver import loss_weights, outputs_of
-    from siamplex.engine.unfilled import frozen_unfilled, refuse
     from siamplex.schema.weights import read_caffemodel
 
     flags.needed("model", "a model definition to score")
     weights = [Path(w) for w in flags.needed("weights", "model weights to score").split(",") if w]
-    net = build(flags, flags["phase"] or "TEST", device_of(flags))
-    filled = {name for path in weights for name in net.load(read_caffemodel(path), path)}
-    specs = [node.layer.spec for node in net.nodes]
-    unfilled = frozen_unfilled([spec.message for spec in specs], filled, all_frozen=True)
-    if unfilled and not flags.allow_unfilled:
-        raise refuse(net.source, [(spec.path, spec.message) for spec in specs], unfilled)
+    net = build(flags, flags["phase"] or "TEST", device_of(flags), feeds_itself=True)
+    for path in weights:
+        net.load(read_caffemodel(path), path)
+    found = net.unfilled(learning=False)
+    if found and not flags.allow_unfilled:
+        raise net.refuse_unfilled(found, weights, f"-{UNFILLED}", lean_hint(weights))
     passes = flags.number("iterations")
     info(f"Running for {passes} iterations.")
     sums: dict[tuple[str, int], float] = {}

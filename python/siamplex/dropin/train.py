@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from siamplex.dropin.devices import device_of
-from siamplex.dropin.flags import Flags
+from siamplex.dropin.flags import UNFILLED, Flags
 from siamplex.dropin.glog import info, number
 from siamplex.engine.snapshot import SnapshotPaths
 from siamplex.engine.watcher import Output, Watcher
@@ -91,6 +91,7 @@ def run(flags: Flags) -> None:
             watcher=CaffeLog(int(p.display)),
             allow_unfilled=flags.allow_unfilled,
             existing=AS_CAFFE,  # a script that trains twice writes over its snapshots
+            unfilled_option=f"-{UNFILLED}",
             tables=False,  # the tool writes snapshots and its log, no more
             quiet=True,
         ),

@@ -14,12 +14,12 @@ from siamplex.durable import discard, sha256
 from siamplex.engine import gram_file
 from siamplex.engine import snapshot as snapshots
 from siamplex.engine.course import Course, Segment, remove, standing
+from siamplex.engine.filling import check_filled, load, own_layers
 from siamplex.engine.net import values
 from siamplex.engine.occupied import check_free, refuse_resume
 from siamplex.engine.origin import Settings, differences, file_settings, mean_files, net_settings, solver_settings
 from siamplex.engine.run_lock import check_not_held
 from siamplex.engine.snapshot import Manifest, SnapshotPaths
-from siamplex.engine.unfilled import frozen_unfilled, refuse
 from siamplex.errors import InputError, TrainingError, UsageError
 from siamplex.schema.blobs import Array
 from siamplex.schema.bounds import here_or_beside
@@ -39,8 +39,8 @@ class Checkpoint:
     def __init__(self, solver: Solver) -> None:
         self._solver = solver
         self._loaded: list[dict[str, str]] = []
-        self._filled: set[str] = set()
-        self._unfilled: list[str] = []
+        self._held: set[str] = set()  # layers that the files of _loaded fill
+        self.unfilled: list[str] = []  # layers that stay as their fillers made them, where that was allowed
         self._note = ""
         self._given = {path: sha256(path) for path in self._weight_files()}
         self._settings = self._read_settings()
@@ -73,12 +73,13 @@ class Checkpoint:
             check_free(solver.prefix, self.course, solver.iteration, goes_on=state is not None)
 
     def _check_filled(self) -> None:
-        """Refuse frozen layers that neither weights nor a snapshot filled.  Raises PrototxtError."""
-        net = self._solver.net
-        specs = [node.layer.spec for node in net.nodes]
-        self._unfilled = frozen_unfilled([spec.message for spec in specs], self._filled)
-        if self._unfilled and not self._solver.options.allow_unfilled:
-            raise refuse(net.source, [(spec.path, spec.message) for spec in specs], self._unfilled)
+        """Refuse layers that never learn and that neither weights nor a snapshot filled.  Raises PrototxtError."""
+        solver, options = self._solver, self._solver.options
+        found = check_filled(
+            solver.net, solver.test_nets, self.given, options.allow_unfilled, options.unfilled_option, solver.say
+        )
+        before = self._resumed[0].unfilled if self._resumed else []
+        self.unfilled = [*before, *(name for name in found if name not in before)]
 
     def _own_newest(self) -> Path | None:
         """The solverstate of the newest whole snapshot, if any.
@@ -106,6 +107,12 @@ class Checkpoint:
             solver.say(f"--overwrite: removing snapshots of {len(gone)} iterations under {solver.prefix}")
         remove(solver.prefix, gone)
 
+    @property
+    def given(self) -> list[Path]:
+        """The files that arrays were loaded from, or could have been."""
+        started = [Path(started["path"]) for started in self._loaded]
+        return [*(started or self._weight_files()), *([self._resumed[1].caffemodel] if self._resumed else [])]
+
     def _weight_files(self) -> tuple[Path, ...]:
         return self._solver.options.weights or self._solver.file.weight_files()
 
@@ -130,8 +137,9 @@ class Checkpoint:
 
     def _load_weights(self, path: Path, digest: str) -> None:
         net = self._solver.net
-        filled = net.load(read_caffemodel(path), path)
-        self._filled.update(filled)
+        layers = read_caffemodel(path)
+        filled = load(net, self._solver.test_nets, layers, path)
+        self._held.update(filled)
         self._loaded.append({"path": str(path), "sha256": digest, **self._beside(path)})
         self._note = self._note or snapshots.note_of(path)
         if not filled:
@@ -198,7 +206,7 @@ class Checkpoint:
             segments=self.course.up_to(solver.iteration).as_json(),
             note=self._note,
             lean=bool(left_out),
-            unfilled=self._unfilled,
+            unfilled=self.unfilled,
             growths=[list(growth) for growth in solver.shortcut.growths] if solver.shortcut else [],
             in_full=solver.in_full,
             gram=gram,
@@ -216,7 +224,7 @@ class Checkpoint:
         return {
             node.name
             for node in self._solver.net.nodes
-            if node.layer.spec.type == "Embed" and all(p.lr_mult == 0 for p in node.params)
+            if node.layer.spec.type == "Embed" and all(p.lr_mult == 0 and p.layer in self._held for p in node.params)
         }
 
     def _histories(self, left_out: set[str]) -> Iterator[Array]:
@@ -246,7 +254,8 @@ class Checkpoint:
         if own:
             manifest = snapshots.verify(paths)
             self._note = manifest.note
-            for started in manifest.weights if manifest.lean else ():
+            needed = manifest.lean or any(own_layers(test, solver.net) for test in solver.test_nets)
+            for started in manifest.weights if needed else ():
                 self._load_weights(self._find_started(started, paths), started["sha256"])
             self._loaded = manifest.weights
             self.course = manifest.course.going_on(manifest.iteration, self._settings)
@@ -261,7 +270,7 @@ class Checkpoint:
             model = self._model_of(path, state.learned_net) if state.learned_net else paths.caffemodel
             self._load_given()
             self.course = Course((Segment(0, state.iteration, {}), Segment(state.iteration, None, self._settings)))
-        self._filled.update(solver.net.load(read_caffemodel(model), model, own))
+        solver.net.load(read_caffemodel(model), model, own)
         self._restore_history(path, state.history)
         solver.iteration = state.iteration
         solver.rate.current_step = state.current_step

@@ -17,7 +17,8 @@ from siamplex.engine.layers.inner_product import InnerProduct
 from siamplex.engine.limits import Budget
 from siamplex.engine.overwritten import Arrays, Overwritten
 from siamplex.engine.phase import included, net_state
-from siamplex.errors import InputError
+from siamplex.engine.unfilled import OPTION, Unfilled, refusal, unfilled
+from siamplex.errors import InputError, PrototxtError
 from siamplex.schema import messages
 from siamplex.schema.blobs import Array
 from siamplex.schema.messages import enum_name, enum_value
@@ -127,6 +128,8 @@ class Net:
         self.skipped: set[str] = set()
         self._kept: tuple[int, list[Node]] = (0, [])
         full_state = net_state(phase, self._message.state, *([state] if state is not None else []))
+        self._state = full_state
+        self.filled: set[str] = set()  # layers that weights were loaded into
         self._arrays = Arrays()
         specs = [
             LayerSpec(layer, source, (*message_path, "layer", index), share)
@@ -339,7 +342,21 @@ class Net:
                     )
                 assign(tensor, array)
             filled.append(node.name)
+        self.filled.update(filled)
         return filled
+
+    def unfilled(self, learning: bool = True, elsewhere: Iterable[str] = ()) -> list[Unfilled]:
+        """Layers that stay as their fillers made them and should not, by what was loaded so far.
+
+        Layers ``elsewhere`` have the arrays of another net (:func:`~siamplex.engine.unfilled.unfilled`).
+        """
+        return unfilled(self._message, self._state, {*self.filled, *elsewhere}, learning)
+
+    def refuse_unfilled(
+        self, found: Sequence[Unfilled], given: Sequence[object], option: str = OPTION, hint: str = ""
+    ) -> PrototxtError:
+        """The error for :meth:`unfilled` layers; ``given`` are the files that were loaded."""
+        return refusal(self.source, self._path, found, given, option, hint)
 
     def owned(self) -> Iterable[tuple[Any, list[Array]]]:
         """(LayerParameter, arrays) of every layer that owns its arrays, for a caffemodel.

@@ -224,6 +224,14 @@ def note_of(weights: Path) -> str:
     return str(content.get("note") or "")
 
 
+def is_lean(weights: Path) -> bool:
+    """Whether the manifest beside a caffemodel says that it leaves image tables out."""
+    try:
+        return Manifest.read(SnapshotPaths.beside(weights).manifest).lean
+    except InputError:
+        return False
+
+
 def iteration_of(weights: Path) -> int:
     """Iteration of a snapshot, by Caffe's way of naming it; 0 for starting weights."""
     named = re.search(r"_iter_(\d+)$", weights.stem)

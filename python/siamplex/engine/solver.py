@@ -23,6 +23,7 @@ from siamplex.engine.layers.data import Data
 from siamplex.engine.learning_log import LearningLog
 from siamplex.engine.loss_log import LossLog, open_logs
 from siamplex.engine.net import Net
+from siamplex.engine.net_kinds import check_train_val
 from siamplex.engine.rates import RatePolicy
 from siamplex.engine.result import BY_LENGTH, BY_VALIDATION, Result, path_of
 from siamplex.engine.run_lock import run_lock
@@ -34,6 +35,7 @@ from siamplex.engine.solver_file import NetSource, SolverFile
 from siamplex.engine.team import check_divisible, join_team
 from siamplex.engine.trial_steps import check_start, describe, rows_of_first_batch
 from siamplex.engine.twins import merge_twins
+from siamplex.engine.unfilled import OPTION as UNFILLED_OPTION
 from siamplex.engine.watcher import Output, Watcher
 from siamplex.errors import Stopped, TrainingError, UsageError
 from siamplex.progress import Progress, say
@@ -53,12 +55,12 @@ class TrainOptions:
     ``shortcut`` lets a frozen prefix be computed once an image, where that is exact; ``amp``
     multiplies in bfloat16, which is not what Caffe computes; ``outside`` lets prototxts name paths
     anywhere (:class:`~siamplex.schema.bounds.Bounds`); ``level`` and ``stages`` are added to the train
-    state; ``allow_unfilled`` lets frozen layers keep what their fillers drew
-    (:mod:`~siamplex.engine.unfilled`); ``check_start`` tries the first steps and refuses a run that must diverge
-    (:mod:`~siamplex.engine.trial_steps`); ``early_stop`` ends a run whose validation loss has not improved for so
-    many tests (0: never), with snapshots of the best; ``signals`` says what each signal brings about; ``watcher`` is
-    told how the run goes; ``tables`` writes PREFIX_losses.csv, PREFIX_test.csv, at the end
-    PREFIX_result.json and, of a siamese net, PREFIX_learning.csv.
+    state; ``check_start`` tries the first steps and refuses a run that must diverge
+    (:mod:`~siamplex.engine.trial_steps`); ``allow_unfilled`` lets frozen layers stay as their fillers made them
+    (:mod:`~siamplex.engine.unfilled`), and ``unfilled_option`` is what refusals call that; ``early_stop`` ends a run
+    whose validation loss has not improved for so many tests (0: never), with snapshots of the best; ``signals`` says
+    what each signal brings about; ``watcher`` is told how the run goes; ``tables`` writes PREFIX_losses.csv,
+    PREFIX_test.csv, at the end PREFIX_result.json and, of a siamese net, PREFIX_learning.csv.
     """
 
     weights: tuple[Path, ...] = ()
@@ -78,6 +80,7 @@ class TrainOptions:
     stages: tuple[str, ...] = ()
     check_start: bool = True
     allow_unfilled: bool = False
+    unfilled_option: str = UNFILLED_OPTION
     early_stop: int = 0
     signals: Mapping[int, str] = field(default_factory=lambda: dict(EFFECTS))
     watcher: Watcher | None = None
@@ -105,7 +108,9 @@ class Solver:
             raise file.source.error(what, "snapshot", 0)
         self.rate = RatePolicy(file.source)
         self.net_sources = list(file.nets())
-        self.net = self._build(self.net_sources[0], "TRAIN")
+        first = self.net_sources[0]
+        check_train_val(first.source, first.message, first.path, first.state)
+        self.net = self._build(first, "TRAIN")
         if self.team.size > 1:
             check_divisible(self.net)
         self.net.learn()
@@ -376,7 +381,7 @@ class Solver:
         if loss is None:
             what = f"expected finite weights in {where}, found others at iteration {self.iteration}"
         elif math.isfinite(loss):
-            what = f"the loss exploded: {loss:.3g} at iteration {self.iteration}, {self._first_loss:.3g} at first"
+            what = f"the loss exploded: {loss:.3g}, {self._first_loss:.3g} at first, at iteration {self.iteration}"
         else:
             what = f"the loss exploded: it is {loss} at iteration {self.iteration}"
         return f"{self.file.source.path}: {what} ({kept}; a smaller base_lr may help)"

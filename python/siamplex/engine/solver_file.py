@@ -74,7 +74,15 @@ class SolverFile:
 
     def weight_files(self) -> tuple[Path, ...]:
         """The files ``weights`` names."""
-        return tuple(self.source.find(w) for given in self.message.weights for w in str(given).split(",") if w)
+        found = []
+        for index, given in enumerate(self.message.weights):
+            for name in filter(None, str(given).split(",")):
+                path = self.source.find(name)
+                if not path.exists():
+                    what = f"weights '{name}': expected a caffemodel, found {self.source.missing(name)}"
+                    raise self.source.error(what, "weights", index)
+                found.append(path)
+        return tuple(found)
 
     def nets(self) -> Iterator[NetSource]:
         """The train net, then each test net."""
@@ -110,5 +118,9 @@ class SolverFile:
             value = value[index]
         if field.endswith("param"):
             return self.source, value, (field, index)
-        source = prototxt.read(self.source.find(value), "NetParameter", self.source.bounds)
+        path = self.source.find(value)
+        if not path.exists():
+            what = f"{field} '{value}': expected a net prototxt, found {self.source.missing(value)}"
+            raise self.source.error(what, field, index)
+        source = prototxt.read(path, "NetParameter", self.source.bounds)
         return source, source.message, ()

@@ -21,7 +21,8 @@ from siamplex.pairs.split import SPLITS, draw_split, read_split, write_split
 from siamplex.pairs.store import LAYOUTS, stacked_bytes, write_indexed, write_stacked, write_table
 from siamplex.pairs.table import format_table, pair_counts, table_csv
 from siamplex.progress import say, track
-from siamplex.schema import file_kinds
+from siamplex.schema.file_kinds import STORE
+from siamplex.schema.instead import instead
 from siamplex.schema.json_files import read_object
 
 MEAN_BGR = (104.0, 117.0, 123.0)  # ImageNet's, as Caffe's AlexNet users take it
@@ -169,9 +170,8 @@ def _check_store(store: PairStore) -> None:
 def open_store(folder: Path) -> OpenedStore:
     """Read a pair store's description.  Raises InputError."""
     path = folder / "pairs.json"
-    if not path.exists() and folder.exists():
-        other = file_kinds.instead(folder, file_kinds.STORE)
-        raise InputError(folder, "a pair store (siamplex pairs)", other or "something else")
+    if folder.exists() and not path.is_file():
+        raise InputError(folder, "a pair store (siamplex pairs)", instead(folder, STORE, "no pairs.json in it"))
     content = read_object(path, "a pair store (siamplex pairs)")
     if content.get("format") != _FORMAT:
         raise InputError(path, f"a pair store of format {_FORMAT}", str(content.get("format")))

@@ -20,7 +20,7 @@ from siamplex.faces.corpus import is_synthetic
 from siamplex.geometry_report import describe
 from siamplex.output_names import ending, without
 from siamplex.pairs.build import OpenedStore, open_store
-from siamplex.record import read_record
+from siamplex.record import check_run, read_record
 from siamplex.report.thumbnails import Sprite, sprite
 from siamplex.schema.json_files import read_object
 from siamplex.similarity import report as similarity
@@ -54,6 +54,7 @@ class Content:
 
 def gather(run: Path, embed_faces: bool, alexnet: Path | None = None) -> Content:
     """Read a run.  Raises InputError where there is no pair store or no embedding to show."""
+    check_run(run)
     store = open_store(run / "pairs")
     snapshots = _snapshots(run / "features")
     for name, embedding in snapshots:

@@ -13,7 +13,8 @@ import numpy.typing as npt
 from numpy.lib import format as npy
 
 from siamplex.errors import InputError
-from siamplex.schema import file_kinds
+from siamplex.schema.file_kinds import EMBEDDING, NPZ, kind_of
+from siamplex.schema.instead import instead
 
 _KINDS = "fiubU"  # numbers, truth values and text; never objects, which would need pickle
 
@@ -34,14 +35,13 @@ def read_arrays(path: str | Path, what: str, compressed: int = 0) -> dict[str, n
             kinds = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) if compressed else (zipfile.ZIP_STORED,)
             return {info.filename.removesuffix(".npy"): _read(archive, info, kinds) for info in members}
     except OSError as error:
-        other = file_kinds.instead(path, file_kinds.EMBEDDING) if "embedding" in what else file_kinds.kind_of(path)
-        raise InputError(path, what, other or error.strerror or str(error)) from None
+        raise InputError(path, what, instead(path, EMBEDDING, error.strerror or str(error))) from None
     except (ValueError, TypeError, KeyError, EOFError, SyntaxError, NotImplementedError, RuntimeError, MemoryError,
             zipfile.BadZipFile, OverflowError, RecursionError, zipfile.LargeZipFile, zlib.error) as error:  # fmt: skip
-        other = file_kinds.instead(path, file_kinds.EMBEDDING if "embedding" in what else file_kinds.NPZ)
-        if other and not zipfile.is_zipfile(path):
-            raise InputError(path, what, other) from None
-        raise InputError(path, what, f"{type(error).__name__}: {error}".replace("\n", " ")) from None
+        found = f"{type(error).__name__}: {error}".replace("\n", " ")
+        kind = kind_of(path)
+        damaged = kind is None or kind.name in (NPZ, EMBEDDING)  # the right kind of file, but for this
+        raise InputError(path, what, found if damaged else instead(path, EMBEDDING, found)) from None
 
 
 def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, kinds: tuple[int, ...]) -> npt.NDArray[Any]:

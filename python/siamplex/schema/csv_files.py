@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from siamplex.errors import InputError
+from siamplex.schema.file_kinds import EMPTY, TEXT, WORKBOOK, kind_of, words_for
 
 MAX_BYTES = 256 << 20
 _DELIMITERS = (",", ";", "\t", "|")
@@ -185,10 +186,19 @@ def _opened(path: str | Path, what: str) -> tuple[Path, str, int, str | None]:
             raise InputError(path, f"{what} of at most {MAX_BYTES} bytes", "a larger file")
         data = path.read_bytes()
     except (OSError, ValueError) as error:
-        raise InputError(path, what, getattr(error, "strerror", None) or str(error)) from None
+        raise InputError(path, what, words_for(path, getattr(error, "strerror", None) or str(error))) from None
+    _check_kind(path, what)
     text = _text(path, data)
     said = _SEP.match(text)
     return (path, text[said.end() :], 2, said.group(1)) if said else (path, text, 1, None)
+
+
+def _check_kind(path: Path, what: str) -> None:
+    """Refuse what is plainly another kind of file.  Raises InputError."""
+    kind = kind_of(path)
+    if kind is None or kind.name in (TEXT, EMPTY, WORKBOOK) or kind.words.startswith("a zip"):  # taken for a workbook
+        return
+    raise InputError(path, what, kind.words)
 
 
 def _text(path: Path, data: bytes) -> str:

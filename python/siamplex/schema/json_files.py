@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from siamplex.errors import InputError
-from siamplex.schema import file_kinds
+from siamplex.schema.file_kinds import JSON, MANIFEST, TEXT, kind_of, words_for
 
 MAX_BYTES = 256 << 20
 
@@ -31,13 +31,13 @@ def read_object(path: str | Path, what: str) -> dict[str, Any]:
             raise InputError(path, f"{what} of at most {MAX_BYTES} bytes", "a larger file")
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise InputError(path, what, error.strerror or str(error)) from None
+        raise InputError(path, what, words_for(path, error.strerror or str(error))) from None
     except UnicodeDecodeError as error:
-        raise InputError(path, what, file_kinds.instead(path, file_kinds.JSON) or str(error)) from None
+        raise InputError(path, what, words_for(path, str(error))) from None
     try:
         return parse_object(text, path, what)
     except InputError:
-        other = file_kinds.instead(path, file_kinds.JSON)
-        if other:
-            raise InputError(path, what, other) from None
-        raise
+        kind = kind_of(path)
+        if kind is None or kind.name in (JSON, MANIFEST, TEXT):
+            raise
+        raise InputError(path, what, kind.words) from None

@@ -10,6 +10,8 @@ from pathlib import Path
 import lmdb
 
 from siamplex.errors import InputError
+from siamplex.schema.file_kinds import LMDB
+from siamplex.schema.instead import instead
 from siamplex.schema.lmdb_tree import Database, TreeError, check_tree
 
 _MAGIC = 0xBEEFC0DE
@@ -24,8 +26,8 @@ def check(folder: str | Path) -> None:
     """Raise InputError unless ``folder/data.mdb`` is whole and its pages make a tree that is safe to follow."""
     folder = Path(folder)
     file = folder / "data.mdb"
-    if not folder.is_dir():
-        raise InputError(folder, "an LMDB folder", "nothing there" if not folder.exists() else "a file")
+    if not file.is_file():
+        raise InputError(folder, "an LMDB folder", instead(folder, LMDB, "a file"))
     try:
         size = file.stat().st_size
         if size < 2 * _PAGE_HEADER:

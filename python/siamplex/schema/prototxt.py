@@ -12,8 +12,23 @@ from google.protobuf import text_format
 
 from siamplex.durable import write_text
 from siamplex.errors import InputError, PrototxtError
-from siamplex.schema import file_kinds, locations, messages
+from siamplex.schema import locations, messages
 from siamplex.schema.bounds import Bounds, here_or_beside
+from siamplex.schema.file_kinds import (
+    DEPLOY,
+    EMPTY,
+    JSON,
+    LOG,
+    MANIFEST,
+    NET,
+    PAGE,
+    POINTER,
+    SOLVER,
+    TRAIN_VAL,
+    kind_of_text,
+    words_for,
+)
+from siamplex.schema.instead import instead
 from siamplex.schema.upgrade import upgrade_net
 
 ANYWHERE = Bounds()
@@ -49,6 +64,19 @@ class Prototxt:
         self.bounds.check(found, self.path)
         return found
 
+    def missing(self, name: str) -> str:
+        """What to say of a path this prototxt names where nothing lies: where it was looked for, where it may be."""
+        own = self.path.resolve().parent
+        said = f"nothing there, neither in {Path.cwd()} nor in {own}"
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            return "nothing there"
+        if (own / name).exists():  # of no use to who looks in the working folder alone
+            return f"nothing there in {Path.cwd()}; {own / name} is there: run the command in {own}"
+        above = next((folder for folder in own.parents if (folder / name).exists()), None)
+        if above is None:
+            return f"{said} (its paths are relative to the folder the command runs in)"
+        return f"{said}; {above / name} is there: run the command in {above}"
+
     def line(self, *path: str | int) -> int | None:
         """Line of the field at ``path``, or of the nearest field around it."""
         while path:
@@ -72,29 +100,35 @@ def read(path: str | Path, message: str, bounds: Bounds = ANYWHERE) -> Prototxt:
     its line) where it cannot be parsed or uses a field this package does not know.
     """
     path = Path(path)
-    wanted = {"NetParameter": file_kinds.NET, "SolverParameter": file_kinds.SOLVER}.get(message, "a prototxt")
+    wanted = SOLVER if message == "SolverParameter" else NET
     try:
         if path.stat().st_size > MAX_BYTES:
-            other = file_kinds.instead(path, wanted)
-            raise InputError(path, f"a prototxt of at most {MAX_BYTES} bytes", other or "a larger file")
+            raise InputError(path, f"a prototxt of at most {MAX_BYTES} bytes", instead(path, wanted, "a larger file"))
         raw = path.read_bytes()
     except OSError as error:
-        other = file_kinds.instead(path, wanted)
-        raise InputError(path, "a readable prototxt", other or error.strerror or str(error)) from None
+        raise InputError(path, "a readable prototxt", instead(path, wanted, error.strerror or str(error))) from None
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = raw.decode("latin-1")
     if _NO_TEXT.search(text):
-        raise InputError(path, wanted, file_kinds.instead(path, wanted) or "a binary file")
+        raise InputError(path, "a prototxt (text)", words_for(path, "a binary file"))
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    try:
-        return parse(text, message, path, bounds)
-    except PrototxtError:
-        other = file_kinds.instead(path, wanted)
-        if other in (None, file_kinds.NET, file_kinds.SOLVER) and file_kinds.text_kind(text) in (None, wanted):
-            raise
-        raise InputError(path, wanted, other or "something else") from None
+    _check_kind(path, text, message)
+    return parse(text, message, path, bounds)
+
+
+_NETS = (NET, TRAIN_VAL, DEPLOY)
+_NO_PROTOTXT = (EMPTY, JSON, MANIFEST, LOG, POINTER, PAGE)
+
+
+def _check_kind(path: Path, text: str, message: str) -> None:
+    """Refuse a solver where a net is wanted, a net where a solver is, and text that is neither.  Raises InputError."""
+    kind = kind_of_text(text[:MAX_BYTES].encode())
+    if message == "SolverParameter" and kind.name in (*_NETS, *_NO_PROTOTXT):
+        raise InputError(path, "a solver prototxt", instead(path, SOLVER, kind.words))
+    if message == "NetParameter" and kind.name in (SOLVER, *_NO_PROTOTXT):
+        raise InputError(path, "a net prototxt", instead(path, NET, kind.words))
 
 
 def parse(text: str, message: str, path: str | Path = "<text>", bounds: Bounds = ANYWHERE) -> Prototxt:

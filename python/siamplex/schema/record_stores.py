@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 import weakref
 from collections.abc import Iterator
 from contextlib import closing
@@ -11,6 +14,8 @@ from typing import Any, Protocol
 import lmdb
 
 from siamplex.errors import InputError
+from siamplex.schema.file_kinds import LEVELDB
+from siamplex.schema.instead import instead
 from siamplex.schema.lmdb_files import open_for_reading
 
 BACKENDS = ("LMDB", "LEVELDB")
@@ -42,21 +47,37 @@ class LmdbStore:
             raise InputError(self._folder, "a whole LMDB", str(error)) from None
 
 
+def _stand_in(owner: object, folder: Path) -> Path:
+    """A folder of links to a LevelDB's tables and copies of the rest: its library writes when it opens one.
+
+    It goes with its owner.  Raises OSError.
+    """
+    made = Path(tempfile.mkdtemp(prefix="siamplex_"))
+    weakref.finalize(owner, shutil.rmtree, made, ignore_errors=True)
+    for file in folder.iterdir():
+        if file.suffix in (".ldb", ".sst"):
+            (made / file.name).symlink_to(file.resolve())
+        elif file.name != "LOCK":
+            shutil.copyfile(file, made / file.name)
+    return made
+
+
 class LevelDbStore:
     """A LevelDB folder, as BVLC's examples of 2014 write them; one process at a time can open it."""
 
     def __init__(self, folder: Path) -> None:
+        if not (folder / "CURRENT").is_file():
+            raise InputError(folder, "a LevelDB folder", instead(folder, LEVELDB, "no CURRENT in it"))
         try:
             import plyvel
         except ImportError:
             raise InputError(
                 folder, "plyvel to read LevelDB with (pip install 'siamplex[leveldb]'), or an LMDB", "no plyvel"
             ) from None
-        if not (folder / "CURRENT").is_file():
-            raise InputError(folder, "a LevelDB folder", "nothing there" if not folder.exists() else "no CURRENT")
         self._folder, self._error = folder, plyvel.Error
         try:
-            self._db = plyvel.DB(str(folder), create_if_missing=False, paranoid_checks=True)
+            opened = folder if os.access(folder, os.W_OK) else _stand_in(self, folder)
+            self._db = plyvel.DB(str(opened), create_if_missing=False, paranoid_checks=True)
             with closing(self._db.iterator(include_value=False)) as keys:
                 self.entries = sum(1 for _ in keys)
         except (plyvel.Error, OSError) as error:

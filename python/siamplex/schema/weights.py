@@ -14,8 +14,9 @@ from typing import Any, TypeVar
 
 from siamplex.durable import HashingWriter, atomic_file
 from siamplex.errors import InputError
-from siamplex.schema import file_kinds, messages
+from siamplex.schema import messages
 from siamplex.schema.blobs import Array, blob_parts, blob_size, read_blob
+from siamplex.schema.instead import instead
 from siamplex.schema.wire import BYTES, VARINT, Field, WireError, fields, key, prefix, varint
 
 # NetParameter: layer 100; older files: layers 2, themselves in two ages
@@ -53,15 +54,11 @@ def mapped(path: Path, what: str, read: Callable[[memoryview], T]) -> T:
                 raise InputError(path, f"a {what}", "an empty file")
             buffer = memoryview(mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ))
     except OSError as error:
-        other = file_kinds.instead(path, f"{'an' if what[0] in 'AEIOU' else 'a'} {what}")
-        raise InputError(path, f"a readable {what}", other or error.strerror or str(error)) from None
+        raise InputError(path, f"a readable {what}", instead(path, what, error.strerror or str(error))) from None
     try:
         return read(buffer)
     except WireError as error:
-        other = file_kinds.instead(path, f"{'an' if what[0] in 'AEIOU' else 'a'} {what}")
-        if other:
-            raise InputError(path, f"a {what}", other) from None
-        raise InputError(path, f"a whole {what}", str(error)) from None
+        raise InputError(path, f"a whole {what}", instead(path, what, str(error))) from None
 
 
 def _text(buffer: memoryview, field: Field) -> str:
@@ -83,6 +80,8 @@ def read_caffemodel(path: str | Path) -> dict[str, list[Array]]:
         layers: dict[str, list[Array]] = {}
         seen = False
         for field in fields(buffer, 0, len(buffer)):
+            if field.number == _NAME and field.kind == VARINT:  # a net's name is text
+                raise WireError("a number for the net's name")
             if field.kind == BYTES and field.number in (_LAYER, _OLD_LAYER):
                 seen = True
                 numbers = (_NAME, _BLOBS) if field.number == _LAYER else (_V1_NAME, _V1_BLOBS)
@@ -148,7 +147,8 @@ def read_solverstate(path: str | Path) -> SolverStateFile:
     """Read a solverstate; history arrays are float32 views.  Raises InputError."""
 
     def read(buffer: memoryview) -> SolverStateFile:
-        iteration, learned, step = 0, "", 0
+        iteration: int | None = None
+        learned, step = "", 0
         history: list[Array] = []
         for field in fields(buffer, 0, len(buffer)):
             if field.number == 1 and field.kind == VARINT:
@@ -161,6 +161,8 @@ def read_solverstate(path: str | Path) -> SolverStateFile:
                 step = field.value
             else:
                 raise WireError(f"field {field.number}, which a solverstate has not")
+        if iteration is None:
+            raise WireError("no iteration")
         if iteration > 2**31 - 1 or step > 2**31 - 1:
             raise WireError("an iteration past 2^31")
         return SolverStateFile(iteration, learned, history, step)

@@ -75,7 +75,7 @@ def train_seed(plan: SeedPlan, seed: int) -> Embedding:
     initial = write_initial(plan.deploy, folder / "init.caffemodel", plan.alexnet, seed, plan.accept_other)
     options = TrainOptions(
         weights=(initial.path, *plan.weights), resume=True, device=plan.device, seed=seed,
-        snapshot_prefix=str(folder / "stage1" / "snap"), lean=True, keep_states=1,
+        snapshot_prefix=str(folder / "stage1" / "snap"), lean=True, keep_states=1, unfilled_option="",
     )  # fmt: skip
     solver = Solver(plan.solver, options)
     if not solver.finished:

@@ -11,8 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from siamplex.errors import InputError
+from siamplex.schema import file_kinds as kinds
 from siamplex.schema.array_files import read_arrays
 from siamplex.schema.blobs import Array
+from siamplex.schema.file_kinds import ARCHIVE, PICKLE, words_for
+from siamplex.schema.file_kinds import kind_of as kind_of_file
 from siamplex.schema.onnx_files import read_onnx
 from siamplex.schema.weights import mapped, read_caffemodel
 from siamplex.schema.wire import BYTES, VARINT, WireError, fields
@@ -23,12 +26,6 @@ _UNGROUPED = {"conv2": (256, 96, 5, 5)}
 CAFFEMODEL, ONNX, NPZ = "caffemodel", "ONNX model", "npz archive"
 WHAT = "a caffemodel, an ONNX model or an npz archive"
 _NPZ_BYTES = 1 << 30  # of arrays
-_LIKENESSES = (
-    (b"version https://git-lfs", "a Git LFS pointer, which only names the file"),
-    (b"<", "a page of HTML or XML"),
-    (b"\x89HDF", "an HDF5 file"),
-    (b"\x1f\x8b", "a gzip archive"),
-)
 
 
 @dataclass(frozen=True)
@@ -47,14 +44,12 @@ def kind_of(path: Path) -> str:
         with path.open("rb") as handle:
             head = handle.read(64)
     except OSError as error:
-        raise InputError(path, WHAT, error.strerror or str(error)) from None
-    if not head:
-        raise InputError(path, WHAT, "an empty file")
-    if head.startswith(b"PK"):
+        raise InputError(path, WHAT, words_for(path, error.strerror or str(error))) from None
+    known = kind_of_file(path)
+    if head.startswith(b"PK") and (known is None or known.name not in (ARCHIVE, PICKLE)):
         return NPZ
-    for start, found in _LIKENESSES:
-        if head.lstrip().startswith(start):
-            raise InputError(path, WHAT, found)
+    if known is not None and known.name not in (kinds.CAFFEMODEL, kinds.ONNX):
+        raise InputError(path, WHAT, known.words)
     try:
         return mapped(path, WHAT, _protobuf_kind)
     except InputError as error:

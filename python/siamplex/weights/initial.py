@@ -10,6 +10,7 @@ import numpy as np
 
 from siamplex.durable import write_text
 from siamplex.engine.net import Net, assign
+from siamplex.engine.net_kinds import check_deploy
 from siamplex.errors import InputError
 from siamplex.output_names import ending, without
 from siamplex.schema import prototxt
@@ -39,7 +40,9 @@ def write_initial(
     the same.  The other layers are filled as the prototxt says.  A JSON of the same stem holds the note
     and what was recognised.  Raises InputError.
     """
-    net = Net(prototxt.read(deploy, "NetParameter"), "TEST", seed=seed)
+    source = prototxt.read(deploy, "NetParameter")
+    check_deploy(source)
+    net = Net(source, "TEST", seed=seed)
     given = alexnet.load(alexnet_file, accept_other) if alexnet_file else None
     note = given.note if given else substitute.NOTE
     for node in net.nodes:

@@ -10,9 +10,8 @@ import torch
 from siamplex.engine.data_source import Batch, DataSource
 from siamplex.engine.layer import Context, Layer, Shape, register
 from siamplex.engine.transform import Transform
-from siamplex.errors import InputError
+from siamplex.errors import InputError, PrototxtError
 from siamplex.progress import say
-from siamplex.schema import file_kinds
 from siamplex.schema.messages import enum_name
 from siamplex.schema.record_stores import BACKENDS
 
@@ -46,10 +45,14 @@ class Data(Layer):
         self.require(backend in BACKENDS, f"backend {backend} is not supported", "backend", 0)
 
     def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
-        mean = self.spec.message.transform_param.mean_file
-        self.transform = Transform(self.spec, self.spec.source.find(mean) if mean else None)
+        self.transform = self._transform()
         folder, backend = self.spec.source.find(self.params.source), enum_name(self.params, "backend")
-        self.source = self._open(folder, backend)
+        try:
+            self.source = DataSource(folder, backend, self.transform.decoding)
+        except InputError as error:
+            if " record " in error.path:  # it says which of the store's
+                raise
+            raise self._not_readable(error, folder, backend) from None
         if self.transform.decoding != "native" and not self.source.encoded:  # Caffe logs it too, and goes on
             say(f"layer '{self.spec.name}': force_color and force_gray are for encoded samples; {folder} has others")
         shape = self.transform.output_shape(self.source.shape)
@@ -58,19 +61,25 @@ class Data(Layer):
                      "batch_size", 0)  # fmt: skip
         return [(count, *shape), (count,)][: len(self.spec.message.top)]
 
-    def _open(self, folder: Path, backend: str) -> DataSource:
-        """The store; a fault in it is named with the prototxt's line, and with what the folder is instead."""
+    def _transform(self) -> Transform:
+        name = str(self.spec.message.transform_param.mean_file)
         try:
-            wanted = file_kinds.LMDB if backend == "LMDB" else file_kinds.LEVELDB
-            other = file_kinds.instead(folder, wanted)
-            if other:
-                raise InputError(folder, f"{wanted} (backend {backend})", other)
-            return DataSource(folder, backend, self.transform.decoding)
+            return Transform(self.spec, self.spec.source.find(name) if name else None)
         except InputError as error:
-            given = str(self.params.source)
-            looked = "" if folder.exists() else f", looked for from {Path.cwd()} and beside the prototxt"
-            at = ("data_param", 0, "source", 0)
-            raise self.spec.error(f"source '{given}': {error}{looked}", *at) from None
+            found = self.spec.source.missing(name) if not Path(error.path).exists() else error.found
+            what = f"mean_file '{name}': expected {error.expected}, found {found}"
+            raise self.spec.error(what, "transform_param", 0, "mean_file", 0) from None
+
+    def _not_readable(self, error: InputError, folder: Path, backend: str) -> PrototxtError:
+        """The error of a store, with the layer and the line that name it."""
+        name, found = str(self.params.source), error.found
+        if not folder.exists():
+            found = self.spec.source.missing(name)
+        elif backend == "LEVELDB" and not self.params.HasField("backend") and (folder / "data.mdb").is_file():
+            found = "an LMDB; backend is left out, which is LEVELDB to Caffe: backend: LMDB reads it"
+        inside = "" if Path(error.path) == folder else f" ({error.path})"
+        what = f"source '{name}'{inside}: expected {error.expected}, found {found}"
+        return self.spec.error(what, "data_param", 0, "source", 0)
 
     def forward(
         self, bottoms: Sequence[torch.Tensor], params: Sequence[torch.Tensor], context: Context
