@@ -6,8 +6,6 @@ import argparse
 import sys
 import traceback
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import siamplex
 from siamplex.commands import ALL
@@ -15,8 +13,8 @@ from siamplex.durable import require_writable
 from siamplex.errors import SiamplexError, Stopped, StorageError
 from siamplex.progress import say
 from siamplex.record import FILE as RECORD
-from siamplex.record import Recording, Told, run_of
-from siamplex.steps import Step
+from siamplex.record import Recording, Told, recorded_options, run_of
+from siamplex.steps import step_of
 from siamplex.stopping import terminable
 
 _FAULT = 70  # exit code of a fault of the program itself (EX_SOFTWARE of sysexits.h)
@@ -65,23 +63,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    options = {k: v for k, v in vars(args).items() if k not in ("stamp", "module", "workers")}
     stamp = getattr(args, "stamp", None)
-    if stamp and Step(Path(stamp), options, *args.module.files(args)).unchanged():
+    if stamp and step_of(args).unchanged():
         say(f"{args.command}: unchanged, nothing to do")
         return 0
     if hasattr(args.module, "files") and not getattr(args.module, "PRINTS", False):
         for path in args.module.files(args)[1]:
             require_writable(path)
-    code = _recorded(args, options)
+    code = _recorded(args)
     if stamp:
-        Step(Path(stamp), options, *args.module.files(args)).record()
+        step_of(args).record()
     return code
 
 
-def _recorded(args: argparse.Namespace, options: dict[str, Any]) -> int:
+def _recorded(args: argparse.Namespace) -> int:
     """Run the command and note in the run's record what it did, also where it failed."""
-    recording = Recording(args.command, {k: v for k, v in options.items() if k != "command"})
+    recording = Recording(args.command, recorded_options(args))
     outcome, told = "done", Told()
     try:
         told = args.module.run(args) or told

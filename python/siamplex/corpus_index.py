@@ -21,6 +21,7 @@ from siamplex.images import read_picture
 from siamplex.progress import say, track
 from siamplex.schema.csv_files import read_rows
 
+_TABLES = (".csv", ".tsv", ".txt")
 COLUMNS = ("image", "path", "subject", "emotion", "synthetic", "sha256")
 
 
@@ -83,6 +84,10 @@ def index_folder(folder: Path) -> CorpusIndex:
     subfolders is one person.  Raises InputError for a missing folder, a face that cannot be read or whose name is
     misspelt, the same face twice in a folder.
     """
+    return _collect(folder, *_faces_in_folder(folder))
+
+
+def _faces_in_folder(folder: Path) -> tuple[list[_Face], dict[str, list[Path]]]:
     listing = list_folder(folder)
     faces, seen = [], dict[tuple[Path, str], Path]()
     for path in listing.pictures:
@@ -93,7 +98,7 @@ def index_folder(folder: Path) -> CorpusIndex:
             raise InputError(path, "each image once", f"'{path.stem}' also at {other}")
         number, sex, emotion, _ = (part.upper() for part in match.groups())
         faces.append(_Face(str(path), path, f"{int(number):02d}{sex}", emotion))
-    return _collect(folder, faces, {reason: sorted(paths) for reason, paths in listing.left_out.items() if paths})
+    return faces, {reason: sorted(paths) for reason, paths in listing.left_out.items() if paths}
 
 
 def index_table(table: Path) -> CorpusIndex:
@@ -101,6 +106,10 @@ def index_table(table: Path) -> CorpusIndex:
 
     Emotions are codes or names in any letter case.  Raises InputError, naming the line.
     """
+    return _collect(table, _faces_in_table(table), {})
+
+
+def _faces_in_table(table: Path) -> list[_Face]:
     faces, spelled, listed = [], dict[str, str](), dict[str, str]()
     for row, path in read_table(table):
         other = spelled.setdefault(plain_subject(row.subject), row.subject)
@@ -110,7 +119,52 @@ def index_table(table: Path) -> CorpusIndex:
         if before != row.where:
             raise InputError(row.where, "each image once", f"'{row.path}' as in {before}")
         faces.append(_Face(f"{row.where}: {path}", path, row.subject, row.emotion))
-    return _collect(table, faces, {})
+    return faces
+
+
+def is_table(source: Path) -> bool:
+    """Whether a corpus is told by a table, not by a folder."""
+    return source.is_file() or (source.suffix.lower() in _TABLES and not source.is_dir())
+
+
+def list_corpus(source: Path) -> CorpusIndex:
+    """What a corpus holds by its names alone: no picture is opened, and no entry has a hash.
+
+    Raises InputError where indexing would, but for what only the pictures' content shows.
+    """
+    faces, left_out = (_faces_in_table(source), {}) if is_table(source) else _faces_in_folder(source)
+    skipped: Counter[str] = Counter()
+    used = []
+    for face in faces:
+        other = _other_emotion(face)
+        if other:
+            skipped[other] += 1
+            continue
+        if not face.path.is_file():
+            raise InputError(face.where, "a readable image", "nothing there")
+        used.append(face)
+    if not used:
+        raise _no_faces(source, left_out)
+    names = distinct_names([face.path for face in used], source if source.is_dir() else source.parent)
+    entries = [
+        Entry(name, face.path, face.subject, face.emotion, is_synthetic(face.path.parent), "")
+        for face, name in zip(used, names, strict=True)
+    ]
+    return CorpusIndex(tuple(sorted(entries, key=lambda entry: entry.image)), dict(skipped), left_out)
+
+
+def _other_emotion(face: _Face) -> str | None:
+    """The name of an emotion that is passed over; None for one of the six.  Raises InputError for no emotion."""
+    if face.emotion in NEUTRAL or face.emotion == "contempt":
+        return NEUTRAL.get(face.emotion, face.emotion)
+    if face.emotion not in NAMES:
+        raise InputError(face.path, f"an emotion code ({', '.join(sorted(NAMES))}, NE or CA)", f"'{face.emotion}'")
+    return None
+
+
+def _no_faces(source: Path, left_out: dict[str, list[Path]]) -> InputError:
+    why = "; ".join(f"{len(paths)}: {reason}" for reason, paths in sorted(left_out.items()))
+    return InputError(source, "images of the six emotions", f"none ({why})" if why else "none")
 
 
 def plain_subject(subject: str) -> str:
@@ -125,11 +179,10 @@ def _collect(source: Path, faces: Sequence[_Face], left_out: dict[str, list[Path
     copies = 0
     for face in track(faces, "index", len(faces)):
         path, emotion = face.path, face.emotion
-        if emotion in NEUTRAL or emotion == "contempt":
-            skipped[NEUTRAL.get(emotion, emotion)] += 1
+        other = _other_emotion(face)
+        if other:
+            skipped[other] += 1
             continue
-        if emotion not in NAMES:
-            raise InputError(path, f"an emotion code ({', '.join(sorted(NAMES))}, NE or CA)", f"'{emotion}'")
         try:
             str(path).encode()
         except UnicodeEncodeError:  # the index could not name it
@@ -149,8 +202,7 @@ def _collect(source: Path, faces: Sequence[_Face], left_out: dict[str, list[Path
         copies += first is not face
         used.append((face, digest))
     if not used:
-        why = "; ".join(f"{len(paths)}: {reason}" for reason, paths in sorted(left_out.items()))
-        raise InputError(source, "images of the six emotions", f"none ({why})" if why else "none")
+        raise _no_faces(source, left_out)
     if copies:
         say(f"{source}: {copies} images are copies of others of the same subject and emotion; they are kept")
     base = source if source.is_dir() else source.parent

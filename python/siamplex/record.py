@@ -6,6 +6,7 @@ came of it.  The record says what was done; the audit holds the files themselves
 
 from __future__ import annotations
 
+import argparse
 import fcntl
 import json
 import os
@@ -146,11 +147,17 @@ class Told:
     idle: bool = False
 
 
+def recorded_options(args: argparse.Namespace) -> dict[str, Any]:
+    """What the record keeps of a command's options, as JSON has it."""
+    left_out = ("command", "stamp", "module", "workers")
+    return {name: _plain(value) for name, value in vars(args).items() if name not in left_out}
+
+
 class Recording:
     """One command as it happens; ``close`` gives what belongs in the record."""
 
     def __init__(self, command: str, options: dict[str, Any]) -> None:
-        self._command, self._options = command, {k: _plain(v) for k, v in options.items()}
+        self._command, self._options = command, options
         self._began = datetime.now(timezone.utc)
         self._clock = time.monotonic()
         self.facts: dict[str, Any] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 import siamplex
 from siamplex.durable import sha256, write_text
 
+_NO_MATTER = ("stamp", "module", "workers")  # options that change nothing of what a step makes
 _TOO_LARGE = 1 << 30  # beyond this, size and time of change must do
 
 
@@ -85,6 +87,12 @@ class Step:
             "outputs": {name: _told(path) for name, path in self._outputs.items()},
         }
         write_text(self._stamp, json.dumps(content, indent=1) + "\n")
+
+
+def step_of(args: argparse.Namespace) -> Step:
+    """The step of a command that was given ``--stamp``."""
+    options = {name: value for name, value in vars(args).items() if name not in _NO_MATTER}
+    return Step(Path(args.stamp), options, *args.module.files(args))
 
 
 def _told(path: Path) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from siamplex.commands import (
     index,
     mds,
     pairs,
+    plan,
     prototxt,
     report,
     seeds,
@@ -27,6 +28,7 @@ from siamplex.commands import (
 )
 
 ALL: tuple[ModuleType, ...] = (
+    plan,
     faces,
     index,
     pairs,

@@ -8,7 +8,6 @@ from pathlib import Path
 NAME = "index"
 HELP = "index a NimStim folder, or a CSV with columns path,subject,emotion"
 SKIPS = True
-_TABLES = (".csv", ".tsv", ".txt")
 _NAMED = 3  # files named of each reason
 
 
@@ -29,11 +28,10 @@ def files(args: argparse.Namespace) -> tuple[list[Path], list[Path]]:
 
 def run(args: argparse.Namespace) -> None:
     """Write the index and say what it holds, and what is not in it."""
-    from siamplex.corpus_index import index_folder, index_table, write_index
+    from siamplex.corpus_index import index_folder, index_table, is_table, write_index
     from siamplex.errors import printable
 
-    as_table = args.source.is_file() or (args.source.suffix.lower() in _TABLES and not args.source.is_dir())
-    index = index_table(args.source) if as_table else index_folder(args.source)
+    index = index_table(args.source) if is_table(args.source) else index_folder(args.source)
     write_index(index, args.out)
     counts = ", ".join(f"{emotion} {count}" for emotion, count in index.counts().items())
     skipped = ", ".join(f"{count} {name} skipped" for name, count in sorted(index.skipped.items()))

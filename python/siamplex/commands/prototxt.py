@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from siamplex.nets.generate import NetOptions
 
 NAME = "prototxt"
 HELP = "write train_val nets of both stages and layouts, the deploy net and the solvers"
@@ -65,21 +69,41 @@ def run_folder(args: argparse.Namespace) -> Path | None:
 
 def run(args: argparse.Namespace) -> None:
     """Write the files that differ from what is there."""
-    from siamplex.nets.architecture import Architecture
-    from siamplex.nets.generate import TEST_BATCH, NetOptions, RunLayout, generate, whole_split, write
-    from siamplex.nets.solver import SolverOptions
+    from siamplex.nets.generate import RunLayout, generate, write
     from siamplex.pairs.build import MEAN_BGR, SCALE, open_store
 
     images, size, mean, scale, has_val = args.images, args.size or 227, MEAN_BGR, SCALE, True
-    test_iter, test_batch = args.test_iter or 10, TEST_BATCH
+    val_pairs = 0
     if args.pairs:
         opened = open_store(args.pairs)
         store = opened.store
         images, size = store.images, int(store.options["size"])
         b, g, r = store.options["mean"]
         mean, scale, has_val = (b, g, r), opened.scale, "val" in store.lmdbs
-        if has_val and not args.test_iter:
-            test_iter, test_batch = whole_split(int(store.lmdbs["val"]["pairs"]))
+        val_pairs = int(store.lmdbs["val"]["pairs"]) if has_val else 0
+    options = options_of(args, images, size, val_pairs, mean, scale)
+    where = RunLayout(run=args.run, prototxt=args.nets, solvers=args.solvers, has_val=has_val)
+    texts = generate(options, where)
+    written = write(texts)
+    print(f"prototxt: {len(written)} of {len(texts)} files written, the others were as they should be")
+
+
+def options_of(
+    args: argparse.Namespace,
+    images: int,
+    size: int,
+    val_pairs: int,
+    mean: tuple[float, float, float],
+    scale: float,
+) -> NetOptions:
+    """What the options come to for a store of ``images``; ``val_pairs`` 0: not known.  Raises UsageError."""
+    from siamplex.nets.architecture import Architecture
+    from siamplex.nets.generate import TEST_BATCH, NetOptions, whole_split
+    from siamplex.nets.solver import SolverOptions
+
+    test_iter, test_batch = args.test_iter or 10, TEST_BATCH
+    if val_pairs and not args.test_iter:
+        test_iter, test_batch = whole_split(val_pairs)
 
     def solver(base_lr: float, iterations: int) -> SolverOptions:
         return SolverOptions(
@@ -97,7 +121,7 @@ def run(args: argparse.Namespace) -> None:
             device=args.device,
         )
 
-    options = NetOptions(
+    return NetOptions(
         arch=Architecture(
             size=size,
             width=args.width,
@@ -117,7 +141,3 @@ def run(args: argparse.Namespace) -> None:
         mean=mean,
         scale=scale,
     )
-    where = RunLayout(run=args.run, prototxt=args.nets, solvers=args.solvers, has_val=has_val)
-    texts = generate(options, where)
-    written = write(texts)
-    print(f"prototxt: {len(written)} of {len(texts)} files written, the others were as they should be")

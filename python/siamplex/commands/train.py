@@ -164,15 +164,21 @@ _EMBEDDED_ONLY = (
 )  # fmt: skip
 
 
+def check_engine(args: argparse.Namespace) -> None:
+    """Refuse what only the embedded engine can do where the caffe binary is asked for.  Raises UsageError."""
+    from siamplex.errors import UsageError
+
+    given = [name for name in _EMBEDDED_ONLY if getattr(args, name)]
+    if args.engine == "caffe" and given:
+        raise UsageError(f"--{given[0].replace('_', '-')}: expected --engine torch for it, found --engine caffe")
+
+
 def _by_caffe(args: argparse.Namespace) -> Told:
     """Train by the real binary; what only the embedded engine can do is refused."""
     from siamplex.caffe_engine.training import train
-    from siamplex.errors import UsageError
     from siamplex.progress import say
 
-    given = [name for name in _EMBEDDED_ONLY if getattr(args, name)]
-    if given:
-        raise UsageError(f"--{given[0].replace('_', '-')}: expected --engine torch for it, found --engine caffe")
+    check_engine(args)
     done = train(
         args.solver, args.weights, args.snapshot, args.device, args.resume, args.allow_outside, args.overwrite,
         args.allow_unfilled,

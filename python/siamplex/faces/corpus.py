@@ -100,8 +100,7 @@ def draw_corpus(folder: Path, counts: Mapping[str, int], actors: int, seed: int,
     Raises UsageError or StorageError, and InputError where ``folder`` holds something else.
     """
     portraits = allot(counts, actors, seed)
-    if folder.exists() and any(folder.iterdir()) and not (folder / MARKER).exists():
-        raise InputError(folder, "an empty folder or an earlier synthetic corpus", "other files")
+    check_target(folder)
     require_room(folder, len(portraits) * (WIDTH * HEIGHT * 3 + 54), f"{len(portraits)} faces")
     with atomic_directory(folder) as part:
         jobs = [(portrait, seed, str(part)) for portrait in portraits]
@@ -122,6 +121,14 @@ def draw_corpus(folder: Path, counts: Mapping[str, int], actors: int, seed: int,
         }
         (part / MARKER).write_text(json.dumps(marker, indent=1) + "\n", encoding="utf-8")
     return portraits
+
+
+def check_target(folder: Path) -> None:
+    """Refuse to draw over anything but an earlier drawn corpus.  Raises InputError."""
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / MARKER).exists():
+        raise InputError(folder, "an empty folder or an earlier synthetic corpus", "other files")
+    if folder.exists() and not folder.is_dir():
+        raise InputError(folder, "an empty folder or an earlier synthetic corpus", "a file")
 
 
 def is_synthetic(folder: Path) -> bool:

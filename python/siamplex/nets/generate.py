@@ -19,6 +19,7 @@ _NOTE = "# Written by `siamplex prototxt`; change it there, or by hand knowing t
 
 
 TEST_BATCH = 128  # pairs a test batch, at most
+_LARGEST_BATCH = 1 << 20
 
 
 def whole_split(pairs: int) -> tuple[int, int]:
@@ -77,8 +78,9 @@ class NetOptions:
     scale: float = SCALE
 
     def __post_init__(self) -> None:
-        if min(self.batch_size, self.stage2_batch_size, self.test_batch_size) < 1:
-            raise UsageError(f"--batch-size: expected at least 1, found {self.batch_size}")
+        for option, batch in (("batch-size", self.batch_size), ("stage2-batch-size", self.stage2_batch_size)):
+            if not 1 <= batch <= _LARGEST_BATCH:
+                raise UsageError(f"--{option}: expected 1 to {_LARGEST_BATCH} pairs, found {batch}")
 
 
 def generate(options: NetOptions, where: RunLayout) -> dict[str, str]:

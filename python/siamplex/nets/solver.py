@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from siamplex.errors import UsageError
 from siamplex.schema import messages
 from siamplex.schema.messages import enum_value
+
+_LARGEST = 2**31 - 1  # of Caffe's int32
 
 
 @dataclass(frozen=True)
@@ -37,10 +40,21 @@ class SolverOptions:
     def __post_init__(self) -> None:
         if not 0 <= self.momentum < 1:
             raise UsageError(f"--momentum: expected 0 up to 1, found {self.momentum:g}")
-        if self.base_lr <= 0:
+        if not 0 < self.base_lr < math.inf:
             raise UsageError(f"--base-lr: expected more than 0, found {self.base_lr:g}")
-        if self.max_iter < 1:
-            raise UsageError(f"--iterations: expected at least 1, found {self.max_iter}")
+        for option, value, least in (
+            ("iterations", self.max_iter, 1), ("stepsize", self.stepsize, 1), ("display", self.display, 0),
+            ("snapshot", self.snapshot, 0), ("test-interval", self.test_interval, 1), ("test-iter", self.test_iter, 1),
+        ):  # fmt: skip
+            if value < least:
+                raise UsageError(f"--{option}: expected at least {least}, found {value}")
+            if value > _LARGEST:
+                raise UsageError(f"--{option}: expected at most {_LARGEST}, found {value}")
+        if abs(self.seed) > _LARGEST:
+            raise UsageError(f"--seed: expected a number of at most {_LARGEST}, found {self.seed}")
+        for option, share in (("gamma", self.gamma), ("weight-decay", self.weight_decay)):
+            if not 0 <= share < math.inf:
+                raise UsageError(f"--{option}: expected 0 or more, found {share:g}")
 
 
 def solver(options: SolverOptions, net: str, prefix: str, has_test: bool) -> Any:

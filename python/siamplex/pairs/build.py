@@ -16,7 +16,7 @@ from siamplex.corpus_index import CorpusIndex, read_index, write_index
 from siamplex.durable import discard, sha256, write_text
 from siamplex.errors import InputError
 from siamplex.images import read_face
-from siamplex.pairs.pairing import all_pairs
+from siamplex.pairs.pairing import Pairs, all_pairs
 from siamplex.pairs.split import SPLITS, draw_split, read_split, write_split
 from siamplex.pairs.store import LAYOUTS, stacked_bytes, write_indexed, write_stacked, write_table
 from siamplex.pairs.table import format_table, pair_counts, table_csv
@@ -61,8 +61,14 @@ class PairStore:
     format: int = field(default=_FORMAT)
 
 
-def build_pairs(index: CorpusIndex, folder: Path, options: PairOptions, split_file: Path | None = None) -> PairStore:
-    """Write a pair store into ``folder``.  Raises InputError, UsageError or StorageError."""
+def pair_up(
+    index: CorpusIndex, options: PairOptions, split_file: Path | None = None, named: Path | None = None
+) -> tuple[dict[str, str], dict[str, Pairs]]:
+    """The split of each subject, and the pairs of each split; nothing is read but ``split_file``.
+
+    Raises InputError (naming ``split_file`` or ``named``) or UsageError where no store can come of them.
+    """
+    source = split_file or named or Path("pairs")
     if split_file:
         split = read_split(split_file, index)
     else:
@@ -81,10 +87,17 @@ def build_pairs(index: CorpusIndex, folder: Path, options: PairOptions, split_fi
     }
     for name, found in pairs.items():
         if not len(found):
-            raise InputError(split_file or folder, f"at least two images in the {name} split", "fewer: no pair")
+            raise InputError(source, f"at least two images in the {name} split", "fewer: no pair")
     if "train" in pairs and len(set(pairs["train"].same.tolist())) < 2:
         kind = "one emotion: all pairs are the same" if pairs["train"].same.all() else "no emotion twice: none is"
-        raise InputError(split_file or folder, "same and different pairs to train on", f"images of {kind}")
+        raise InputError(source, "same and different pairs to train on", f"images of {kind}")
+    return split, pairs
+
+
+def build_pairs(index: CorpusIndex, folder: Path, options: PairOptions, split_file: Path | None = None) -> PairStore:
+    """Write a pair store into ``folder``.  Raises InputError, UsageError or StorageError."""
+    split, pairs = pair_up(index, options, split_file, folder)
+    emotions = [entry.emotion for entry in index.entries]
     tables = {
         "all": pair_counts(all_pairs(range(len(index)), emotions, options.seed, "all"), emotions),
         **{name: pair_counts(found, emotions) for name, found in pairs.items()},

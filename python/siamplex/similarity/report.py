@@ -26,6 +26,12 @@ _CIRCLE = "the paper's circle"
 OVERLAPPING = (("SP", "FE"), ("AN", "DI"))  # those the paper speaks of
 
 
+def check_people(human: Judgements) -> None:
+    """Refuse judgements of anything but the six emotions.  Raises UsageError."""
+    if set(human.names) != set(PAPER_ORDER):
+        raise UsageError(f"a human matrix needs the six emotions, found {', '.join(human.names)}")
+
+
 def describe(
     embedding: Embedding,
     layers: Sequence[Patterns] = (),
@@ -41,8 +47,7 @@ def describe(
     references = {"action units": of_action_units(), _CIRCLE: of_circle()}
     result: dict[str, Any] = {"facts": embedding.facts, "seed": seed, "parts": {}}
     if human is not None:
-        if set(human.names) != set(PAPER_ORDER):
-            raise UsageError(f"a human matrix needs the six emotions, found {', '.join(human.names)}")
+        check_people(human)
         references = {"people": human.rdm(by), **references}
         result["human"] = {"kind": human.kind, "rdm": _rdm(human.rdm(by))}
     result["references"] = {name: _rdm(rdm) for name, rdm in references.items()}

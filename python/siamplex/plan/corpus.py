@@ -1,0 +1,60 @@
+"""What a run will be made of, told before anything is drawn or opened: images, subjects, pairs of each split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from siamplex.corpus_index import CorpusIndex, Entry, list_corpus
+from siamplex.emotions import PAPER_COUNTS
+from siamplex.faces.corpus import allot, scaled_counts
+from siamplex.pairs.build import PairOptions, pair_up
+from siamplex.pairs.pairing import Pairs
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The index as it will be, the split of each subject, and the pairs of each split."""
+
+    index: CorpusIndex
+    split: Mapping[str, str]
+    pairs: Mapping[str, Pairs]
+
+    @property
+    def drawn(self) -> bool:
+        """Whether every face is drawn."""
+        return all(entry.synthetic for entry in self.index.entries)
+
+    @property
+    def pair_count(self) -> int:
+        """Pairs of all splits."""
+        return sum(map(len, self.pairs.values()))
+
+    def emotions(self, *splits: str) -> set[str]:
+        """Emotions shown in some splits."""
+        return {e.emotion for e in self.index.entries if self.split[e.subject] in splits}
+
+    def images(self, split: str) -> int:
+        """Images of a split."""
+        return sum(self.split[e.subject] == split for e in self.index.entries)
+
+
+def index_of(faces: Path | None, actors: int, seed: int, folder: Path) -> CorpusIndex:
+    """The index of the user's ``faces``, or of those that will be drawn into ``folder``.
+
+    Raises InputError or UsageError where drawing or indexing would, but for what only pictures' content shows.
+    """
+    if faces is not None:
+        return list_corpus(faces)
+    portraits = allot(scaled_counts(PAPER_COUNTS, actors), actors, seed)
+    entries = [
+        Entry(p.name, folder / f"{p.name}.BMP", f"{p.number:02d}{p.sex}", p.emotion, True, "") for p in portraits
+    ]
+    return CorpusIndex(tuple(entries), {})
+
+
+def corpus_of(index: CorpusIndex, options: PairOptions, split_file: Path | None, folder: Path) -> Corpus:
+    """Split and pair an index, as ``siamplex pairs`` will.  Raises InputError or UsageError where it would."""
+    split, pairs = pair_up(index, options, split_file, folder)
+    return Corpus(index, split, pairs)

@@ -1,0 +1,66 @@
+"""Reading a command's words by its own parser, and naming the setting that a fault comes from."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import re
+from contextlib import redirect_stderr, redirect_stdout
+
+from siamplex.errors import UsageError
+from siamplex.plan.pipeline import Command
+
+# which setting an option's value comes from
+SETTING_OF = {
+    "--layout": "LAYOUT", "--size": "SIZE", "--scale": "SCALE", "--seed": "SEED", "--actors": "ACTORS",
+    "--width": "WIDTH", "--batch-size": "BATCH", "--stage2-batch-size": "STAGE2_BATCH", "--base-lr": "BASE_LR",
+    "--new-lr-mult": "NEW_LR_MULT", "--iterations": "ITERATIONS", "--stage2-iterations": "STAGE2_ITERATIONS",
+    "--stage2-base-lr": "STAGE2_BASE_LR", "--snapshot": "SNAPSHOT", "--display": "DISPLAY",
+    "--test-interval": "TEST_INTERVAL", "--device": "DEVICE", "--engine": "ENGINE", "--patience": "PATIENCE",
+    "--seeds": "SEEDS", "--snapshot-at": "SHOWN", "--human": "HUMAN", "--alexnet": "ALEXNET",
+}  # fmt: skip
+_SET_BY_MAKE = frozenset("index out pairs run nets solvers solver weights stamp engine device resume".split())
+
+
+def read(parser: argparse.ArgumentParser, command: Command) -> argparse.Namespace:
+    """The options of a command, as it will read them.
+
+    Raises UsageError that names the setting at fault: ``SIZE``, or ``NETS_FLAGS``, also where that would change what
+    the Makefile sets itself.
+    """
+    bare, fault = _parse(parser, command.bare)
+    if bare is None:
+        raise UsageError(in_settings(fault))
+    if not command.flags:
+        return bare
+    whole, fault = _parse(parser, command.words)
+    if whole is None:
+        raise UsageError(f"{command.flags_of}: {fault}")
+    for name in sorted(_SET_BY_MAKE & set(vars(bare))):
+        if command.head[0] != "report" and getattr(whole, name) != getattr(bare, name):
+            raise UsageError(f"{command.flags_of}: expected no --{name}, which the Makefile sets")
+    if command.head[0] == "train" and whole.snapshot:
+        raise UsageError(f"{command.flags_of}: expected no --snapshot, since the Makefile gives --weights")
+    return whole
+
+
+def _parse(parser: argparse.ArgumentParser, words: tuple[str, ...]) -> tuple[argparse.Namespace | None, str]:
+    """The options, or what argparse says against them."""
+    said = io.StringIO()
+    try:
+        with redirect_stderr(said), redirect_stdout(io.StringIO()):
+            return parser.parse_args(words), ""
+    except SystemExit:
+        told = said.getvalue().strip().rpartition("error: ")[2].replace("\n", " ")
+        return None, told or "expected options, found a call for help"
+
+
+def in_settings(fault: str, flags_of: str = "") -> str:
+    """A fault told by an option, told by the setting that the option's value comes from."""
+    named = re.match(r"(?:argument )?(--[\w-]+): (.*)", fault, re.DOTALL)
+    if not named:
+        return fault
+    setting = SETTING_OF.get(named.group(1))
+    if setting:
+        return f"{setting}: {named.group(2)}"
+    return f"{flags_of}: {named.group(1)}: {named.group(2)}" if flags_of else fault
