@@ -116,7 +116,7 @@ space  := $(empty) $(empty)
 
 help: ## this text
 	@echo "Targets:"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' "$(subst ^ ,,^$(MAKEFILE_LIST))" | awk -F'|' '{printf "%-14s%s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' $(call q,$(strip $(MAKEFILE_LIST))) | awk -F'|' '{printf "%-14s%s\n", $$1, $$2}'
 	@echo "Variables (make pairs FACES=/data/NimStim OUT=nimstim):"
 	@echo "  FACES=dir     folder of NimStim faces, or a CSV path,subject,emotion, also as Excel saves it (drawn stand-in faces)"
 	@echo "  OUT=dir       folder of the run ("$(O)")"

@@ -104,15 +104,28 @@ def test_docker_train_hands_all_over(tmp_path):
 def test_docker_train_without_a_gpu_and_with_a_table():
     made = make("-n", "docker-train", "OUT=/tmp/x", "GPUS=", "DEVICE=cpu", "ENGINE=torch", "TARGET=report")
     assert "--gpus" not in made and "report OUT=/out ENGINE=torch DEVICE=cpu" in made
-    made = make("-n", "docker-train", "OUT=x", "FACES=corpus/faces.csv")
-    assert f'--volume "{ROOT}/x:/out"' in made and f'--volume "{ROOT}/corpus/:/faces:ro"' in made
+
+
+def test_docker_train_takes_a_table_and_any_names(tmp_path):
+    made = make("docker-train", "DOCKER=echo", f"OUT={tmp_path}/x", "FACES=corpus/faces.csv")
+    assert f"--volume {tmp_path}/x:/out " in made and f"--volume {ROOT}/corpus:/faces:ro " in made
     assert "FACES=/faces/faces.csv" in made
+    odd = f"{tmp_path}/mein Versuch \u00e4 'q' (1) #2, & \"d\""
+    made = make("docker-train", "DOCKER=printf '[%s]\\n'", f"OUT={odd}", "FACES=its corpus/my faces.csv", "SHOWN=20 40")
+    assert f"[{odd}:/out]" in made and f"[{ROOT}/its corpus:/faces:ro]" in made
+    assert "[FACES=/faces/my faces.csv]" in made and "[SHOWN=20 40]" in made
+    done = subprocess.run(
+        ["make", "docker-train", "DOCKER=echo", f"OUT={tmp_path}/a:b"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (
+        done.returncode == 2 and "OUT: expected a name without a colon" in done.stderr and "run --rm" not in done.stdout
+    )
 
 
 def test_image_takes_the_environment_and_torch_asked_for():
     made = make("-n", "image", "CAFFE_ENV=environments/caffe-cpu.yml", "TORCH=torch", "DOCKER=podman")
-    assert "podman build --tag siamplex --build-arg CAFFE_ENV=environments/caffe-cpu.yml" in made
-    assert '--build-arg "TORCH=torch"' in made
+    assert "podman build --tag siamplex --build-arg 'CAFFE_ENV=environments/caffe-cpu.yml'" in made
+    assert "--build-arg 'TORCH=torch'" in made
 
 
 def test_processes_are_launched_by_torchrun():

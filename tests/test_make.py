@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,13 @@ import pytest
 from siamplex.engine.result import Result
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def dry(target: str, *variables: str) -> str:
+    """What make would run: its words as the shell takes them apart, a blank between them."""
+    command = ["make", "-n", target, *variables]
+    text = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return " ".join(shlex.split(text.replace("\\\n", " ")))
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="no make here")
@@ -26,29 +34,17 @@ def test_help():
 
 @pytest.mark.skipif(not shutil.which("make"), reason="no make here")
 def test_variables_reach_the_commands():
-    text = subprocess.run(
-        ["make", "-n", "figures", "FACES=/data/nim", "OUT=mine", "ENGINE=caffe", "DEVICE=cuda", "LAYOUT=stacked"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
-    assert 'index "/data/nim" --out mine/index.csv' in text and "siamplex faces" not in text
+    text = dry("figures", "FACES=/data/nim", "OUT=mine", "ENGINE=caffe", "DEVICE=cuda", "LAYOUT=stacked")
+    assert "index /data/nim --out mine/index.csv" in text and "siamplex faces" not in text
     assert "--engine caffe --device cuda" in text and "mine/solvers/stage1_stacked.prototxt" in text
     assert "images.caffemodel" not in text and "--lean-snapshots" not in text
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="no make here")
 def test_peoples_judgements_reach_similarity_and_maps():
-    text = subprocess.run(
-        ["make", "-n", "report", "OUT=mine", "HUMAN=/data/people.csv"], cwd=ROOT, capture_output=True, text=True,
-        check=True,
-    ).stdout  # fmt: skip
-    assert '--human "/data/people.csv"' in text and 'mds "/data/people.csv"' in text
+    text = dry("report", "OUT=mine", "HUMAN=/data/people.csv")
+    assert "--human /data/people.csv" in text and "mds /data/people.csv" in text
     assert "report mine" in text
-
-
-def dry(*variables: str) -> str:
-    return subprocess.run(
-        ["make", "-n", "report", *variables], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="no make here")
@@ -58,23 +54,22 @@ def test_later_steps_use_the_snapshot_a_stage_stopped_at(tmp_path):
         Result(iteration, f"snap_iter_{iteration}.caffemodel", 4000, "validation", (iteration, 0.1), 4, {}).write(
             str(tmp_path / f"stage{stage}/snap")
         )
-    text = dry(f"OUT={tmp_path}", "EARLY_STOP=1", "PATIENCE=3")
+    text = dry("report", f"OUT={tmp_path}", "EARLY_STOP=1", "PATIENCE=3")
     assert text.count("--early-stop --patience 3") == 2
     assert f"--weights {tmp_path}/stage1/snap_iter_2750.caffemodel" in text  # stage 2's start
     assert "for n in 2000 2750; do" in text
     assert f"--weights {tmp_path}/stage2/snap_iter_1500.caffemodel" in text
     assert f"geometry {tmp_path}/features/stage1_iter_2750.npz" in text
-    figures = " ".join(text.replace("\\\n", " ").split())
-    assert f"stage1_iter_2000.npz {tmp_path}/features/stage1_iter_2750.npz --stage2" in figures
+    assert f"stage1_iter_2000.npz {tmp_path}/features/stage1_iter_2750.npz --stage2" in text
     assert "snap_iter_5000" not in text
     # nothing better than the start: it is shown once
     Result(0, "snap_iter_0.caffemodel", 1000, "validation", (0, 0.1), 4, {}).write(str(tmp_path / "stage1/snap"))
-    text = " ".join(dry(f"OUT={tmp_path}", "EARLY_STOP=1").replace("\\\n", " ").split())
+    text = dry("report", f"OUT={tmp_path}", "EARLY_STOP=1")
     assert f"--stage1 {tmp_path}/features/stage1_iter_0.npz --stage2" in text
     assert f"geometry {tmp_path}/features/stage1_iter_0.npz" in text
     # off by default: the paper's iterations, whatever a run came to before
     for off in ((), ("EARLY_STOP=0",)):
-        text = dry(f"OUT={tmp_path}", *off)
+        text = dry("report", f"OUT={tmp_path}", *off)
         assert "--early-stop" not in text and f"{tmp_path}/stage1/snap_iter_5000.caffemodel" in text
         assert "for n in 2000 3000 4000 5000; do" in text
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
+import tempfile
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -50,14 +50,24 @@ def check_folders(out: Path, folders: Sequence[str]) -> None:
     for path in (out, *(out / name for name in folders)):
         if path.exists() and not path.is_dir():
             raise StorageError(f"OUT: {path}: expected a folder to write, found a file")
-        if path.is_dir() and not os.access(path, os.W_OK | os.X_OK):
-            raise StorageError(f"OUT: {path}: expected a folder that can be written, found one that cannot")
+        if path.is_dir():
+            _try_to_write(path, path)
     above = out.absolute()
     while not above.exists():
         above = above.parent
-    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-        kind = "one that cannot be written" if above.is_dir() else "a file"
-        raise StorageError(f"OUT: {out}: expected a folder that can be made in {above}, found {kind}")
+    if not above.is_dir():
+        raise StorageError(f"OUT: {out}: expected a folder that can be made, found a file at {above}")
+    _try_to_write(above, out)
+
+
+def _try_to_write(folder: Path, wanted: Path) -> None:
+    """Write a file that has no name and is gone at once: permissions alone do not tell of a read-only disk."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        found = error.strerror or str(error)
+        raise StorageError(f"OUT: {wanted}: expected to write in {folder}, found: {found}") from None
 
 
 def check_shown(settings: RunSettings, iterations: int, interval: int) -> None:
@@ -122,9 +132,15 @@ def _check_caffe(device: str, processes: int) -> None:
     if processes > 1:
         raise UsageError(f"PROCESSES: expected 1 with ENGINE=caffe (DEVICE=cuda:0,1 takes two GPUs), found {processes}")
     gpus = gpus_of(device)
-    binary = find_binary()
-    check_gpus(binary, gpus)
-    _ = binary.feature_tool
+    try:
+        binary = find_binary()
+        _ = binary.feature_tool
+    except InputError as error:
+        raise UsageError(f"ENGINE: {error}") from None
+    try:
+        check_gpus(binary, gpus)
+    except UsageError as error:
+        raise UsageError(f"DEVICE: {error}") from None
 
 
 def check_processes(settings: RunSettings, batches: Sequence[int]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from siamplex.plan.words import in_settings, read
 from siamplex.steps import step_of
 
 _SURELY = 0.7  # of an estimate: what a step takes at least
+_NAMED = re.compile(r"[A-Z][A-Z0-9_]+: ")  # a refusal that says which setting it is about
 _FOLDERS = {
     "faces": "faces", "pairs": "pairs", "prototxt": "prototxt", "init": "weights", "train": "stage1",
     "finetune": "stage2", "features": "features", "figures": "figures", "geometry": "geometry",
@@ -63,7 +65,7 @@ class Plan:
             yield
         except SiamplexError as error:
             text = in_settings(str(error), flags_of)
-            named = f"{setting}: {text}" if setting and not text.startswith(f"{setting}:") else text
+            named = f"{setting}: {text}" if setting and not _NAMED.match(text) else text
             if named not in self.refusals:
                 self.refusals.append(named)
 
@@ -152,7 +154,7 @@ class _Examiner:
                 raise UsageError(f"SIZE: expected 8 to {MAX_SIZE} pixels, found {pairs.size}")
         elif index is not None:
             options = PairOptions(fractions=tuple(pairs.fractions), balance=pairs.balance, seed=pairs.seed)
-            with plan.refusing(flags_of="PAIRS_FLAGS"):
+            with plan.refusing("FACES" if own_faces else "ACTORS", "PAIRS_FLAGS"):
                 plan.corpus = corpus_of(index, options, pairs.split, s.out / "pairs")
 
     def _check_nets(self) -> None:
@@ -164,6 +166,9 @@ class _Examiner:
         with plan.refusing(flags_of="NETS_FLAGS"):
             b, g, r = pairs.mean
             plan.nets = options_of(nets, images, pairs.size, val, (b, g, r), pairs.scale)
+        if nets.seed < 0:
+            with plan.refusing():
+                raise UsageError(f"SEED: expected 0 or more (Caffe draws one for what is below), found {nets.seed}")
         if plan.nets:
             with plan.refusing():
                 checks.check_dimensions(plan.nets.arch, plan.targets)
@@ -180,9 +185,12 @@ class _Examiner:
         plan, s, nets = self._plan, self._s, self._plan.nets
         train = self._options("train")
         if "init" in plan.targets:
-            with plan.refusing("DEVICE"):
+            processes = 1
+            with plan.refusing():
                 sizes = [nets.batch_size, nets.stage2_batch_size] if nets and "train" in plan.targets else []
-                checks.check_device(s, checks.check_processes(s, sizes))
+                processes = checks.check_processes(s, [] if s.by_caffe else sizes)
+            with plan.refusing():
+                checks.check_device(s, processes)
         if train is None:
             return
         with plan.refusing():

@@ -60,7 +60,20 @@ def in_settings(fault: str, flags_of: str = "") -> str:
     named = re.match(r"(?:argument )?(--[\w-]+): (.*)", fault, re.DOTALL)
     if not named:
         return fault
+    what = _plainly(named.group(2))
     setting = SETTING_OF.get(named.group(1))
     if setting:
-        return f"{setting}: {named.group(2)}"
-    return f"{flags_of}: {named.group(1)}: {named.group(2)}" if flags_of else fault
+        return f"{setting}: {what}"
+    return f"{flags_of}: {named.group(1)}: {what}" if flags_of else fault
+
+
+def _plainly(fault: str) -> str:
+    """What argparse says of a value, as the rest of the package says it."""
+    kind = re.fullmatch(r"invalid (\w+) value: (.*)", fault, re.DOTALL)
+    if kind:
+        expected = {"int": "a whole number", "float": "a number", "_iterations": "iterations"}
+        return f"expected {expected.get(kind.group(1), kind.group(1))}, found {kind.group(2)}"
+    choice = re.fullmatch(r"invalid choice: (.*?) \(choose from (.*)\)", fault, re.DOTALL)
+    if choice:
+        return f"expected one of {choice.group(2)}, found {choice.group(1)}".replace("'", "")
+    return fault
