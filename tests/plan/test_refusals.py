@@ -10,7 +10,7 @@ import pytest
 from siamplex.cli import main
 from siamplex.plan.settings import DEFAULTS
 
-SMALL = "ACTORS=6 SIZE=40 WIDTH=0.1 BATCH=16 STAGE2_BATCH=16 ITERATIONS=40 SNAPSHOT=20".split() + ["SHOWN=20 40"]
+SMALL = [*"ACTORS=6 SIZE=40 WIDTH=0.1 BATCH=16 STAGE2_BATCH=16 ITERATIONS=40 SNAPSHOT=20".split(), "SHOWN=20 40"]
 EMOTIONS = ("AN", "DI", "FE", "HA", "SA", "SP")
 
 
