@@ -10,8 +10,8 @@ import torch
 from hypothesis import settings
 
 from siamplex.cli import main
-from siamplex.corpus_index import CorpusIndex, index_folder, write_index
-from siamplex.emotions import PAPER_COUNTS
+from siamplex.corpus.emotions import PAPER_COUNTS
+from siamplex.corpus.index import CorpusIndex, index_folder, write_index
 from siamplex.faces.canvas import Image
 from siamplex.faces.corpus import Portrait, allot, draw_corpus, portray
 from siamplex.pairs.build import PairOptions, build_pairs

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from siamplex.engine.result import Result
+from siamplex.engine.training.result import Result
 
 ROOT = Path(__file__).resolve().parents[1]
 

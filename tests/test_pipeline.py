@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from siamplex.cli import main
-from siamplex.embedding import read_embedding
-from siamplex.engine.loss_log import read_losses
-from siamplex.images import read_picture
+from siamplex.corpus.images import read_picture
+from siamplex.engine.training.loss_log import read_losses
+from siamplex.geometry.embedding import read_embedding
 
 NETS = ["--width", "0.125", "--iterations", "6", "--base-lr", "0.001", "--display", "1", "--snapshot", "3"]
 NETS += ["--batch-size", "16"]
@@ -196,7 +196,7 @@ def test_an_empty_split_is_refused(work, monkeypatch, capsys):
 
 
 def read_subjects(work):
-    from siamplex.corpus_index import read_index
+    from siamplex.corpus.index import read_index
 
     return read_index(work / "run/index.csv").subjects
 

@@ -35,16 +35,16 @@ from torch import nn
 from torch.nn import functional
 
 from siamplex.cli import main as siamplex
-from siamplex.corpus_index import read_index
-from siamplex.durable import write_text
-from siamplex.engine import gram, products
-from siamplex.engine.data_source import DataSource
-from siamplex.engine.memory import keep_freed_memory
-from siamplex.engine.solver import Solver, TrainOptions
+from siamplex.corpus.index import read_index
+from siamplex.engine.fast import gram, products
+from siamplex.engine.fast.memory import keep_freed_memory
+from siamplex.engine.net.data_source import DataSource
+from siamplex.engine.training.solver import Solver, TrainOptions
 from siamplex.errors import SiamplexError
 from siamplex.pairs.build import load_images
 from siamplex.pairs.pairing import Pairs, all_pairs
 from siamplex.pairs.store import stacked_bytes, write_indexed, write_stacked
+from siamplex.run.durable import write_text
 
 BATCH = 32  # the batch of the rows that need none other
 BATCHES = (32, 128)

@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 
 from siamplex.caffe_engine.training import train as train_by_caffe
-from siamplex.durable import write_text
-from siamplex.engine.loss_log import read_losses
-from siamplex.engine.solver import Solver, TrainOptions
+from siamplex.engine.training.loss_log import read_losses
+from siamplex.engine.training.solver import Solver, TrainOptions
 from siamplex.errors import SiamplexError, UsageError
-from siamplex.progress import say
+from siamplex.run.durable import write_text
+from siamplex.run.progress import say
 from siamplex.schema import prototxt
 from siamplex.schema.messages import enum_value
 from siamplex.schema.weights import read_caffemodel

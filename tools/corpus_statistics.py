@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from siamplex.corpus_index import CorpusIndex, index_folder, index_table
+from siamplex.corpus.images import read_face
+from siamplex.corpus.index import CorpusIndex, index_folder, index_table
 from siamplex.errors import SiamplexError
 from siamplex.faces.difficulty import shares, told_right
-from siamplex.images import read_face
 from siamplex.pairs.build import SCALE
-from siamplex.progress import say
+from siamplex.run.progress import say
 from siamplex.weights import alexnet
 from siamplex.weights.answers import conv3_rows
 

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from siamplex.errors import SiamplexError
-from siamplex.progress import say
+from siamplex.run.progress import say
 from siamplex.weights import alexnet, download
 
 

@@ -24,7 +24,7 @@ from typing import Any
 import lmdb
 import numpy as np
 
-from siamplex.engine import snapshot as snapshots
+from siamplex.engine.training import snapshot as snapshots
 from siamplex.errors import InputError
 from siamplex.schema.datum import encode
 from siamplex.schema.weights import read_caffemodel, read_solverstate

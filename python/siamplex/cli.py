@@ -10,13 +10,13 @@ from pathlib import Path
 
 import siamplex
 from siamplex.commands import ALL
-from siamplex.durable import require_writable
 from siamplex.errors import SiamplexError, Stopped, StorageError
-from siamplex.progress import say
-from siamplex.record import FILE as RECORD
-from siamplex.record import Recording, Told, recorded_options, run_of
-from siamplex.steps import step_of
-from siamplex.stopping import terminable
+from siamplex.run.durable import require_writable
+from siamplex.run.progress import say
+from siamplex.run.record import FILE as RECORD
+from siamplex.run.record import Recording, Told, recorded_options, run_of
+from siamplex.run.steps import step_of
+from siamplex.run.stopping import terminable
 
 _FAULT = 70  # exit code of a fault of the program itself (EX_SOFTWARE of sysexits.h)
 

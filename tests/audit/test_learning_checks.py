@@ -11,10 +11,10 @@ import pytest
 from siamplex.audit.audit import audit, differs
 from siamplex.audit.finding import DIFFERS, INCONSISTENT, SAME, SILENT, UNCHECKED
 from siamplex.cli import main
-from siamplex.embedding import read_embedding, write_embedding
-from siamplex.engine.learning_table import read_learning
-from siamplex.engine.result import BY_LENGTH, BY_VALIDATION, Result
-from siamplex.stage_learning import StageLearning, active_units, against_blind
+from siamplex.engine.training.learning_table import read_learning
+from siamplex.engine.training.result import BY_LENGTH, BY_VALIDATION, Result
+from siamplex.engine.training.stage_learning import StageLearning, active_units, against_blind
+from siamplex.geometry.embedding import read_embedding, write_embedding
 
 
 def look(run, stage=1):

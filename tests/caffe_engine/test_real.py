@@ -11,9 +11,9 @@ import pytest
 
 from siamplex.caffe_engine.binary import find_binary
 from siamplex.cli import main
-from siamplex.embedding import read_embedding
-from siamplex.engine.loss_log import read_losses
+from siamplex.engine.training.loss_log import read_losses
 from siamplex.errors import InputError
+from siamplex.geometry.embedding import read_embedding
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.real_caffe

@@ -19,10 +19,10 @@ from siamplex.caffe_engine import binary as binaries
 from siamplex.caffe_engine.binary import find_binary, find_path, gpus_of
 from siamplex.caffe_engine.training import command, newest_snapshot, train
 from siamplex.cli import main
-from siamplex.engine.loss_log import read_losses
-from siamplex.engine.solver import Solver, TrainOptions
+from siamplex.engine.training.loss_log import read_losses
+from siamplex.engine.training.solver import Solver, TrainOptions
 from siamplex.errors import InputError, Stopped, TrainingError, UsageError
-from siamplex.record import read_record
+from siamplex.run.record import read_record
 from siamplex.schema.weights import read_caffemodel
 from tests.engine.conftest import pair_lmdb, twin_solver  # noqa: F401  (fixtures)
 
@@ -199,7 +199,7 @@ def test_the_record_says_which_caffe(own_run, drop_in, capsys):
 
 
 def test_two_engines_do_not_share_a_folder(twin_solver, tmp_path, stand_in):  # noqa: F811
-    from siamplex.engine.run_lock import run_lock
+    from siamplex.engine.training.run_lock import run_lock
 
     stand_in("")
     path = twin_solver(more="solver_mode: CPU")

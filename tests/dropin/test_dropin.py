@@ -217,7 +217,7 @@ def test_bvlcs_siamese_lenet_learns(tmp_path, monkeypatch, capsys, backend, lega
 
 def test_leveldb_is_read_in_key_order_and_damage_is_one_line(tmp_path):
     plyvel = pytest.importorskip("plyvel")
-    from siamplex.engine.data_source import DataSource
+    from siamplex.engine.net.data_source import DataSource
     from siamplex.errors import InputError
 
     with plyvel.DB(str(tmp_path / "l"), create_if_missing=True) as db:

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from siamplex.engine import gram as grams
-from siamplex.engine import products
-from siamplex.engine.fillers import fill
-from siamplex.engine.gram import GramWeight
-from siamplex.engine.gram_arrays import Heights, Matrix
-from siamplex.engine.layer import Context, Layer, LayerSpec, create
-from siamplex.engine.net import Net
+from siamplex.engine.fast import gram as grams
+from siamplex.engine.fast import products
+from siamplex.engine.fast.gram import GramWeight
+from siamplex.engine.fast.gram_arrays import Heights, Matrix
+from siamplex.engine.net.fillers import fill
+from siamplex.engine.net.layer import Context, Layer, LayerSpec, create
+from siamplex.engine.net.net import Net
 from siamplex.schema import messages, prototxt
 from siamplex.schema.datum import encode
 from siamplex.schema.weights import write_caffemodel

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from siamplex.engine.loss_log import read_losses
-from siamplex.engine.solver import Solver, TrainOptions
+from siamplex.engine.training.loss_log import read_losses
+from siamplex.engine.training.solver import Solver, TrainOptions
 from siamplex.schema.weights import read_caffemodel, read_solverstate
 
 CASES = (

@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from siamplex.embedding import Embedding
-from siamplex.emotions import EMOTIONS, PAPER_COUNTS
+from siamplex.corpus.emotions import EMOTIONS, PAPER_COUNTS
+from siamplex.corpus.images import read_picture
 from siamplex.errors import InputError, UsageError
 from siamplex.faces.action_units import prototype
 from siamplex.faces.canvas import HEIGHT, WIDTH
@@ -16,8 +16,8 @@ from siamplex.faces.difficulty import told_right
 from siamplex.faces.expression import enact
 from siamplex.faces.identity import actor
 from siamplex.faces.moment import draw_moment
-from siamplex.geometry import nearest_centroid
-from siamplex.images import read_picture
+from siamplex.geometry.embedding import Embedding
+from siamplex.geometry.orders import nearest_centroid
 
 
 def test_the_papers_counts_over_43_actors():

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from tests.weights.conftest import SHARED
 
+from siamplex.corpus.images import fit
 from siamplex.faces.difficulty import shares, told_right
-from siamplex.images import fit
 from siamplex.weights.alexnet import load
 from siamplex.weights.answers import conv3_rows
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from siamplex.engine.net import Net
+from siamplex.engine.net.net import Net
 from siamplex.errors import UsageError
 from siamplex.nets.architecture import Architecture
 from siamplex.nets.generate import NetOptions, RunLayout, generate, whole_split, write

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from siamplex.corpus_index import CorpusIndex, Entry
-from siamplex.emotions import EMOTIONS, PAPER_COUNTS
+from siamplex.corpus.emotions import EMOTIONS, PAPER_COUNTS
+from siamplex.corpus.index import CorpusIndex, Entry
 from siamplex.errors import InputError, StorageError, UsageError
 from siamplex.pairs.build import PairOptions, build_pairs, open_store
 from siamplex.pairs.images import stored_images
@@ -190,7 +190,7 @@ class TestStore:
 
     def test_39_gigabytes_are_said_and_the_disk_checked(self, index, tmp_path, monkeypatch, capsys):
         assert stacked_bytes(126_756, 227) == pytest.approx(39.5e9, rel=0.01)
-        from siamplex import durable
+        from siamplex.run import durable
 
         monkeypatch.setattr(durable, "free_bytes", lambda path: 10_000)
         with pytest.raises(StorageError, match=r"GB free for [\d,]+ stacked pairs"):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from siamplex.cli import main
-from siamplex.corpus_index import write_index
+from siamplex.corpus.index import write_index
 
 
 @pytest.mark.parametrize(

@@ -20,22 +20,22 @@ import lmdb
 import numpy as np
 from hypothesis import strategies as st
 
-from siamplex.corpus_index import COLUMNS, index_table, read_index
-from siamplex.embedding import read_embedding
-from siamplex.engine import limits
-from siamplex.engine.data_source import DataSource
-from siamplex.engine.learning_table import COLUMNS as LEARNING_COLUMNS
-from siamplex.engine.learning_table import read_learning
-from siamplex.engine.loss_log import read_losses, read_tests
-from siamplex.engine.net import Net
-from siamplex.engine.result import Result
-from siamplex.engine.snapshot import Manifest
-from siamplex.engine.solver_file import SolverFile
+from siamplex.corpus.images import read_picture
+from siamplex.corpus.index import COLUMNS, index_table, read_index
+from siamplex.engine.net import limits
+from siamplex.engine.net.data_source import DataSource
+from siamplex.engine.net.net import Net
+from siamplex.engine.training.learning_table import COLUMNS as LEARNING_COLUMNS
+from siamplex.engine.training.learning_table import read_learning
+from siamplex.engine.training.loss_log import read_losses, read_tests
+from siamplex.engine.training.result import Result
+from siamplex.engine.training.snapshot import Manifest
+from siamplex.engine.training.solver_file import SolverFile
 from siamplex.errors import InputError, SiamplexError
-from siamplex.images import read_picture
+from siamplex.geometry.embedding import read_embedding
 from siamplex.pairs.build import open_store
 from siamplex.pairs.split import read_split
-from siamplex.record import read_record
+from siamplex.run.record import read_record
 from siamplex.schema import file_kinds, messages, prototxt
 from siamplex.schema.datum import DatumError, decode, encode
 from siamplex.schema.instead import instead

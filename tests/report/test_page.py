@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from siamplex.cli import main
-from siamplex.embedding import read_embedding, write_embedding
-from siamplex.record import read_record
+from siamplex.geometry.embedding import read_embedding, write_embedding
+from siamplex.run.record import read_record
 
 
 class Outline(HTMLParser):

@@ -12,8 +12,8 @@ import pytest
 from tests.parsers.targets import _write_lmdb
 
 import siamplex
-from siamplex.engine.net import Net
-from siamplex.engine.solver_file import SolverFile
+from siamplex.engine.net.net import Net
+from siamplex.engine.training.solver_file import SolverFile
 from siamplex.errors import InputError, PrototxtError
 from siamplex.pairs.build import open_store
 from siamplex.schema import prototxt

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from siamplex.embedding import Embedding
-from siamplex.geometry import PAPER_ORDER
+from siamplex.geometry.embedding import Embedding
+from siamplex.geometry.orders import PAPER_ORDER
 
 Maker = Callable[..., Embedding]
 

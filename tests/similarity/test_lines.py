@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from siamplex.geometry import PAPER_ORDER, centroids, line_order
+from siamplex.geometry.orders import PAPER_ORDER, centroids, line_order
 from siamplex.similarity.actors import order_counts, per_actor, summary
 from siamplex.similarity.circle import circle
 from siamplex.similarity.map_report import describe_maps

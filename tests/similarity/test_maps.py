@@ -8,10 +8,10 @@ import pytest
 from scipy.spatial.distance import pdist, squareform
 
 from siamplex.cli import main
-from siamplex.embedding import write_embedding
+from siamplex.corpus.images import read_picture
 from siamplex.errors import InputError, UsageError
-from siamplex.geometry import LINE, PAPER_ORDER, circular_order, order_agreement
-from siamplex.images import read_picture
+from siamplex.geometry.embedding import write_embedding
+from siamplex.geometry.orders import LINE, PAPER_ORDER, circular_order, order_agreement
 from siamplex.similarity.circle import fit_maps
 from siamplex.similarity.matrices import read_judgements
 from siamplex.similarity.mds import collapsed, kruskal, scale

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from siamplex.embedding import Embedding
+from siamplex.geometry.embedding import Embedding
 from siamplex.similarity.actors import per_actor, summary
 from siamplex.similarity.overlap import overlaps
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import pdist
 
-from siamplex.geometry import PAPER_ORDER
+from siamplex.geometry.orders import PAPER_ORDER
 from siamplex.similarity.patterns import gather, of_embedding
 from siamplex.similarity.rdm import Rdm, of_action_units, of_circle
 

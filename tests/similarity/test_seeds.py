@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from siamplex.cli import main
-from siamplex.embedding import read_embedding
-from siamplex.record import read_record
+from siamplex.geometry.embedding import read_embedding
+from siamplex.run.record import read_record
 from siamplex.similarity.seeds import as_text, describe_seeds
 
 OTHER = ("HA", "SA", "SP", "AN", "FE", "DI")

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from siamplex.emotions import PAPER_COUNTS
+from siamplex.corpus.emotions import PAPER_COUNTS
+from siamplex.corpus.images import fit
 from siamplex.faces.corpus import allot, portray
-from siamplex.images import fit
 from siamplex.pairs.build import MEAN_BGR
 from siamplex.schema.blobs import Array
 from siamplex.weights.alexnet import load

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from tests.weights.conftest import as_caffemodel, as_npz, as_onnx
 
-from siamplex import durable
 from siamplex.errors import InputError
+from siamplex.run import durable
 from siamplex.weights import alexnet
 
 

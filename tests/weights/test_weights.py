@@ -7,7 +7,7 @@ import pytest
 import torch
 from tests.weights.conftest import as_npz
 
-from siamplex.engine.snapshot import iteration_of, note_of
+from siamplex.engine.training.snapshot import iteration_of, note_of
 from siamplex.errors import InputError
 from siamplex.nets.architecture import Architecture
 from siamplex.nets.train_val import deploy

@@ -7,7 +7,7 @@ from collections import Counter
 from siamplex.audit import paper
 from siamplex.audit.finding import Finding, Findings
 from siamplex.audit.run_files import RunFiles
-from siamplex.emotions import PAPER_COUNTS
+from siamplex.corpus.emotions import PAPER_COUNTS
 from siamplex.pairs.split import SPLITS
 
 _NEAR = 0.05  # "about" 80/10/10

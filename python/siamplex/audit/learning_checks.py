@@ -9,10 +9,10 @@ import numpy as np
 
 from siamplex.audit.finding import Finding, Findings
 from siamplex.audit.run_files import RunFiles, Stage, same_file
-from siamplex.embedding import Embedding, read_embedding
+from siamplex.engine.training.stage_learning import StageLearning, active_units, against_blind
 from siamplex.errors import InputError
-from siamplex.geometry import LINE, centroids, singular_ratio
-from siamplex.stage_learning import StageLearning, active_units, against_blind
+from siamplex.geometry.embedding import Embedding, read_embedding
+from siamplex.geometry.orders import LINE, centroids, singular_ratio
 
 _BLIND = "label-blind: the same embedding with its images shuffled among the pairs; no dropout in either"
 _PARTS = {"train": "training", "val": "validation", "test": "test"}

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from siamplex.durable import sha256
-from siamplex.engine.course import standing
-from siamplex.engine.result import Result
-from siamplex.engine.snapshot import Manifest, SnapshotPaths, own
+from siamplex.engine.training.course import standing
+from siamplex.engine.training.result import Result
+from siamplex.engine.training.snapshot import Manifest, SnapshotPaths, own
 from siamplex.pairs.build import OpenedStore, open_store
-from siamplex.record import check_run, read_record
+from siamplex.run.durable import sha256
+from siamplex.run.record import check_run, read_record
 from siamplex.schema import prototxt
 from siamplex.schema.prototxt import Prototxt
 

@@ -6,10 +6,10 @@ from siamplex.audit import paper
 from siamplex.audit.finding import Finding, Findings
 from siamplex.audit.run_files import RunFiles, Stage
 from siamplex.audit.towers import read_twins
-from siamplex.durable import sha256
-from siamplex.engine.data_source import DataSource
-from siamplex.engine.origin import Settings, differences, in_words, net_settings, solver_settings
-from siamplex.engine.result import BY_VALIDATION, Result
+from siamplex.engine.net.data_source import DataSource
+from siamplex.engine.training.origin import Settings, differences, in_words, net_settings, solver_settings
+from siamplex.engine.training.result import BY_VALIDATION, Result
+from siamplex.run.durable import sha256
 
 _EPOCHS = (
     "the paper counts epochs; 5000 passes over 126,756 pairs in 5 hours would be 35,000 pairs a second, so they are "

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from siamplex.durable import hash_bytes
 from siamplex.errors import InputError
+from siamplex.run.durable import hash_bytes
 from siamplex.schema.datum import DatumError, decode
 from siamplex.schema.lmdb_files import open_for_reading
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from siamplex.engine.phase import included, net_state
+from siamplex.engine.net.phase import included, net_state
 from siamplex.schema.prototxt import Prototxt
 
 _INPUT_TYPES = ("Data", "Slice", "Embed", "Reshape")

@@ -10,9 +10,9 @@ from siamplex.audit import paper
 from siamplex.audit.finding import Finding, Findings
 from siamplex.audit.run_files import RunFiles, Stage, same_file
 from siamplex.audit.towers import of_type, read_twins
-from siamplex.engine.phase import net_state
-from siamplex.engine.snapshot import note_of, verify
-from siamplex.engine.unfilled import unfilled
+from siamplex.engine.net.phase import net_state
+from siamplex.engine.net.unfilled import unfilled
+from siamplex.engine.training.snapshot import note_of, verify
 from siamplex.errors import InputError
 from siamplex.schema.blobs import Array
 from siamplex.schema.weights import read_caffemodel

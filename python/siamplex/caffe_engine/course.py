@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from siamplex.durable import sha256
-from siamplex.engine.course import Course, Segment
-from siamplex.engine.data_source import DataSource
-from siamplex.engine.origin import (
+from siamplex.engine.net.data_source import DataSource
+from siamplex.engine.net.phase import included, net_state
+from siamplex.engine.training.course import Course, Segment
+from siamplex.engine.training.origin import (
     Settings,
     differences,
     file_settings,
@@ -16,9 +16,9 @@ from siamplex.engine.origin import (
     net_settings,
     solver_settings,
 )
-from siamplex.engine.phase import included, net_state
 from siamplex.errors import SiamplexError, UsageError
-from siamplex.progress import say
+from siamplex.run.durable import sha256
+from siamplex.run.progress import say
 from siamplex.schema import prototxt
 from siamplex.schema.messages import enum_name
 from siamplex.schema.prototxt import Prototxt

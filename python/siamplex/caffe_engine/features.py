@@ -13,9 +13,9 @@ import numpy as np
 from siamplex.caffe_engine.binary import check_gpus, find_binary, gpus_of
 from siamplex.caffe_engine.filled import check_tower
 from siamplex.caffe_engine.log import fatal
-from siamplex.durable import require_room
-from siamplex.engine.data_source import DataSource
+from siamplex.engine.net.data_source import DataSource
 from siamplex.errors import InputError, TrainingError, UsageError
+from siamplex.run.durable import require_room
 from siamplex.schema import messages, prototxt
 from siamplex.schema.blobs import Array
 from siamplex.schema.datum import encode

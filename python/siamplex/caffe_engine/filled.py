@@ -11,13 +11,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from siamplex.engine.filling import lean_hint
-from siamplex.engine.net_kinds import check_deploy, check_train_val
-from siamplex.engine.phase import included, net_state
-from siamplex.engine.snapshot import SnapshotPaths
-from siamplex.engine.unfilled import refusal, unfilled
+from siamplex.engine.net.net_kinds import check_deploy, check_train_val
+from siamplex.engine.net.phase import included, net_state
+from siamplex.engine.net.unfilled import refusal, unfilled
+from siamplex.engine.training.filling import lean_hint
+from siamplex.engine.training.snapshot import SnapshotPaths
 from siamplex.errors import SiamplexError
-from siamplex.progress import say
+from siamplex.run.progress import say
 from siamplex.schema import prototxt
 from siamplex.schema.file_kinds import LEVELDB, LMDB, MISSING, kind_of
 from siamplex.schema.instead import instead

@@ -16,19 +16,19 @@ from siamplex.caffe_engine.binary import Binary, check_gpus, find_binary, gpus_o
 from siamplex.caffe_engine.course import check_resumes, course_from, occupied, settings_of
 from siamplex.caffe_engine.filled import check_solver
 from siamplex.caffe_engine.log import Display, Event, Saved, Scored, StoppedEarly, fatal, read_log
-from siamplex.durable import discard
-from siamplex.engine.course import remove, standing
-from siamplex.engine.loss_log import LossLog, open_logs
-from siamplex.engine.run_lock import run_lock
-from siamplex.engine.snapshot import SnapshotPaths
+from siamplex.engine.training.course import remove, standing
+from siamplex.engine.training.loss_log import LossLog, open_logs
+from siamplex.engine.training.run_lock import run_lock
+from siamplex.engine.training.snapshot import SnapshotPaths
 from siamplex.errors import InputError, Stopped, TrainingError, UsageError
-from siamplex.progress import Progress, say
+from siamplex.run.durable import discard
+from siamplex.run.progress import Progress, say
+from siamplex.run.stopping import StopRequest
 from siamplex.schema import prototxt
 from siamplex.schema.bounds import Bounds
 from siamplex.schema.messages import enum_name
 from siamplex.schema.prototxt import ANYWHERE
 from siamplex.schema.weights import read_caffemodel, read_solverstate
-from siamplex.stopping import StopRequest
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from siamplex.record import Told
+from siamplex.run.record import Told
 
 NAME = "audit"
 READS = PRINTS = True  # it needs no write access to the run; its table is printed, written where that can be
@@ -38,10 +38,10 @@ def run(args: argparse.Namespace) -> Told:
     """Audit, print, write."""
     from siamplex.audit.audit import audit, differs
     from siamplex.audit.tables import as_json, as_text, summary
-    from siamplex.durable import require_writable, write_text
     from siamplex.errors import StorageError
-    from siamplex.progress import say
     from siamplex.report.audit_page import as_page
+    from siamplex.run.durable import require_writable, write_text
+    from siamplex.run.progress import say
 
     out = _out(args)
     writable = True

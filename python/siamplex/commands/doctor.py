@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from siamplex.record import Told
+from siamplex.run.record import Told
 
 NAME = "doctor"
 HELP = "say what this machine can do (engines, GPU, Caffe, weights, disk) and what to do about what is missing"
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Told:
     """Look and tell; exit code 1 when something that all need is missing."""
-    from siamplex.doctor import MISSING, as_text, examine
+    from siamplex.run.doctor import MISSING, as_text, examine
 
     checks = examine(args.folder, args.alexnet)
     print(as_text(checks))

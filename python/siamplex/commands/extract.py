@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from siamplex.output_names import ending, without
+from siamplex.run.output_names import ending, without
 
 NAME = "extract"
 HELP = "write fc6 activations of all images (npz and CSV) for a snapshot"
@@ -31,8 +31,8 @@ def files(args: argparse.Namespace) -> tuple[list[Path], list[Path]]:
 
 def run(args: argparse.Namespace) -> None:
     """Embed and write."""
-    from siamplex.embedding import embed, write_embedding
     from siamplex.errors import UsageError
+    from siamplex.geometry.embedding import embed, write_embedding
     from siamplex.pairs.build import open_store
 
     if args.out.suffix != ".npz":

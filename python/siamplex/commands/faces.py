@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from siamplex.emotions import PAPER_COUNTS
+from siamplex.corpus.emotions import PAPER_COUNTS
 
 NAME = "faces"
 HELP = "draw a synthetic stand-in corpus in NimStim's layout (01F_AN_C.BMP ...)"

@@ -33,11 +33,11 @@ def _tests(losses: Path) -> Path:
 
 def run(args: argparse.Namespace) -> None:
     """Draw what there is."""
-    from siamplex.embedding import read_embedding
-    from siamplex.engine.early_stop import validation_losses
-    from siamplex.engine.loss_log import read_losses
+    from siamplex.engine.training.early_stop import validation_losses
+    from siamplex.engine.training.loss_log import read_losses
     from siamplex.errors import UsageError
-    from siamplex.figures import draw_paper_figures
+    from siamplex.figures.embedding import draw_paper_figures
+    from siamplex.geometry.embedding import read_embedding
 
     if not (args.stage1 or args.stage2 or args.losses):
         raise UsageError("give embeddings (--stage1, --stage2) or --losses to draw")

@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from siamplex.output_names import ending, without
+from siamplex.run.output_names import ending, without
 
 NAME = "geometry"
 HELP = "centroids, circular order against the paper's, separability, held-out accuracy"
@@ -26,9 +26,9 @@ def files(args: argparse.Namespace) -> tuple[list[Path], list[Path]]:
 
 def run(args: argparse.Namespace) -> None:
     """Compute, print, and write when asked."""
-    from siamplex.durable import write_text
-    from siamplex.embedding import read_embedding
-    from siamplex.geometry_report import as_text, describe
+    from siamplex.geometry.embedding import read_embedding
+    from siamplex.geometry.report import as_text, describe
+    from siamplex.run.durable import write_text
 
     geometry = describe(read_embedding(args.embedding))
     text = as_text(geometry)

@@ -19,8 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def files(args: argparse.Namespace) -> tuple[list[Path], list[Path]]:
     """Inputs and outputs; the images a CSV names count too, and folders that are linked."""
-    from siamplex.corpus_folder import linked_folders
-    from siamplex.corpus_table import listed_files
+    from siamplex.corpus.folder import linked_folders
+    from siamplex.corpus.table import listed_files
 
     further = listed_files(args.source) if args.source.is_file() else linked_folders(args.source)
     return [args.source, *further], [args.out]
@@ -28,7 +28,7 @@ def files(args: argparse.Namespace) -> tuple[list[Path], list[Path]]:
 
 def run(args: argparse.Namespace) -> None:
     """Write the index and say what it holds, and what is not in it."""
-    from siamplex.corpus_index import index_folder, index_table, is_table, write_index
+    from siamplex.corpus.index import index_folder, index_table, is_table, write_index
     from siamplex.errors import printable
 
     index = index_table(args.source) if is_table(args.source) else index_folder(args.source)

@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from siamplex.output_names import ending, without
+from siamplex.run.output_names import ending, without
 from siamplex.similarity.matrices import KINDS, WAYS
 
 NAME = "mds"
@@ -38,9 +38,9 @@ def files(args: argparse.Namespace) -> tuple[list[Path], list[Path]]:
 
 def run(args: argparse.Namespace) -> None:
     """Scale, draw, write, print."""
-    from siamplex.durable import write_text
-    from siamplex.embedding import read_embedding
-    from siamplex.figures_similarity import draw_maps
+    from siamplex.figures.similarity import draw_maps
+    from siamplex.geometry.embedding import read_embedding
+    from siamplex.run.durable import write_text
     from siamplex.similarity.map_report import describe_maps
     from siamplex.similarity.matrices import read_judgements
     from siamplex.similarity.mds import scale

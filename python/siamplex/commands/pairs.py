@@ -6,7 +6,7 @@ import argparse
 import math
 from pathlib import Path
 
-from siamplex.images import RESIZE_MODES
+from siamplex.corpus.images import RESIZE_MODES
 
 NAME = "pairs"
 HELP = "split by subject and write all pairs as LMDBs that Caffe reads"
@@ -60,7 +60,7 @@ def files(args: argparse.Namespace) -> tuple[list[Path], list[Path]]:
 
 def run(args: argparse.Namespace) -> None:
     """Write the pair store and print Table 1."""
-    from siamplex.corpus_index import read_index
+    from siamplex.corpus.index import read_index
     from siamplex.errors import UsageError
     from siamplex.pairs.build import MAX_SIZE, PairOptions, build_pairs
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from siamplex.record import Told
+from siamplex.run.record import Told
 
 NAME = "plan"
 HELP = "list the steps of a make target with what they read, write and take, and every refusal; runs nothing"
@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> Told:
     from siamplex.plan.planning import examine
     from siamplex.plan.settings import RunSettings
     from siamplex.plan.table import as_text
-    from siamplex.progress import say
+    from siamplex.run.progress import say
 
     targets = [word for word in args.words if "=" not in word] or [_TARGET]
     unknown = next((t for t in targets if t not in TARGETS), None)

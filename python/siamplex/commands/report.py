@@ -34,9 +34,9 @@ def run_folder(args: argparse.Namespace) -> Path:
 
 def run(args: argparse.Namespace) -> None:
     """Gather and write."""
-    from siamplex.durable import write_text
     from siamplex.report.content import gather
     from siamplex.report.page import as_page
+    from siamplex.run.durable import write_text
 
     content = gather(args.run, args.embed_faces, args.alexnet)
     page = as_page(content)

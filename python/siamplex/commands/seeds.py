@@ -36,11 +36,11 @@ def run_folder(args: argparse.Namespace) -> Path:
 
 def run(args: argparse.Namespace) -> None:
     """Train, embed, count, write."""
-    from siamplex.durable import write_text
-    from siamplex.engine.memory import keep_freed_memory
+    from siamplex.engine.fast.memory import keep_freed_memory
     from siamplex.errors import UsageError
     from siamplex.pairs.build import open_store
-    from siamplex.record import check_run
+    from siamplex.run.durable import write_text
+    from siamplex.run.record import check_run
     from siamplex.similarity.seeds import SeedPlan, as_text, describe_seeds, train_seed
     from siamplex.weights.start import start_from
 

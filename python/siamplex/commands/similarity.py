@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from siamplex.output_names import ending, without
+from siamplex.run.output_names import ending, without
 from siamplex.similarity.matrices import KINDS, WAYS
 
 NAME = "similarity"
@@ -42,9 +42,9 @@ def files(args: argparse.Namespace) -> tuple[list[Path], list[Path]]:
 
 def run(args: argparse.Namespace) -> None:
     """Compute, print, and write when asked."""
-    from siamplex.durable import write_text
-    from siamplex.embedding import read_embedding
+    from siamplex.geometry.embedding import read_embedding
     from siamplex.pairs.build import open_store
+    from siamplex.run.durable import write_text
     from siamplex.similarity.matrices import read_judgements
     from siamplex.similarity.patterns import of_layers
     from siamplex.similarity.report import as_text, describe
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> None:
     text = as_text(result)
     print(text)
     if args.out:
-        from siamplex.figures_similarity import draw_rdms
+        from siamplex.figures.similarity import draw_rdms
 
         stem = without(args.out, ".json")
         write_text(ending(stem, ".json"), json.dumps(result, indent=1) + "\n")

@@ -6,10 +6,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from siamplex.record import Told
+from siamplex.run.record import Told
 
 if TYPE_CHECKING:  # torch is loaded only where a net runs
-    from siamplex.engine.solver import Solver
+    from siamplex.engine.training.solver import Solver
 
 PATIENCE = 4
 NAME = "train"
@@ -76,7 +76,7 @@ def _prefix(args: argparse.Namespace) -> str:
 
 def files(args: argparse.Namespace) -> tuple[list[Path], list[Path]]:
     """Inputs and outputs; of the outputs the newest snapshot and the losses."""
-    from siamplex.engine.snapshot import SnapshotPaths, own
+    from siamplex.engine.training.snapshot import SnapshotPaths, own
     from siamplex.schema import prototxt
 
     inputs = [args.solver, *args.weights, *([args.snapshot] if args.snapshot else [])]
@@ -94,11 +94,11 @@ def run(args: argparse.Namespace) -> Told:
     """Train to max_iter."""
     if args.engine == "caffe":
         return _by_caffe(args)
-    from siamplex.engine.checkpoint import REFUSE, REMOVE
-    from siamplex.engine.memory import keep_freed_memory
-    from siamplex.engine.solver import Solver, TrainOptions
-    from siamplex.engine.team import leave_team
-    from siamplex.progress import say
+    from siamplex.engine.fast.memory import keep_freed_memory
+    from siamplex.engine.training.checkpoint import REFUSE, REMOVE
+    from siamplex.engine.training.process_group import leave_team
+    from siamplex.engine.training.solver import Solver, TrainOptions
+    from siamplex.run.progress import say
 
     keep_freed_memory()
     solver = Solver(
@@ -141,7 +141,7 @@ def run(args: argparse.Namespace) -> Told:
 
 def _standing(solver: Solver) -> str:
     """Where a run stands of which there is nothing left to do."""
-    from siamplex.engine.result import Result
+    from siamplex.engine.training.result import Result
 
     if solver.ended:
         lowest = f" of {solver.ended.lowest[1]:.4g}" if solver.ended.lowest else ""
@@ -176,7 +176,7 @@ def check_engine(args: argparse.Namespace) -> None:
 def _by_caffe(args: argparse.Namespace) -> Told:
     """Train by the real binary; what only the embedded engine can do is refused."""
     from siamplex.caffe_engine.training import train
-    from siamplex.progress import say
+    from siamplex.run.progress import say
 
     check_engine(args)
     done = train(
@@ -192,7 +192,7 @@ def _by_caffe(args: argparse.Namespace) -> Told:
 
 def _losses(args: argparse.Namespace) -> dict[str, Any]:
     """First, lowest and last of the losses displayed."""
-    from siamplex.engine.loss_log import read_losses
+    from siamplex.engine.training.loss_log import read_losses
 
     rows = read_losses(f"{_prefix(args) or 'train'}_losses.csv")
     if not rows:

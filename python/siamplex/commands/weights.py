@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from siamplex.output_names import ending, without
+from siamplex.run.output_names import ending, without
 
 NAME = "weights"
 HELP = "write starting weights: AlexNet's conv1-3, told by their content, or a stated substitute"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from siamplex.errors import UsageError
-from siamplex.stopping import NOTHING, SNAPSHOT, STOP
+from siamplex.run.stopping import NOTHING, SNAPSHOT, STOP
 
 COMMANDS = ("train", "test", "time", "device_query")
 _VALUES = {

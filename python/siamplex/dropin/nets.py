@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from siamplex.dropin.flags import Flags
-from siamplex.engine.net import Net
-from siamplex.engine.net_kinds import check_train_val
+from siamplex.engine.net.net import Net
+from siamplex.engine.net.net_kinds import check_train_val
 from siamplex.errors import UsageError
 from siamplex.schema import messages, prototxt
 
@@ -14,7 +14,7 @@ def build(flags: Flags, phase: str, device: str, feeds_itself: bool = False) -> 
 
     Raises UsageError for a phase Caffe has not, and all that a Net raises.
     """
-    from siamplex.engine.solver import choose_device
+    from siamplex.engine.training.solver import choose_device
 
     if phase not in ("TRAIN", "TEST"):
         raise UsageError(f"-phase: expected TRAIN or TEST, found '{phase}'")

@@ -14,9 +14,9 @@ def run(flags: Flags) -> None:
     """Score a model.  Raises UsageError and all that a Net raises."""
     import torch
 
-    from siamplex.engine.filling import lean_hint
-    from siamplex.engine.layer import Context
-    from siamplex.engine.solver import loss_weights, outputs_of
+    from siamplex.engine.net.layer import Context
+    from siamplex.engine.training.filling import lean_hint
+    from siamplex.engine.training.solver import loss_weights, outputs_of
     from siamplex.schema.weights import read_caffemodel
 
     flags.needed("model", "a model definition to score")

@@ -11,8 +11,8 @@ from siamplex.dropin.devices import device_of
 from siamplex.dropin.flags import Flags
 from siamplex.dropin.glog import info, number
 from siamplex.dropin.nets import build
-from siamplex.engine.layer import Context
-from siamplex.engine.net import Net, Node
+from siamplex.engine.net.layer import Context
+from siamplex.engine.net.net import Net, Node
 
 
 def run(flags: Flags) -> None:

@@ -10,11 +10,11 @@ from pathlib import Path
 from siamplex.dropin.devices import device_of
 from siamplex.dropin.flags import UNFILLED, Flags
 from siamplex.dropin.glog import info, number
-from siamplex.engine.snapshot import SnapshotPaths
-from siamplex.engine.watcher import Output, Watcher
+from siamplex.engine.training.snapshot import SnapshotPaths
+from siamplex.engine.training.watcher import Output, Watcher
 from siamplex.errors import Stopped, UsageError
-from siamplex.progress import say
-from siamplex.stopping import STOP
+from siamplex.run.progress import say
+from siamplex.run.stopping import STOP
 
 _SOLVER, _SGD = "solver.cpp:0", "sgd_solver.cpp:0"
 
@@ -63,9 +63,9 @@ class CaffeLog(Watcher):
 
 def run(flags: Flags) -> None:
     """Train.  Raises UsageError and all that a Solver raises."""
-    from siamplex.engine.checkpoint import AS_CAFFE
-    from siamplex.engine.memory import keep_freed_memory
-    from siamplex.engine.solver import Solver, TrainOptions
+    from siamplex.engine.fast.memory import keep_freed_memory
+    from siamplex.engine.training.checkpoint import AS_CAFFE
+    from siamplex.engine.training.solver import Solver, TrainOptions
     from siamplex.schema import prototxt
 
     path = Path(flags.needed("solver", "a solver definition to train"))

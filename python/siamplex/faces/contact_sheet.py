@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from siamplex.emotions import EMOTIONS, NAMES
+from siamplex.corpus.emotions import EMOTIONS, NAMES
 from siamplex.faces.canvas import HEIGHT, WIDTH, Image
 
 _ROWS = 12

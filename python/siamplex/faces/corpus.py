@@ -11,8 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from siamplex.durable import atomic_directory, require_room
-from siamplex.emotions import EMOTIONS, NAMES
+from siamplex.corpus.emotions import EMOTIONS, NAMES
 from siamplex.errors import InputError, UsageError
 from siamplex.faces.canvas import HEIGHT, WIDTH, Image
 from siamplex.faces.contact_sheet import contact_sheet
@@ -20,8 +19,9 @@ from siamplex.faces.drawing import draw
 from siamplex.faces.expression import enact
 from siamplex.faces.identity import actor
 from siamplex.faces.moment import draw_moment
-from siamplex.progress import track
 from siamplex.randomness import derive, numpy_stream
+from siamplex.run.durable import atomic_directory, require_room
+from siamplex.run.progress import track
 
 MARKER = "SYNTHETIC.json"  # its presence says that a folder's faces are drawn
 

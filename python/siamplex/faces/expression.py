@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from siamplex.emotions import EMOTIONS
+from siamplex.corpus.emotions import EMOTIONS
 from siamplex.faces.action_units import Units, prototype
 from siamplex.faces.expression_style import ExpressionStyle
 

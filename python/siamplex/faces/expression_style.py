@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from siamplex.emotions import EMOTIONS
+from siamplex.corpus.emotions import EMOTIONS
 from siamplex.faces.action_units import Units, prototype
 
 # action units whose strength is an actor's habit

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from siamplex.durable import write_text
 from siamplex.errors import PrototxtError, UsageError
 from siamplex.nets.architecture import Architecture
 from siamplex.nets.solver import SolverOptions, solver
 from siamplex.nets.train_val import STAGES, deploy, train_val
 from siamplex.pairs.build import MEAN_BGR, SCALE
 from siamplex.pairs.store import LAYOUTS
+from siamplex.run.durable import write_text
 from siamplex.schema.prototxt import to_text
 
 _NOTE = "# Written by `siamplex prototxt`; change it there, or by hand knowing that it differs.\n"

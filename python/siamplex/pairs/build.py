@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from siamplex.corpus_index import CorpusIndex, read_index, write_index
-from siamplex.durable import discard, sha256, write_text
+from siamplex.corpus.images import read_face
+from siamplex.corpus.index import CorpusIndex, read_index, write_index
 from siamplex.errors import InputError
-from siamplex.images import read_face
 from siamplex.pairs.pairing import Pairs, all_pairs
 from siamplex.pairs.split import SPLITS, draw_split, read_split, write_split
 from siamplex.pairs.store import LAYOUTS, stacked_bytes, write_indexed, write_stacked, write_table
 from siamplex.pairs.table import format_table, pair_counts, table_csv
-from siamplex.progress import say, track
+from siamplex.run.durable import discard, sha256, write_text
+from siamplex.run.progress import say, track
 from siamplex.schema.file_kinds import STORE
 from siamplex.schema.instead import instead
 from siamplex.schema.json_files import read_object

@@ -7,11 +7,11 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from siamplex.corpus_index import CorpusIndex, plain_subject
-from siamplex.corpus_table import ALIASES as SUBJECT_ALIASES
-from siamplex.durable import write_text
+from siamplex.corpus.index import CorpusIndex, plain_subject
+from siamplex.corpus.table import ALIASES as SUBJECT_ALIASES
 from siamplex.errors import InputError, UsageError
 from siamplex.randomness import numpy_stream
+from siamplex.run.durable import write_text
 from siamplex.schema.csv_files import read_rows
 
 SPLITS = ("train", "val", "test")

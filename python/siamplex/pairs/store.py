@@ -15,10 +15,10 @@ import lmdb
 import numpy as np
 import numpy.typing as npt
 
-from siamplex.durable import atomic_directory, require_room
 from siamplex.errors import StorageError
 from siamplex.pairs.pairing import Pairs
-from siamplex.progress import Progress
+from siamplex.run.durable import atomic_directory, require_room
+from siamplex.run.progress import Progress
 from siamplex.schema import messages
 from siamplex.schema.datum import encode
 from siamplex.schema.weights import Written, write_caffemodel

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from siamplex.emotions import EMOTIONS
+from siamplex.corpus.emotions import EMOTIONS
 from siamplex.pairs.pairing import Pairs
 
 _ORDER = tuple(sorted(EMOTIONS))

@@ -9,19 +9,19 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from siamplex.durable import free_bytes
-from siamplex.emotions import NAMES
-from siamplex.engine.course import Course, standing
-from siamplex.engine.origin import differences, in_words, net_settings, solver_settings
-from siamplex.engine.run_lock import check_not_held
-from siamplex.engine.snapshot import SnapshotPaths, own
+from siamplex.corpus.emotions import NAMES
+from siamplex.engine.training.course import Course, standing
+from siamplex.engine.training.origin import differences, in_words, net_settings, solver_settings
+from siamplex.engine.training.run_lock import check_not_held
+from siamplex.engine.training.snapshot import SnapshotPaths, own
 from siamplex.errors import InputError, StorageError, UsageError
-from siamplex.geometry import PAPER_ORDER
+from siamplex.geometry.orders import PAPER_ORDER
 from siamplex.nets.architecture import Architecture
 from siamplex.nets.generate import NetOptions, RunLayout, generate
 from siamplex.plan.corpus import Corpus
 from siamplex.plan.settings import RunSettings
 from siamplex.plan.words import in_bytes
+from siamplex.run.durable import free_bytes
 from siamplex.schema import prototxt
 
 _DEVICE = re.compile(r"cpu|cuda(?::\d+)?")

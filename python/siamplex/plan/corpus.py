@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from siamplex.corpus_index import CorpusIndex, Entry, list_corpus
-from siamplex.emotions import PAPER_COUNTS
+from siamplex.corpus.emotions import PAPER_COUNTS
+from siamplex.corpus.index import CorpusIndex, Entry, list_corpus
 from siamplex.faces.corpus import allot, scaled_counts
 from siamplex.pairs.build import PairOptions, pair_up
 from siamplex.pairs.pairing import Pairs

@@ -13,7 +13,7 @@ from siamplex.plan.costs import distinct_images
 from siamplex.plan.planning import Plan, PlannedStep
 from siamplex.plan.speed import cores
 from siamplex.plan.tower_size import TowerSize
-from siamplex.record import read_record, recorded_options
+from siamplex.run.record import read_record, recorded_options
 
 MEASURED, RECKONED = "measured", "reckoned"
 REFERENCE = 1.26e11  # operations a second of the machine that the constants below were measured on, 2 cores

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from siamplex.engine.result import Result
+from siamplex.engine.training.result import Result
 from siamplex.errors import InputError
 from siamplex.plan.settings import RunSettings
 

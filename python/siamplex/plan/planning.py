@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from siamplex.commands.prototxt import options_of
-from siamplex.engine.course import standing
-from siamplex.engine.limits import machine_memory
-from siamplex.engine.snapshot import own
+from siamplex.engine.net.limits import machine_memory
+from siamplex.engine.training.course import standing
+from siamplex.engine.training.snapshot import own
 from siamplex.errors import InputError, SiamplexError, UsageError
 from siamplex.faces.corpus import check_target
 from siamplex.nets.generate import NetOptions, RunLayout, generate
@@ -23,7 +23,7 @@ from siamplex.plan.costs import Cost, Costs
 from siamplex.plan.pipeline import NEEDS, Command, Pipeline, split_flags, wanted
 from siamplex.plan.settings import RunSettings
 from siamplex.plan.words import in_bytes, in_settings, read
-from siamplex.steps import step_of
+from siamplex.run.steps import step_of
 
 _SURELY = 0.7  # of an estimate: what a step takes at least
 _NAMED = re.compile(r"[A-Z][A-Z0-9_]+: ")  # a refusal that says which setting it is about

@@ -7,12 +7,12 @@ import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
-from siamplex.durable import free_bytes
-from siamplex.engine.limits import machine_memory
+from siamplex.engine.net.limits import machine_memory
 from siamplex.plan.durations import MEASURED, Duration, Durations, in_words
 from siamplex.plan.planning import Plan, PlannedStep
 from siamplex.plan.speed import multiplication_rate
 from siamplex.plan.words import in_bytes
+from siamplex.run.durable import free_bytes
 
 _WIDTH = 100
 

@@ -12,19 +12,19 @@ import numpy as np
 
 from siamplex.audit.audit import audit
 from siamplex.audit.finding import Finding
-from siamplex.corpus_index import as_indexed
-from siamplex.embedding import Embedding, read_embedding
-from siamplex.engine.loss_log import read_losses
+from siamplex.corpus.index import as_indexed
+from siamplex.engine.training.loss_log import read_losses
+from siamplex.engine.training.stage_learning import StageLearning
 from siamplex.errors import InputError, SiamplexError
 from siamplex.faces.corpus import is_synthetic
-from siamplex.geometry_report import describe
-from siamplex.output_names import ending, without
+from siamplex.geometry.embedding import Embedding, read_embedding
+from siamplex.geometry.report import describe
 from siamplex.pairs.build import OpenedStore, open_store
-from siamplex.record import check_run, read_record
 from siamplex.report.thumbnails import Sprite, sprite
+from siamplex.run.output_names import ending, without
+from siamplex.run.record import check_run, read_record
 from siamplex.schema.json_files import read_object
 from siamplex.similarity import report as similarity
-from siamplex.stage_learning import StageLearning
 
 SPLITS = {"train": "training subjects", "val": "validation subjects", "test": "test subjects"}
 _MOST_LOSSES = 1500  # points of a curve

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from siamplex.emotions import NAMES
-from siamplex.geometry import LINE, PAPER_ORDER, SWAPPED_ORDER
-from siamplex.geometry_report import between
+from siamplex.corpus.emotions import NAMES
+from siamplex.geometry.orders import LINE, PAPER_ORDER, SWAPPED_ORDER
+from siamplex.geometry.report import between
 from siamplex.report.content import SPLITS, Content
 from siamplex.report.table import Table, ratio
 

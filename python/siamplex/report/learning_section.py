@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from siamplex.engine.training.stage_learning import active_units, against_blind
 from siamplex.report.content import Content
 from siamplex.report.table import Table, ratio, sentence
-from siamplex.stage_learning import active_units, against_blind
 
 
 @dataclass

@@ -7,9 +7,9 @@ from math import isfinite
 
 from markupsafe import Markup
 
-from siamplex.emotions import NAMES
-from siamplex.figures import STYLE
-from siamplex.geometry import PAPER_ORDER
+from siamplex.corpus.emotions import NAMES
+from siamplex.figures.embedding import STYLE
+from siamplex.geometry.orders import PAPER_ORDER
 from siamplex.report.content import SPLITS, Content
 from siamplex.report.thumbnails import SIDE
 

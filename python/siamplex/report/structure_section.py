@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from siamplex.emotions import NAMES
-from siamplex.geometry_report import on_line
+from siamplex.corpus.emotions import NAMES
+from siamplex.geometry.report import on_line
 from siamplex.report.content import Content
 from siamplex.report.geometry_section import names
 from siamplex.report.table import Picture, Table, sentence

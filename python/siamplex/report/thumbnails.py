@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from siamplex.corpus_index import CorpusIndex
+from siamplex.corpus.images import fit, read_picture
+from siamplex.corpus.index import CorpusIndex
 from siamplex.errors import InputError
-from siamplex.images import fit, read_picture
 
 SIDE = 64  # pixels of a thumbnail
 _QUALITY = 82

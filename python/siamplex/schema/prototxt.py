@@ -10,8 +10,8 @@ from typing import Any
 
 from google.protobuf import text_format
 
-from siamplex.durable import write_text
 from siamplex.errors import InputError, PrototxtError
+from siamplex.run.durable import write_text
 from siamplex.schema import locations, messages
 from siamplex.schema.bounds import Bounds, here_or_beside
 from siamplex.schema.file_kinds import (

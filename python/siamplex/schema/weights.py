@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from siamplex.durable import HashingWriter, atomic_file
 from siamplex.errors import InputError
+from siamplex.run.durable import HashingWriter, atomic_file
 from siamplex.schema import messages
 from siamplex.schema.blobs import Array, blob_parts, blob_size, read_blob
 from siamplex.schema.instead import instead

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from siamplex.embedding import Embedding
-from siamplex.geometry import PAPER_ORDER, centroids, circular_order, on_a_line, order_agreement
+from siamplex.geometry.embedding import Embedding
+from siamplex.geometry.orders import PAPER_ORDER, centroids, circular_order, on_a_line, order_agreement
 from siamplex.similarity.compare import spearman
 from siamplex.similarity.patterns import of_embedding
 

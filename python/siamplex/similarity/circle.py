@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import procrustes
 
-from siamplex.embedding import Embedding
-from siamplex.geometry import (
+from siamplex.geometry.embedding import Embedding
+from siamplex.geometry.orders import (
     PAPER_ORDER,
     centroids,
     circular_order,
@@ -31,7 +31,8 @@ class Circle:
     ``share``: resamples in the paper's order; ``share_either``: with surprise and fear swapped too; None of one
     subject.
     ``ratio`` is that of the means' singular values; ``line`` says that it is too small for a circle
-    (:data:`~siamplex.geometry.LINE`): ``order`` is then the one along the line, and all that is said of a circle None.
+    (:data:`~siamplex.geometry.orders.LINE`): ``order`` is then the one along the line, and all
+    that is said of a circle None.
     """
 
     order: tuple[str, ...]

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from siamplex.embedding import Embedding
-from siamplex.emotions import NAMES
+from siamplex.corpus.emotions import NAMES
 from siamplex.errors import UsageError
-from siamplex.geometry import PAPER_ORDER, centroids, circular_order, line_order, on_a_line, order_agreement
-from siamplex.geometry_report import on_line
+from siamplex.geometry.embedding import Embedding
+from siamplex.geometry.orders import PAPER_ORDER, centroids, circular_order, line_order, on_a_line, order_agreement
+from siamplex.geometry.report import on_line
 from siamplex.similarity.circle import fit_maps
 from siamplex.similarity.matrices import Judgements
 from siamplex.similarity.mds import Map

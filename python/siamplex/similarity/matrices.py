@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from siamplex.emotion_words import code_of
+from siamplex.corpus.emotion_words import code_of
 from siamplex.errors import InputError
 from siamplex.schema.csv_files import read_lines
 from siamplex.similarity.rdm import Matrix, Rdm, from_products

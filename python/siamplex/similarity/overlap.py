@@ -9,8 +9,8 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
-from siamplex.embedding import Embedding
-from siamplex.geometry import PAPER_ORDER
+from siamplex.geometry.embedding import Embedding
+from siamplex.geometry.orders import PAPER_ORDER
 from siamplex.randomness import numpy_stream
 from siamplex.similarity.compare import BOOTSTRAPS, interval
 

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from siamplex.embedding import Embedding
 from siamplex.errors import InputError
-from siamplex.geometry import PAPER_ORDER
+from siamplex.geometry.embedding import Embedding
+from siamplex.geometry.orders import PAPER_ORDER
 from siamplex.pairs.build import OpenedStore
-from siamplex.progress import Progress
+from siamplex.run.progress import Progress
 from siamplex.similarity.rdm import Rdm, from_products
 
 LAYERS = ("pool1", "pool2", "conv3", "fc4", "fc5", "fc6")
@@ -106,8 +106,8 @@ def of_layers(
     """
     import torch
 
-    from siamplex.embedding import open_tower
-    from siamplex.engine.layer import Context
+    from siamplex.engine.net.layer import Context
+    from siamplex.geometry.embedding import open_tower
 
     net, images = open_tower(store, folder, deploy, weights, device)
     for name in layers:

@@ -9,9 +9,9 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
-from siamplex.emotions import EMOTIONS
+from siamplex.corpus.emotions import EMOTIONS
 from siamplex.faces.action_units import prototype
-from siamplex.geometry import PAPER_ORDER
+from siamplex.geometry.orders import PAPER_ORDER
 
 Matrix = npt.NDArray[np.float64]
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from siamplex.embedding import Embedding
-from siamplex.emotions import NAMES
+from siamplex.corpus.emotions import NAMES
 from siamplex.errors import UsageError
-from siamplex.geometry import PAPER_ORDER, centroids
-from siamplex.geometry_report import on_line
+from siamplex.geometry.embedding import Embedding
+from siamplex.geometry.orders import PAPER_ORDER, centroids
+from siamplex.geometry.report import on_line
 from siamplex.similarity import actors
 from siamplex.similarity.circle import circle, fit_maps
 from siamplex.similarity.compare import agreement_with, resamples

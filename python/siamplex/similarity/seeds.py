@@ -16,11 +16,10 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest
 
-from siamplex.durable import discard, sha256
-from siamplex.embedding import Embedding, embed, read_embedding, write_embedding
-from siamplex.emotions import NAMES
+from siamplex.corpus.emotions import NAMES
 from siamplex.errors import InputError
-from siamplex.geometry import (
+from siamplex.geometry.embedding import Embedding, embed, read_embedding, write_embedding
+from siamplex.geometry.orders import (
     LINE,
     PAPER_ORDER,
     centroids,
@@ -32,8 +31,9 @@ from siamplex.geometry import (
     order_agreement,
     singular_ratio,
 )
-from siamplex.output_names import without
-from siamplex.progress import say
+from siamplex.run.durable import discard, sha256
+from siamplex.run.output_names import without
+from siamplex.run.progress import say
 from siamplex.similarity.circle import fit_maps
 from siamplex.similarity.compare import spearman
 from siamplex.similarity.overlap import overlaps
@@ -61,7 +61,7 @@ class SeedPlan:
 
 def train_seed(plan: SeedPlan, seed: int) -> Embedding:
     """Train stage 1 from ``seed``, or read what an earlier call left; snapshots go once embedded."""
-    from siamplex.engine.solver import Solver, TrainOptions
+    from siamplex.engine.training.solver import Solver, TrainOptions
     from siamplex.pairs.build import open_store
     from siamplex.weights.initial import write_initial
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from siamplex.durable import remember_sha256
 from siamplex.errors import InputError
+from siamplex.run.durable import remember_sha256
 from siamplex.schema.blobs import Array
 from siamplex.weights.convolution_files import WHAT, read_convolutions
 from siamplex.weights.fingerprint import fingerprint

@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from siamplex.pairs.build import MEAN_BGR
-from siamplex.progress import track
+from siamplex.run.progress import track
 from siamplex.schema.blobs import Array
 
 _HOW: dict[str, dict[str, int]] = {

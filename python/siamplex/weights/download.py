@@ -12,9 +12,9 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from siamplex.durable import atomic_path
 from siamplex.errors import InputError, StorageError
-from siamplex.progress import Progress
+from siamplex.run.durable import atomic_path
+from siamplex.run.progress import Progress
 from siamplex.weights import alexnet
 from siamplex.weights.alexnet import Convolutions
 

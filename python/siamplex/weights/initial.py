@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from siamplex.durable import write_text
-from siamplex.engine.net import Net, assign
-from siamplex.engine.net_kinds import check_deploy
+from siamplex.engine.net.net import Net, assign
+from siamplex.engine.net.net_kinds import check_deploy
 from siamplex.errors import InputError
-from siamplex.output_names import ending, without
+from siamplex.run.durable import write_text
+from siamplex.run.output_names import ending, without
 from siamplex.schema import prototxt
 from siamplex.schema.blobs import Array
 from siamplex.schema.weights import write_caffemodel

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from siamplex.engine.layer import Context
+from siamplex.engine.net.layer import Context
 from siamplex.errors import PrototxtError
 from tests.engine.conftest import make_layer, run_layer
 

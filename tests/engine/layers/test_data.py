@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from siamplex.engine.data_source import DataSource
-from siamplex.engine.layer import Context
+from siamplex.engine.net.data_source import DataSource
+from siamplex.engine.net.layer import Context
 from siamplex.errors import InputError, PrototxtError
 from siamplex.schema import messages
 from tests.engine.conftest import make_layer, write_lmdb
@@ -64,13 +64,13 @@ def test_reading_ahead_changes_nothing(rgb, monkeypatch):
                 yield values.tobytes(), labels.tolist(), source.position
 
     expected = list(run(plain))
-    monkeypatch.setattr("siamplex.engine.data_source._AHEAD", 0)
+    monkeypatch.setattr("siamplex.engine.net.data_source._AHEAD", 0)
     assert list(run(ahead)) == expected
     assert ahead._ahead and not plain._ahead
 
 
 def test_a_broken_record_read_ahead_is_named_when_its_batch_is_due(tmp_path, monkeypatch):
-    monkeypatch.setattr("siamplex.engine.data_source._AHEAD", 0)
+    monkeypatch.setattr("siamplex.engine.net.data_source._AHEAD", 0)
     folder = write_lmdb(
         tmp_path / "odd", [(np.zeros((1, 2, 2), np.uint8), 0)] * 3 + [(np.zeros((1, 1, 1), np.uint8), 0)]
     )

@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from siamplex.engine.fillers import fill
-from siamplex.engine.layer import Context
+from siamplex.engine.net.fillers import fill
+from siamplex.engine.net.layer import Context
 from tests.engine.conftest import make_layer
 
 # type and settings; bottoms that are alike; least and most axes; whether values are positive

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from siamplex.engine.layer import Context, Layer, Shape, no_gradient, register
+from siamplex.engine.net.layer import Context, Layer, Shape, no_gradient, register
 
 
 @register("Accuracy")

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from siamplex.engine.layer import BlobSpec, Context, Layer, Shape, filler, register
+from siamplex.engine.net.layer import BlobSpec, Context, Layer, Shape, filler, register
 
 
 class _Normalise(torch.autograd.Function):

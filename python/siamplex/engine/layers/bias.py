@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import torch
 
-from siamplex.engine.broadcasts import along, own_shape
-from siamplex.engine.layer import BlobSpec, Context, Layer, Shape, register
+from siamplex.engine.net.broadcasts import along, own_shape
+from siamplex.engine.net.layer import BlobSpec, Context, Layer, Shape, register
 
 
 @register("Bias")

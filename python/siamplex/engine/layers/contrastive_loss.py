@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from siamplex.engine.layer import Context, Layer, Shape, register
+from siamplex.engine.net.layer import Context, Layer, Shape, register
 
 # Caffe adds this to the distance it divides by in the backward pass, and only there
 _NEAR_ZERO = 1e-4

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import torch
 from torch.nn import functional
 
-from siamplex.engine.layer import BlobSpec, Context, Layer, Shape, register
-from siamplex.engine.spectral import spectral_conv2d, worthwhile
-from siamplex.engine.windows import window_of
+from siamplex.engine.fast.spectral import spectral_conv2d, worthwhile
+from siamplex.engine.net.layer import BlobSpec, Context, Layer, Shape, register
+from siamplex.engine.net.windows import window_of
 
 # From so many channels on, having a pixel's channels side by side pays on a CPU: the pooling and
 # normalisation behind follow suit, and torch's pooling is an order of magnitude faster that way

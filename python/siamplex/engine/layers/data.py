@@ -7,11 +7,11 @@ from pathlib import Path
 
 import torch
 
-from siamplex.engine.data_source import Batch, DataSource
-from siamplex.engine.layer import Context, Layer, Shape, register
-from siamplex.engine.transform import Transform
+from siamplex.engine.net.data_source import Batch, DataSource
+from siamplex.engine.net.layer import Context, Layer, Shape, register
+from siamplex.engine.net.transform import Transform
 from siamplex.errors import InputError, PrototxtError
-from siamplex.progress import say
+from siamplex.run.progress import say
 from siamplex.schema.messages import enum_name
 from siamplex.schema.record_stores import BACKENDS
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from siamplex.engine.layer import Context, Shape, register
 from siamplex.engine.layers.convolution import Convolution
+from siamplex.engine.net.layer import Context, Shape, register
 
 _DECONVOLVE = {1: functional.conv_transpose1d, 2: functional.conv_transpose2d, 3: functional.conv_transpose3d}
 

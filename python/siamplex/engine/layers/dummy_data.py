@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import torch
 
-from siamplex.engine.fillers import FillerError, fill
-from siamplex.engine.layer import Context, Layer, Shape, filler, register
+from siamplex.engine.net.fillers import FillerError, fill
+from siamplex.engine.net.layer import Context, Layer, Shape, filler, register
 
 
 @register("DummyData")

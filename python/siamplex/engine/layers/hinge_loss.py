@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from siamplex.engine.labels import LABELS, labels_of
-from siamplex.engine.layer import Context, Layer, Shape, no_gradient, register
+from siamplex.engine.net.labels import LABELS, labels_of
+from siamplex.engine.net.layer import Context, Layer, Shape, no_gradient, register
 from siamplex.schema.messages import enum_name
 
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import torch
 from torch.nn import functional
 
-from siamplex.engine.layer import Context, Layer, Shape, register
 from siamplex.engine.layers.convolution import CONVOLUTION_FIELDS
-from siamplex.engine.windows import window_of
+from siamplex.engine.net.layer import Context, Layer, Shape, register
+from siamplex.engine.net.windows import window_of
 
 
 @register("Im2col")

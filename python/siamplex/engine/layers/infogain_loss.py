@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from siamplex.engine.labels import labels_of
-from siamplex.engine.layer import Context, Layer, Shape, no_gradient, register
-from siamplex.engine.normalizer import Normalizer
+from siamplex.engine.net.labels import labels_of
+from siamplex.engine.net.layer import Context, Layer, Shape, no_gradient, register
+from siamplex.engine.net.normalizer import Normalizer
 from siamplex.schema.weights import read_mean_file
 
 _LEAST = 1e-20  # what a probability counts for at least

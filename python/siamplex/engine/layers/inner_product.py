@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch.nn import functional
 
-from siamplex.engine.layer import BlobSpec, Context, Layer, Shape, register
-from siamplex.engine.products import linear
+from siamplex.engine.fast.products import linear
+from siamplex.engine.net.layer import BlobSpec, Context, Layer, Shape, register
 
 
 @register("InnerProduct")

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from siamplex.engine.layer import Context, Layer, Shape, register
+from siamplex.engine.net.layer import Context, Layer, Shape, register
 from siamplex.schema.messages import enum_name
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from siamplex.engine.layer import BlobSpec, Context, Layer, Shape, filler, register
+from siamplex.engine.net.layer import BlobSpec, Context, Layer, Shape, filler, register
 
 
 @register("Parameter")

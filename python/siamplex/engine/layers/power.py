@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from siamplex.engine.layer import Context, Layer, Shape, register
+from siamplex.engine.net.layer import Context, Layer, Shape, register
 
 
 class _Power(torch.autograd.Function):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from siamplex.engine.layer import Context, Layer, Shape, register
+from siamplex.engine.net.layer import Context, Layer, Shape, register
 
 
 @register("Sigmoid")

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from siamplex.engine.layer import Context, Layer, Shape, no_gradient, register
-from siamplex.engine.normalizer import Normalizer
+from siamplex.engine.net.layer import Context, Layer, Shape, no_gradient, register
+from siamplex.engine.net.normalizer import Normalizer
 
 
 class _CrossEntropy(torch.autograd.Function):

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import torch
 
-from siamplex.engine.layer import Context, Layer, Shape, register
+from siamplex.engine.net.layer import Context, Layer, Shape, register
 
 
 @register("Slice")

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import torch
 
-from siamplex.engine.labels import LABELS, labels_of
-from siamplex.engine.layer import Context, Layer, Shape, no_gradient, register
-from siamplex.engine.normalizer import Normalizer
+from siamplex.engine.net.labels import LABELS, labels_of
+from siamplex.engine.net.layer import Context, Layer, Shape, no_gradient, register
+from siamplex.engine.net.normalizer import Normalizer
 
 _TINY = float(torch.finfo(torch.float32).tiny)
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import torch
 
-from siamplex.engine.layer import Context, Layer, LayerSpec, Shape, register
 from siamplex.engine.layers.pooling import Pooling
+from siamplex.engine.net.layer import Context, Layer, LayerSpec, Shape, register
 from siamplex.schema import messages
 
 

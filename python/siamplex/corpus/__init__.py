@@ -1,0 +1,1 @@
+"""Face corpora: which files there are, of whom, showing what."""

@@ -1,0 +1,29 @@
+"""Words for the emotions: NimStim's codes, and what tables of other corpora call them."""
+
+from __future__ import annotations
+
+from siamplex.corpus.emotions import NAMES, NEUTRAL
+from siamplex.schema.csv_files import plain
+
+# English, German, French, Spanish, Italian, Dutch, Portuguese; af and su are KDEF's codes
+_WORDS = {
+    "AN": "anger angry wut ärger wütend zorn colère enojo ira enfado rabbia boosheid boos woede raiva",
+    "DI": "disgust disgusted ekel dégoût asco disgusto walging afschuw nojo",
+    "FE": "fear fearful afraid scared af angst furcht ängstlich peur miedo paura medo",
+    "HA": "happiness happy joy joyful freude fröhlich glücklich joie alegría felicidad gioia felicità blijdschap blij "
+    "alegria felicidade",
+    "SA": "sadness sad trauer traurig traurigkeit tristesse triste tristeza tristezza verdriet verdrietig",
+    "SP": "surprise surprised su überraschung überrascht sorpresa verrassing verrast surpresa",
+    "NE": "neutral neutre neutro neutra neutraal",
+    "CA": "calm ruhig calme calma kalm",
+    "contempt": "contempt contemptuous verachtung mépris desprecio disprezzo minachting desprezo",
+}
+_CODES = {
+    **{plain(word): code for code, words in _WORDS.items() for word in words.split()},
+    **{plain(code): code for code in (*NAMES, *NEUTRAL)},
+}
+
+
+def code_of(word: str) -> str | None:
+    """Code of an emotion by its code or name, in any letter case; ``contempt`` for what has no code; None unknown."""
+    return _CODES.get(plain(word))

@@ -1,0 +1,173 @@
+"""The features of every distinct image met so far, one row each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from siamplex.engine.fast.threads import threads
+from siamplex.engine.net.layer import Context
+from siamplex.engine.net.net import Node
+
+_CHUNK = 16  # images computed at a time
+_KEY = 61  # values of a sample that make its key
+
+
+class TableFull(Exception):
+    """More distinct images than the table may hold."""
+
+
+class SampleNumbers:
+    """Numbers distinct stored samples (C, H, W) in the order they are met.
+
+    A few of a sample's values make its key; samples of one key are told apart by all their bytes.
+    Several times faster than hashing every byte, and just as exact.
+    """
+
+    def __init__(self) -> None:
+        self._by_key: dict[bytes, list[int]] = {}
+        self._samples: list[npt.NDArray[Any]] = []
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    @property
+    def samples(self) -> list[npt.NDArray[Any]]:
+        """The distinct samples, by number."""
+        return self._samples
+
+    def number(self, sample: npt.NDArray[Any]) -> int:
+        """The number of a sample, a new one if it was not met before."""
+        key, found = self._find(sample)
+        if found is not None:
+            return found
+        self._by_key.setdefault(key, []).append(len(self._samples))
+        self._samples.append(np.array(sample))
+        return len(self._samples) - 1
+
+    def known(self, sample: npt.NDArray[Any]) -> int:
+        """The number of a sample, -1 if it was not met."""
+        found = self._find(sample)[1]
+        return -1 if found is None else found
+
+    def _find(self, sample: npt.NDArray[Any]) -> tuple[bytes, int | None]:
+        """Key and number of a sample."""
+        flat = sample.reshape(-1)
+        whole = flat.size <= _KEY
+        key = (flat if whole else flat[:: flat.size // _KEY]).tobytes()
+        for number in self._by_key.get(key, ()):
+            if whole or np.array_equal(self._samples[number], sample):
+                return key, number
+        return key, None
+
+    def forget(self, count: int) -> None:
+        """Keep only the first ``count`` samples."""
+        del self._samples[count:]
+        for same in self._by_key.values():
+            same[:] = [number for number in same if number < count]
+
+
+class FeatureTable:
+    """Rows of features: (rows, width) float32 on the net's device, growing up to ``limit`` rows."""
+
+    def __init__(self, chain: Sequence[Node], prepare: Callable[[npt.NDArray[Any]], torch.Tensor], limit: int) -> None:
+        self._chain, self._prepare, self._limit = list(chain), prepare, limit
+        self._numbers = SampleNumbers()
+        self._count = 0
+        self._store: torch.Tensor | None = None
+        self._in_order = False
+        self._grown: list[Callable[[int, int], None]] = []
+        self._threads = torch.get_num_threads()
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def in_order(self) -> bool:
+        """Whether a sample is its row's number."""
+        return self._in_order
+
+    @property
+    def features(self) -> torch.Tensor:
+        """(rows, width) float32."""
+        assert self._store is not None
+        return self._store[: len(self)]
+
+    def on_growth(self, call: Callable[[int, int], None]) -> None:
+        """Let ``call(first, last)`` know of each range of new rows, those there already included."""
+        self._grown.append(call)
+        if len(self):
+            call(0, len(self))
+
+    def lookup(self, samples: npt.NDArray[Any]) -> torch.Tensor:
+        """Row numbers (N,) of samples (N, C, H, W) as stored; new ones are computed and added.
+
+        Raises TableFull.
+        """
+        if self._in_order:
+            given = samples.reshape(len(samples))
+            numbers = given.astype(np.int64)
+            inside = numbers.view(np.uint64) < self._count  # a negative one is a very large one
+            if ((numbers == given) & inside).all():
+                return torch.from_numpy(numbers)
+        rows = [self._numbers.number(sample) for sample in samples]
+        if len(self._numbers) > self._count:
+            first = {row: i for i, row in reversed(list(enumerate(rows)))}
+            new = samples[[first[row] for row in range(self._count, len(self._numbers))]]
+            if len(self._numbers) > self._limit:
+                self._numbers.forget(self._count)
+                raise TableFull
+            self._add(new)
+        return torch.tensor(rows)
+
+    def known(self, samples: npt.NDArray[Any]) -> torch.Tensor:
+        """Row numbers (N,) int64 of samples (N, C, H, W) as stored, -1 for those the table has not; none is added."""
+        if self._in_order:
+            given = samples.reshape(len(samples))
+            numbers = given.astype(np.int64)
+            inside = (numbers == given) & (numbers >= 0) & (numbers < self._count)
+            return torch.from_numpy(np.where(inside, numbers, -1))
+        return torch.tensor([self._numbers.known(sample) for sample in samples], dtype=torch.int64)
+
+    def fill_in_order(self, count: int, dtype: npt.DTypeLike) -> None:
+        """Add the samples 0, 1, ... count - 1, each of one value: from then on a sample is its row's number."""
+        self.lookup(np.arange(count, dtype=dtype).reshape(-1, 1, 1, 1))
+        self._in_order = True
+
+    def _add(self, samples: npt.NDArray[Any]) -> None:
+        with threads(self._threads):  # long pieces of work, whatever short ones are shared between
+            self._append(samples)
+
+    def _append(self, samples: npt.NDArray[Any]) -> None:
+        first = self._count
+        for start in range(0, len(samples), _CHUNK):
+            rows = self._compute(samples[start : start + _CHUNK])
+            at = first + start
+            self._reserve(at + len(rows), rows)
+            assert self._store is not None
+            self._store[at : at + len(rows)] = rows
+        self._count += len(samples)
+        for call in self._grown:
+            call(first, self._count)
+
+    @torch.no_grad()
+    def _compute(self, samples: npt.NDArray[Any]) -> torch.Tensor:
+        x = self._prepare(samples)
+        with torch.autocast(x.device.type, enabled=False):  # once an image: no reason to hurry
+            for node in self._chain:
+                x = node.layer.forward([x], [p.tensor for p in node.params], Context(train=False))[0]
+        return x.flatten(1)
+
+    def _reserve(self, rows: int, like: torch.Tensor) -> None:
+        have = 0 if self._store is None else len(self._store)
+        if rows <= have:
+            return
+        size = min(self._limit, max(rows, 2 * have, _CHUNK))
+        store = torch.empty((size, like.shape[1]), dtype=like.dtype, device=like.device)
+        if self._store is not None:
+            store[:have] = self._store
+        self._store = store

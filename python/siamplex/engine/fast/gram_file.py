@@ -1,0 +1,42 @@
+"""Gram forms on disk: what a run that stops between snapshots needs to go on bit for bit.
+
+A snapshot writes wide weights out in full and goes on from what it wrote.  A stop on request must not
+do so: an uninterrupted run would not have.  Arrays of all Gram forms, in one ``.npz`` without pickles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from siamplex.engine.fast.gram import GramWeight
+from siamplex.errors import InputError
+from siamplex.run.durable import atomic_file, sha256
+from siamplex.schema.array_files import read_arrays
+from siamplex.schema.weights import Written
+
+
+def write(path: Path, grams: Mapping[int, GramWeight]) -> Written:
+    """Write the state of each Gram form."""
+    arrays = {
+        f"{index}.{name}": tensor.cpu().numpy()
+        for index, gram in grams.items()
+        for name, tensor in gram.state().items()
+    }
+    with atomic_file(path) as handle:
+        np.savez(handle, **arrays)  # type: ignore[arg-type,unused-ignore]
+    return Written(path.stat().st_size, sha256(path))
+
+
+def read(path: Path, grams: Mapping[int, GramWeight]) -> None:
+    """Put the states in ``path`` back.  Raises InputError where they do not fit."""
+    content = read_arrays(path, "the Gram forms of the snapshot beside it")
+    try:
+        for index, gram in grams.items():
+            names = [name for name in content if name.startswith(f"{index}.")]
+            gram.restore({name.split(".", 1)[1]: torch.from_numpy(content[name]) for name in names})
+    except (ValueError, KeyError) as error:
+        raise InputError(path, "the Gram forms of the snapshot beside it", str(error)) from None

@@ -1,0 +1,81 @@
+"""Running twin towers as one: each distinct image of a batch goes once through what twins share.
+
+Twins share their weights, so up to the first random layer (dropout) they are one function of an
+image.  One batch of all distinct images does the work of two towers, and the gradient of each
+shared weight comes in one piece.  The same numbers, up to the order of sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from siamplex.engine.fast.feature_table import SampleNumbers
+from siamplex.engine.fast.prefix import Feature, find_prefix, signature
+from siamplex.engine.fast.tails import Tail, follow
+from siamplex.engine.layers.data import Data
+from siamplex.engine.net.layer import Context
+from siamplex.engine.net.net import Net, Node
+
+Part = tuple[int, int]
+
+
+def merge_twins(net: Net) -> str | None:
+    """Let the twins of ``net`` run as one; returns what is shared, or None where nothing is."""
+    prefix = find_prefix(net, learning=True)
+    features = list(prefix.entries.values())
+    if len(features) < 2 or len({f.data for f in features}) != 1:
+        return None
+    if len({signature(f, prefix) for f in features}) != 1 or len({f.part for f in features}) < 2:
+        return None
+    batch = _Batch(net, prefix.data[features[0].data], features)
+    net.overrides[batch.data.name] = batch.read
+    net.skipped |= prefix.nodes
+    for (name, index), feature in prefix.entries.items():
+        net.bottoms_of.setdefault(name, {})[index] = batch.rows_of(feature.part)
+    last = features[0].chain[-1]
+    if len(prefix.entries) == 2:
+        first, second = (net.node(name) for name, _ in prefix.entries)
+        pairs = follow(net, first, second)
+        if pairs:
+            Tail(net, pairs, batch.joined(*(f.part for f in features)))
+            last = pairs[-1][0]
+    return f"{features[0].chain[0].name} to {last.name}"
+
+
+class _Batch:
+    """Stands in for the data layer: reads pairs, runs the shared chain on their distinct images."""
+
+    def __init__(self, net: Net, data: Node, features: list[Feature]) -> None:
+        self.data, self._net = data, net
+        self._chain = features[0].chain
+        self._parts = sorted({f.part for f in features})
+        self._rows: dict[Part, torch.Tensor] = {}
+        self._shared = torch.empty(0)
+
+    def read(self, context: Context) -> list[torch.Tensor]:
+        layer = self.data.layer
+        assert isinstance(layer, Data)
+        values, labels = layer.batch()
+        numbers = SampleNumbers()
+        for low, high in self._parts:
+            rows = [numbers.number(sample) for sample in values[:, low:high]]
+            self._rows[(low, high)] = torch.tensor(rows, device=self._net.device)
+        # equal signatures: what one part is less its mean and scaled by holds for the other
+        x = torch.from_numpy(layer.transform.apply_part(np.stack(numbers.samples), self._parts[0]))
+        x = x.to(self._net.device)
+        for node in self._chain:
+            x = node.layer.forward([x], [p.tensor for p in node.params], context)[0]
+        self._shared = x
+        nothing = torch.empty(0, device=self._net.device)
+        return [nothing, torch.from_numpy(labels)][: len(self.data.tops)]
+
+    def rows_of(self, part: Part) -> Callable[[], torch.Tensor]:
+        """The chain's result for one twin of each pair."""
+        return lambda: self._shared.index_select(0, self._rows[part])
+
+    def joined(self, first: Part, second: Part) -> Callable[[], torch.Tensor]:
+        """The chain's result for the first twins of all pairs, then for the second."""
+        return lambda: self._shared.index_select(0, torch.cat([self._rows[first], self._rows[second]]))

@@ -1,0 +1,1 @@
+"""A prototxt becomes a net: Caffe's meaning of layers, phases, shapes and fillers."""

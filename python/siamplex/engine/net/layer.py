@@ -1,0 +1,267 @@
+"""What a layer is: read its settings, work out shapes, run.  One registry by Caffe's type name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, ClassVar, TypeVar
+
+import torch
+
+from siamplex.engine.fast.wide import WideGradients
+from siamplex.engine.net.unsupported import unsupported
+from siamplex.errors import PrototxtError
+from siamplex.schema import messages, prototxt
+from siamplex.schema.prototxt import Prototxt
+
+Shape = tuple[int, ...]
+Rows = TypeVar("Rows", bound=Any)
+
+
+@dataclass(frozen=True)
+class Share:
+    """The rows of each batch that this process computes: part ``rank`` of ``size`` even parts."""
+
+    rank: int = 0
+    size: int = 1
+
+    def of(self, rows: Rows) -> Rows:
+        """This process's part of a sequence, array or tensor along its first axis."""
+        count = len(rows) // self.size
+        part: Rows = rows[self.rank * count : (self.rank + 1) * count]
+        return part
+
+
+ALL = Share()
+
+
+@dataclass(frozen=True)
+class LayerSpec:
+    """One layer of a prototxt: its message, where it stands, and the share of each batch it works on.
+
+    ``twin`` counts the layers of its name before it in the net: Caffe takes several of one name.
+    """
+
+    message: Any
+    source: Prototxt
+    path: tuple[str | int, ...]
+    share: Share = ALL
+    twin: int = 0
+
+    @cached_property
+    def name(self) -> str:
+        return str(self.message.name)
+
+    @cached_property
+    def key(self) -> str:
+        """The name, with a number behind it where it is not the first of this name."""
+        return f"{self.name}#{self.twin + 1}" if self.twin else self.name
+
+    @property
+    def type(self) -> str:
+        return str(self.message.type)
+
+    def error(self, what: str, *field: str | int) -> PrototxtError:
+        """A PrototxtError at this layer, or at one of its fields."""
+        return self.source.error(f"layer '{self.name}' ({self.type}): {what}", *self.path, *field)
+
+
+@dataclass
+class Context:
+    """What a forward pass belongs to: phase, seed, iteration, pass within the iteration.
+
+    ``wide`` takes the gradients of wide weights as factors, where the update asks for them so.
+    ``spectra`` lets a convolution go by its spectra where that is quicker.
+    """
+
+    train: bool
+    seed: int = 0
+    iteration: int = 0
+    sub_pass: int = 0
+    wide: WideGradients | None = None
+    spectra: bool = False
+
+
+@dataclass
+class BlobSpec:
+    """A layer's parameter before it exists: shape and filler (a FillerParameter).
+
+    ``learns`` is False for statistics, which forward passes change and gradients do not.
+    """
+
+    shape: Shape
+    filler: Any
+    learns: bool = True
+
+
+@dataclass
+class Layer:
+    """Base of every layer type.
+
+    Subclasses state ``param_field`` (their message in LayerParameter) and ``supported`` (its
+    fields they honour); anything else set in it is refused by name and line.  Messages of other
+    layer types have no effect, as in Caffe.
+    """
+
+    spec: LayerSpec
+    blobs: list[BlobSpec] = field(default_factory=list)
+    # what a reader of the prototxt may not expect, each with its line
+    notes: list[str] = field(default_factory=list)
+    # set by the net where a later layer writes over what the backward pass reads
+    overwritten: object | None = None
+
+    param_field: ClassVar[str | None] = None
+    supported: ClassVar[frozenset[str]] = frozenset()
+    bottom_count: ClassVar[tuple[int, int]] = (1, 1)
+    top_count: ClassVar[tuple[int, int]] = (1, 1)
+    # as many tops as bottoms
+    paired: ClassVar[bool] = False
+    # whether a top may be the bottom of its place
+    in_place: ClassVar[bool] = True
+    why_not_in_place: ClassVar[str] = ""
+    is_loss: ClassVar[bool] = False
+    # What Caffe's backward pass reads, of "bottom" and "top"; what it finds there of a bottom that the layer itself
+    # worked on in place: its top ("lost"), its top, which does as well ("signs"), or a copy ("copied"); and the layers
+    # that may work in place behind it without changing what it makes of that
+    backward_reads: ClassVar[frozenset[str]] = frozenset()
+    own_bottom: ClassVar[str] = "lost"
+    harmless_behind: ClassVar[frozenset[str]] = frozenset()
+    # Row n of every top depends on row n of the bottoms alone, with nothing random on the way.
+    per_sample: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        self._refuse_unsupported()
+        self._check_count("bottom", self.bottom_count)
+        if not (self.is_loss and not self.spec.message.top):
+            self._check_count("top", self.top_count)
+        bottoms, tops = self.spec.message.bottom, self.spec.message.top
+        if self.paired and len(bottoms) != len(tops):
+            raise self.spec.error(f"{len(bottoms)} bottoms with {len(tops)} tops", "top", 0)
+        if not self.in_place and any(a == b for a, b in zip(bottoms, tops, strict=False)):
+            why = f" ({self.why_not_in_place})" if self.why_not_in_place else ""
+            raise self.spec.error(f"works not in place{why}: give its top another name than its bottom's", "top", 0)
+        self.configure()
+
+    # --- for subclasses
+
+    def configure(self) -> None:
+        """Read settings from ``self.params``; raise ``self.spec.error`` on a bad value."""
+
+    def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
+        """Check bottom shapes, fill ``self.blobs``, return top shapes."""
+        raise NotImplementedError
+
+    def forward(
+        self, bottoms: Sequence[torch.Tensor], params: Sequence[torch.Tensor], context: Context
+    ) -> list[torch.Tensor]:
+        """Compute the tops."""
+        raise NotImplementedError
+
+    # --- shared checks
+
+    @property
+    def params(self) -> Any:
+        """The layer's own settings message, with Caffe's defaults."""
+        return getattr(self.spec.message, self.param_field) if self.param_field else None
+
+    def require(self, holds: bool, what: str, *field: str | int) -> None:
+        """Raise at ``field`` of the layer's settings unless ``holds``."""
+        if not holds:
+            inside = (self.param_field, 0, *field) if self.param_field else field
+            raise self.spec.error(what, *inside)
+
+    def note(self, what: str, *field: str | int) -> None:
+        """Keep a remark on a field of the layer's settings for the log."""
+        inside = (self.param_field, 0, *field) if self.param_field else field
+        self.notes.append(str(self.spec.error(what, *inside)))
+
+    def _refuse_unsupported(self) -> None:
+        if not self.param_field:
+            return
+        for descriptor, _ in self.params.ListFields():
+            if descriptor.name not in self.supported:
+                raise self.spec.error(
+                    f"field '{descriptor.name}' is not supported",
+                    self.param_field,
+                    0,
+                    descriptor.name,
+                    0,
+                )
+
+    def _check_count(self, kind: str, limits: tuple[int, int]) -> None:
+        count = len(getattr(self.spec.message, kind))
+        low, high = limits
+        if not low <= count <= high:
+            wanted = str(low) if low == high else f"{low} to {high}"
+            raise self.spec.error(f"expected {wanted} {kind}s, found {count}", kind, 0)
+
+    def canonical_axis(self, axis: int, rank: int, *field: str | int) -> int:
+        """Caffe's axis index: negative counts from the end."""
+        self.require(-rank <= axis < rank, f"axis {axis} of a blob with {rank} axes", *field)
+        return axis % rank
+
+
+_REGISTRY: dict[str, type[Layer]] = {}
+L = TypeVar("L", bound=type[Layer])
+
+
+def register(type_name: str) -> Callable[[L], L]:
+    """Class decorator: make a Layer known by Caffe's type name."""
+
+    def add(cls: L) -> L:
+        _REGISTRY[type_name] = cls
+        return cls
+
+    return add
+
+
+def known_types() -> list[str]:
+    """Type names the engine runs."""
+    from siamplex.engine import layers  # noqa: F401  (importing registers)
+
+    return sorted(_REGISTRY)
+
+
+def about_type(type_name: str, python_class: str = "") -> str | None:
+    """What to say of a layer type that is not known: which are, and what to do instead.  None for a known one."""
+    known = known_types()
+    return None if type_name in known else unsupported(type_name, known, python_class)
+
+
+prototxt.about_type = about_type
+
+
+def create(spec: LayerSpec) -> Layer:
+    """Make the layer a prototxt asks for; raises PrototxtError for a type not known."""
+    about = about_type(spec.type, str(spec.message.python_param.layer))
+    if about:
+        raise spec.source.error(f"layer '{spec.name}': {about}", *spec.path, "type", 0)
+    return _REGISTRY[spec.type](spec)
+
+
+class _NoGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, y: torch.Tensor, x: torch.Tensor, refusal: PrototxtError) -> torch.Tensor:
+        ctx.refusal = refusal
+        return y.view_as(y)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        raise ctx.refusal
+
+
+def no_gradient(y: torch.Tensor, x: torch.Tensor, spec: LayerSpec, what: str) -> torch.Tensor:
+    """``y``, made of ``x`` without a gradient for it: a backward pass that needs one raises PrototxtError.
+
+    So does Caffe, in its own way.  Where nothing before ``x`` learns this is ``y`` itself.
+    """
+    if not (x.requires_grad and torch.is_grad_enabled()):
+        return y
+    result: torch.Tensor = _NoGradient.apply(y, x, spec.error(what))
+    return result
+
+
+def filler(kind: str = "constant", **settings: float) -> Any:
+    """A FillerParameter, for layers whose prototxt names none."""
+    return messages.FillerParameter(type=kind, **settings)

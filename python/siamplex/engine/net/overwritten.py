@@ -1,0 +1,132 @@
+"""Backward passes that read an array which a later layer wrote over, as Caffe's do.
+
+Caffe keeps one array for a blob, all its readers and every layer that works on it in place.  A layer whose backward
+pass reads its bottom or its top (MVN, Sigmoid and TanH read their tops, Convolution its bottom) reads what stands
+there at the end of the forward pass: with a ReLU in place behind an MVN, the rectified values.  That is not the
+gradient of what was computed, but it is the one by which Caffe trains.
+
+Here every layer makes new tensors.  So that the same numbers come out, what such a layer keeps for its backward pass
+is exchanged, when it is read, for the last values of the array that it would be in Caffe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch.autograd.graph import saved_tensors_hooks
+
+if TYPE_CHECKING:
+    from siamplex.engine.net.net import Node
+
+# layers whose top is their bottom's array in Caffe, under another shape or name
+_SAME_ARRAY = frozenset({"Flatten", "Reshape", "Split"})
+
+
+class Arrays:
+    """The arrays that a net's blobs would be in Caffe, numbered; and their values in the pass under way."""
+
+    def __init__(self) -> None:
+        self._of_blob: dict[str, int] = {}
+        self._count = 0
+        self._bottoms: dict[str, list[int]] = {}  # by node
+        self._tops: dict[str, list[int]] = {}
+        self._writers: dict[int, list[Node]] = {}  # in place, by array
+        self._watched: set[int] = set()
+        self._latest: dict[int, torch.Tensor] = {}
+
+    def add(self, node: Node) -> None:
+        """Count the next node of a net in."""
+        bottoms = self._bottoms[node.name] = [self._of_blob[name] for name in node.bottoms]
+        tops = self._tops[node.name] = []
+        for index, name in enumerate(node.tops):
+            if index < len(node.bottoms) and name == node.bottoms[index]:
+                self._writers.setdefault(bottoms[index], []).append(node)
+                tops.append(bottoms[index])
+            elif bottoms and node.layer.spec.type in _SAME_ARRAY:
+                tops.append(bottoms[0])
+            else:
+                tops.append(self._count)
+                self._count += 1
+            self._of_blob[name] = tops[-1]
+
+    @property
+    def marked(self) -> bool:
+        """Whether any node reads backwards what was written over."""
+        return bool(self._watched)
+
+    def mark(self, nodes: Sequence[Node]) -> None:
+        """Find the nodes that do."""
+        place = {node.name: at for at, node in enumerate(nodes)}
+        for node in nodes:
+            found = {
+                array
+                for array, from_itself in self._read_by(node)
+                for writer in self._writers.get(array, ())
+                if (from_itself if writer is node else place[writer.name] > place[node.name])
+                and writer.layer.spec.type not in node.layer.harmless_behind
+            }
+            if found:
+                node.overwritten = node.layer.overwritten = Overwritten(self, node, found)
+                for parameter in node.params:
+                    parameter.by_factors = False
+                self._watched |= found
+
+    def _read_by(self, node: Node) -> Iterator[tuple[int, bool]]:
+        """Arrays that a node's backward pass reads, and whether the node itself writing in place changes them."""
+        layer = node.layer
+        if "top" in layer.backward_reads:
+            yield from ((array, False) for array in self._tops[node.name])
+        if "bottom" in layer.backward_reads:
+            for array in self._bottoms[node.name]:
+                if not (layer.own_bottom == "copied" and array in self._tops[node.name]):
+                    yield array, layer.own_bottom == "lost"
+
+    def begin(self) -> None:
+        """A forward pass begins: what an earlier one keeps stays its own."""
+        self._latest = {}
+
+    def wrote(self, node: Node, name: str, values: torch.Tensor) -> None:
+        """A node wrote a top."""
+        if self._watched:
+            array = self._tops[node.name][node.tops.index(name)]
+            if array in self._watched:
+                self._latest[array] = values.detach()
+
+    def latest(self) -> dict[int, torch.Tensor]:
+        """The arrays' values, by number; to be filled in as the pass goes on."""
+        return self._latest
+
+
+class Overwritten:
+    """A context for a node's forward pass in which what it keeps of the ``arrays`` is looked up when it is needed."""
+
+    def __init__(self, arrays: Arrays, node: Node, found: set[int]) -> None:
+        self._arrays, self._found = arrays, found
+        self._bottoms, self._tops = arrays._bottoms[node.name], arrays._tops[node.name]
+        self._of_tensor: dict[tuple[int, int], int] = {}
+        self._hooks: saved_tensors_hooks | None = None
+
+    def watch(self, tensors: Iterable[torch.Tensor], of: str) -> None:
+        """Say which tensors are the node's ``"bottom"`` or ``"top"`` in this pass."""
+        for tensor, array in zip(tensors, self._bottoms if of == "bottom" else self._tops, strict=False):
+            if array in self._found:
+                self._of_tensor[(tensor.data_ptr(), tensor.numel())] = array
+
+    def __enter__(self) -> Overwritten:
+        latest = self._arrays.latest()
+        found = self._of_tensor = {}
+
+        def unpack(kept: torch.Tensor) -> torch.Tensor:
+            array = found.get((kept.data_ptr(), kept.numel()))
+            return kept if array is None or array not in latest else latest[array].reshape(kept.shape).to(kept.dtype)
+
+        self._hooks = saved_tensors_hooks(lambda tensor: tensor.detach(), unpack)
+        self._hooks.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._hooks is not None
+        self._hooks.__exit__(None, None, None)
+        self._hooks = None

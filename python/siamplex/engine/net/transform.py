@@ -1,0 +1,116 @@
+"""transform_param: crop, mirror, subtract the mean, scale."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from siamplex.engine.net.layer import ALL, Context, LayerSpec, Share
+from siamplex.randomness import numpy_stream
+from siamplex.schema.weights import read_mean_file
+
+_SUPPORTED = frozenset({"scale", "mirror", "crop_size", "mean_file", "mean_value", "force_color", "force_gray"})
+
+
+class Transform:
+    """(x - mean) * scale on (C, H, W) samples, cropped and mirrored as asked.
+
+    In training, crops and mirrorings are random; in testing the crop is central.  ``mean_value``
+    holds one value or one for each channel, ``mean_file`` a whole (C, H, W) mean image.
+    """
+
+    def __init__(self, spec: LayerSpec, mean_path: Path | None) -> None:
+        self._spec, self._params = spec, spec.message.transform_param
+        p = self._params
+        for descriptor, _ in p.ListFields():
+            if descriptor.name not in _SUPPORTED:
+                raise self._error(f"field '{descriptor.name}' is not supported", descriptor.name)
+        if p.mean_value and p.HasField("mean_file"):
+            raise self._error("give mean_file or mean_value, not both", "mean_value")
+        self._mean_image = read_mean_file(mean_path) if mean_path else None
+        self._mean_values = np.array(p.mean_value, np.float32)
+        self._scale = np.float32(p.scale)
+
+    def _error(self, what: str, field: str) -> Exception:
+        return self._spec.error(what, "transform_param", 0, field, 0)
+
+    @property
+    def decoding(self) -> str:
+        """How encoded samples are decoded, by force_color and force_gray: a mode of :class:`DataSource`."""
+        if self._params.force_color and self._params.force_gray:
+            return "both"
+        return "color" if self._params.force_color else "gray" if self._params.force_gray else "native"
+
+    @property
+    def is_random(self) -> bool:
+        """Whether two training passes over one sample may differ."""
+        return bool(self._params.mirror or self._params.crop_size)
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """(C, H', W') for samples of (C, H, W); refuses a crop or mean that does not fit."""
+        channels, height, width = shape
+        crop = int(self._params.crop_size)
+        if crop > min(height, width):
+            raise self._error(f"crop_size {crop} of {height}x{width} samples", "crop_size")
+        if len(self._mean_values) not in (0, 1, channels):
+            raise self._error(f"{len(self._mean_values)} mean values for {channels} channels", "mean_value")
+        if self._mean_image is not None and self._mean_image.shape != tuple(shape):
+            raise self._error(f"mean of {self._mean_image.shape} for samples {shape}", "mean_file")
+        return (channels, crop, crop) if crop else (channels, height, width)
+
+    def apply(
+        self, batch: npt.NDArray[Any], context: Context, layer: str, share: Share = ALL
+    ) -> npt.NDArray[np.float32]:
+        """(N, C, H, W) of bytes or floats to float32, cropped; ``batch`` is this share of a whole one."""
+        out = self.apply_part(batch, (0, batch.shape[1]))
+        return self._crop_and_mirror(out, context, layer, share) if self.is_random else out
+
+    def apply_part(self, batch: npt.NDArray[Any], part: tuple[int, int]) -> npt.NDArray[np.float32]:
+        """(N, C', H, W), channels ``part`` of the samples, less the mean and scaled; never cropped."""
+        out = batch.astype(np.float32)
+        mean = self._mean(part)
+        if mean is not None:
+            out -= mean
+        if self._scale != 1:
+            out *= self._scale
+        return out
+
+    def _mean(self, part: tuple[int, int]) -> npt.NDArray[np.float32] | None:
+        """What is subtracted from channels ``part``: (C', H, W), (C', 1, 1), (1, 1, 1) or None."""
+        if self._mean_image is not None:
+            return self._mean_image[part[0] : part[1]]
+        if len(self._mean_values) > 1:
+            return self._mean_values[part[0] : part[1], None, None]
+        return self._mean_values[:, None, None] if len(self._mean_values) else None
+
+    def part_signature(self, part: tuple[int, int]) -> tuple[object, ...]:
+        """Equal for channels that are treated alike."""
+        mean = self._mean(part)
+        return (part[1] - part[0], float(self._scale), b"" if mean is None else mean.tobytes())
+
+    def is_identity(self, part: tuple[int, int]) -> bool:
+        """Whether channels ``part`` stay as they are."""
+        return self._mean(part) is None and self._scale == 1
+
+    def _crop_and_mirror(
+        self, batch: npt.NDArray[np.float32], context: Context, layer: str, share: Share
+    ) -> npt.NDArray[np.float32]:
+        crop = int(self._params.crop_size)
+        count, _, height, width = batch.shape
+        stream = numpy_stream(context.seed, "transform", layer, context.iteration, context.sub_pass)
+        result = []
+        for i in range(count * share.size):  # drawn for the whole batch, so that shares have what it would have
+            room = np.array([height - crop, width - crop]) if crop else np.zeros(2, int)
+            top, left = stream.integers(0, room + 1) if crop and context.train else room // 2
+            flip = bool(self._params.mirror and stream.integers(2))
+            mine = i - share.rank * count
+            if not 0 <= mine < count:
+                continue
+            sample = batch[mine]
+            if crop:
+                sample = sample[:, top : top + crop, left : left + crop]
+            result.append(sample[:, :, ::-1] if flip else sample)
+        return np.stack(result)

@@ -1,0 +1,1 @@
+"""Caffe's solver: updates, rates, tests, snapshots, resuming."""

@@ -1,0 +1,139 @@
+"""Several processes that train one net together, each on its share of every batch (``torchrun``).
+
+All of them read every batch and run their own rows of it; gradients and losses are averaged, so that
+the effective batch, the losses and the weights are those of one process, up to the order of sums.
+Caffe's own multi-GPU training instead gives each GPU a whole batch of the prototxt's size.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import distributed
+
+from siamplex.engine.layers.accuracy import Accuracy
+from siamplex.engine.layers.concat import Concat
+from siamplex.engine.layers.data import Data
+from siamplex.engine.layers.dropout import Dropout
+from siamplex.engine.layers.slice import Slice
+from siamplex.engine.net.layer import Share
+from siamplex.engine.net.net import Net, Node
+from siamplex.errors import UsageError
+from siamplex.schema.messages import enum_name
+
+# losses that are means over samples: always, or unless some samples do not count
+_MEANS = frozenset({"ContrastiveLoss", "EuclideanLoss", "HingeLoss", "MultinomialLogisticLoss"})
+_NORMALISED = frozenset({"SoftmaxWithLoss", "SigmoidCrossEntropyLoss", "InfogainLoss"})
+
+
+@dataclass(frozen=True)
+class Team:
+    """This process's place among those that train together; alone by default."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def share(self) -> Share:
+        """Which rows of a batch are this process's."""
+        return Share(self.rank, self.size)
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes and speaks."""
+        return self.rank == 0
+
+    # --- agreeing
+
+    def mean(self, value: float) -> float:
+        """The mean of a number over the team."""
+        return self._reduced(value, distributed.ReduceOp.SUM) / self.size if self.size > 1 else value
+
+    def largest(self, value: int) -> int:
+        """The largest of a number over the team."""
+        return int(self._reduced(value, distributed.ReduceOp.MAX)) if self.size > 1 else value
+
+    def leaders(self, value: int) -> int:
+        """The leader's number."""
+        return self.largest(value if self.leads else -1)
+
+    def _reduced(self, value: float, how: distributed.ReduceOp.RedOpType) -> float:
+        tensor = torch.tensor([value], dtype=torch.float64, device=self._device)
+        distributed.all_reduce(tensor, how)
+        return float(tensor)
+
+    @property
+    def _device(self) -> str:
+        return "cuda" if distributed.get_backend() == "nccl" else "cpu"
+
+    # --- gradients
+
+    def average(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Make each tensor its mean over the team, in place."""
+        if self.size == 1:
+            return
+        for tensor in tensors:
+            distributed.all_reduce(tensor)
+            tensor.div_(self.size)
+
+    def joined(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The tensors (n, ...) of all, one below the other in the order of their places."""
+        if self.size == 1:
+            return tensor
+        parts = [torch.empty_like(tensor) for _ in range(self.size)]
+        distributed.all_gather(parts, tensor.contiguous())
+        return torch.cat(parts)
+
+    def wait(self) -> None:
+        """Until all are here."""
+        if self.size > 1:
+            distributed.barrier()
+
+
+def join_team(device: str) -> tuple[Team, str]:
+    """The team ``torchrun`` made this process part of, and its own device; alone otherwise.  Raises UsageError."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        return Team(), device
+    cuda = device.startswith("cuda")
+    if cuda and ":" in device:
+        raise UsageError(f"--device: expected cuda under torchrun (each process takes one GPU), found '{device}'")
+    if cuda:
+        device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+        torch.cuda.set_device(device)
+    if not distributed.is_initialized():
+        distributed.init_process_group("nccl" if cuda else "gloo")
+    return Team(distributed.get_rank(), distributed.get_world_size()), device
+
+
+def leave_team() -> None:
+    """Let go of the others, where there are any."""
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
+def check_divisible(net: Net) -> None:
+    """Refuse a training net whose loss over a batch is not the mean of its losses over shares of it."""
+    for node in net.nodes:
+        problem = _problem(node)
+        if problem:
+            raise node.layer.spec.error(f"cannot be trained by several processes: {problem}")
+    if net.inputs:
+        raise UsageError(f"{net.source.path}: expected samples from Data layers alone, found input '{net.inputs[0]}'")
+
+
+def _problem(node: Node) -> str | None:
+    layer, kind = node.layer, node.layer.spec.type
+    if any(node.loss_weights):
+        loss = layer.spec.message.loss_param
+        even = not loss.HasField("ignore_label") and enum_name(loss, "normalization") != "NONE"
+        is_mean = kind in _MEANS or (kind in _NORMALISED and even)
+        return None if is_mean else "its loss is no mean over samples"
+    if isinstance(layer, (Slice, Concat)):
+        return None if layer.along else "it takes batches apart"
+    if isinstance(layer, (Data, Dropout, Accuracy)) or layer.per_sample or kind == "Input":
+        return None  # inputs are refused by their own error
+    return "its result for a sample may depend on others"

@@ -1,0 +1,210 @@
+"""Stochastic gradient descent with momentum, in Caffe's order and with its meaning of the history."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from siamplex.engine.fast.gram import GramWeight
+from siamplex.engine.fast.wide import WIDE, WideGradients
+from siamplex.engine.net.net import Parameter
+from siamplex.engine.training.process_group import Team
+from siamplex.engine.training.update_rules import KEPT, rule_of, type_of
+from siamplex.schema.prototxt import Prototxt
+
+_BLOCK = 1 << 18  # values updated together, so that they stay in the processor's cache
+
+
+class SGD:
+    """One update: clip, average over iter_size, decay, V = momentum V + lr g, W = W - V.
+
+    The rate is inside V, so that a change of rate acts on new gradients only (torch's own SGD
+    differs).  ``history`` holds V (float32, shaped as its parameter) in the order of the net's
+    parameters, as a solverstate does.  Caffe's other solver types differ in the last two steps
+    (:mod:`~siamplex.engine.training.update_rules`); a second array of each parameter stands behind all first ones.
+    """
+
+    def __init__(self, solver: Prototxt, parameters: list[Parameter], team: Team | None = None) -> None:
+        self.team = team or Team()
+        p = self._p = solver.message
+        self.parameters = parameters
+        if p.regularization_type not in ("L1", "L2"):
+            raise solver.error(
+                f"regularization_type '{p.regularization_type}' is neither L1 nor L2",
+                "regularization_type", 0,
+            )  # fmt: skip
+        if p.iter_size < 1:
+            raise solver.error("iter_size must be positive", "iter_size", 0)
+        self.kind = type_of(solver)
+        self._rule = rule_of(solver) if self.kind != "SGD" else None
+        self.kept = KEPT[self.kind]
+        self._momentum, self._share, self._l2 = float(p.momentum), 1.0 / p.iter_size, p.regularization_type == "L2"
+        self._history: dict[int, torch.Tensor] = {}
+        self._grams: dict[int, GramWeight] = {}
+        self.wide: WideGradients | None = None
+
+    # --- history
+
+    def history(self, index: int) -> torch.Tensor:
+        """The array kept at ``index`` (V of that parameter); zeros where it never moved."""
+        found = self._grams[index].velocity if index in self._grams else self._history.get(index)
+        return torch.zeros_like(self.parameters[index % len(self.parameters)].tensor) if found is None else found
+
+    def velocity(self, index: int) -> torch.Tensor | None:
+        """V of parameter ``index``, None where it never moved; of a Gram form, as last settled.
+
+        None, too, of a type that keeps no velocity but moments: with a rate of 0 these move nothing.
+        """
+        if self.kind not in ("SGD", "Nesterov"):
+            return None
+        if index in self._grams:
+            return self._grams[index].velocity
+        return self._history.get(index)
+
+    @property
+    def span_momentum(self) -> float | None:
+        """The momentum, where an update only adds multiples of gradient and weight (no clipping, no L1); else None."""
+        keeps_span = self.kind == "SGD" and self._p.clip_gradients < 0 and self._l2 and self._momentum < 1
+        return self._momentum if keeps_span else None
+
+    def delegate(self, grams: dict[int, GramWeight]) -> None:
+        """Let Gram forms keep the velocity of some parameters and update them."""
+        for index, gram in grams.items():
+            self._history.pop(index, None)
+            self._grams[index] = gram
+
+    def keep_factors(self, least: int = WIDE) -> None:
+        """Take the gradients of weights of ``least`` and more values as factors, where nothing needs them whole."""
+        if self._p.clip_gradients < 0 and self.team.size == 1 and self._rule is None:
+            self.wide = WideGradients([p.tensor for p in self.parameters if p.by_factors], least)
+
+    def take_back(self) -> None:
+        """Keep all velocities and gradients here again; Gram forms must be settled."""
+        for index, gram in self._grams.items():
+            if gram.velocity is not None:
+                self._history[index] = gram.velocity
+            weight, factors = gram.parameter.tensor, gram.give_up_gradients()
+            wide = self.wide.of(weight) if self.wide else None
+            if wide is not None:
+                wide += factors
+            elif factors:
+                weight.grad = sum((gradient.t() @ x for gradient, x in factors), torch.zeros_like(weight))
+        self._grams.clear()
+
+    def set_history(self, index: int, values: torch.Tensor) -> None:
+        """Put a saved V back; one that is all zero is as good as none."""
+        if bool(values.any()):
+            self._history[index] = values
+        else:
+            self._history.pop(index, None)
+
+    def moments(self) -> dict[int, torch.Tensor]:
+        """Copies of all arrays kept by place, of a type that keeps moments; none of SGD and Nesterov."""
+        return {} if self.kind in ("SGD", "Nesterov") else {at: array.clone() for at, array in self._history.items()}
+
+    def set_moments(self, moments: dict[int, torch.Tensor]) -> None:
+        """Put :meth:`moments` back, and forget what came after."""
+        if self.kind not in ("SGD", "Nesterov"):
+            self._history = dict(moments)
+
+    def drop_gradients(self) -> None:
+        """Forget the gradients accumulated since the last update."""
+        for parameter in self.parameters:
+            parameter.tensor.grad = None
+            factors = self.wide.of(parameter.tensor) if self.wide else None
+            if factors:
+                factors.clear()
+        for gram in self._grams.values():
+            gram.give_up_gradients()
+
+    # --- update
+
+    @torch.no_grad()
+    def update(self, rate: float, iteration: int = 0) -> None:
+        """Apply the gradients accumulated since the last update, at learning rate ``rate``, as of ``iteration``."""
+        self.team.average(p.tensor.grad for p in self.parameters if p.tensor.grad is not None)
+        self._clip()
+        for index, parameter in enumerate(self.parameters):
+            if self._rule:
+                self._step(index, parameter, rate * parameter.lr_mult, iteration)
+            else:
+                self._move(index, parameter, rate * parameter.lr_mult)
+            parameter.tensor.grad = None
+
+    def _step(self, index: int, parameter: Parameter, rate: float, iteration: int) -> None:
+        """Apply another type's rule.  A frozen parameter's decay enters the arrays kept, as in Caffe."""
+        assert self._rule
+        weight, count = parameter.tensor, len(self.parameters)
+        kept = []
+        for place in range(index, self.kept * count, count):
+            if place not in self._history:
+                self._history[place] = torch.zeros_like(weight)
+            kept.append(self._history[place])
+        gradient = torch.zeros_like(weight) if weight.grad is None else weight.grad
+        if self._share != 1:
+            gradient.mul_(self._share)
+        decay = self._p.weight_decay * parameter.decay_mult
+        if decay:
+            gradient.add_(weight if self._l2 else weight.sign(), alpha=decay)
+        self._rule(weight, kept, gradient, rate, iteration)
+
+    def _move(self, index: int, parameter: Parameter, rate: float) -> None:
+        if index in self._grams:
+            decay = self._p.weight_decay * parameter.decay_mult
+            joined = self.team.joined if self.team.size > 1 else None
+            share = 1.0 / (self._p.iter_size * self.team.size)
+            self._grams[index].update(rate, decay, share, joined)
+            return
+        weight, velocity = parameter.tensor, self._history.get(index)
+        if rate == 0 and velocity is None:
+            return  # a frozen parameter without momentum stays where it is
+        if velocity is None:
+            velocity = self._history[index] = torch.zeros_like(weight)
+        blocks = self.wide.take(weight) if self.wide else None
+        decay = self._p.weight_decay * parameter.decay_mult
+        if blocks is not None:
+            for rows, gradient in blocks:
+                self._apply(rate, decay, weight[rows], velocity[rows], gradient)
+        elif rate:
+            gradient = torch.zeros_like(weight) if weight.grad is None else weight.grad
+            self._apply(rate, decay, weight, velocity, gradient)
+        else:
+            self._apply(rate, decay, weight, velocity, None)
+
+    def _apply(
+        self, rate: float, decay: float, weight: torch.Tensor, velocity: torch.Tensor, gradient: torch.Tensor | None
+    ) -> None:
+        # the same roundings in the same order as Caffe's: a near tie in a pooling window is enough
+        # for one of them to send a run another way
+        arrays = [weight, velocity] if gradient is None else [weight, velocity, gradient]
+        if weight.numel() <= _BLOCK:
+            self._apply_block(rate, decay, *arrays)
+            return
+        for block in zip(*(a.view(-1).split(_BLOCK) for a in arrays), strict=True):
+            self._apply_block(rate, decay, *block)
+
+    def _apply_block(
+        self, rate: float, decay: float, w: torch.Tensor, v: torch.Tensor, g: torch.Tensor | None = None
+    ) -> None:
+        v.mul_(self._momentum)
+        if g is not None:
+            if self._share != 1:
+                g.mul_(self._share)
+            if decay:
+                g.add_(w if self._l2 else w.sign(), alpha=decay)
+            v.add_(g, alpha=rate)
+        w.sub_(v)
+
+    def _clip(self) -> None:
+        """Scale all gradients down to a joint L2 norm of clip_gradients, where that is set."""
+        limit = self._p.clip_gradients
+        if limit < 0:
+            return
+        gradients: list[Any] = [p.tensor.grad for p in self.parameters if p.tensor.grad is not None]
+        if not gradients:
+            return
+        norm = float(torch.stack([g.double().square().sum() for g in gradients]).sum().sqrt())
+        if norm > limit:
+            for gradient in gradients:
+                gradient.mul_(limit / norm)

@@ -1,0 +1,126 @@
+"""A solver prototxt: its settings checked, the nets and weights it names found."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from siamplex.engine.training import update_rules
+from siamplex.schema import prototxt
+from siamplex.schema.bounds import Bounds
+from siamplex.schema.messages import enum_name
+from siamplex.schema.prototxt import ANYWHERE, Prototxt
+
+_SUPPORTED = frozenset(
+    "net net_param train_net train_net_param test_net test_net_param train_state test_state "
+    "test_iter test_interval test_compute_loss test_initialization base_lr display average_loss "
+    "max_iter iter_size lr_policy gamma power momentum weight_decay regularization_type stepsize "
+    "stepvalue clip_gradients snapshot snapshot_prefix snapshot_format solver_mode device_id "
+    "random_seed type solver_type snapshot_after_train layer_wise_reduce weights debug_info "
+    "delta momentum2 rms_decay".split()  # those of other types are passed over, as in Caffe
+)
+
+
+@dataclass(frozen=True)
+class NetSource:
+    """A net that a solver names: the prototxt it stands in, its message and place there, its further state."""
+
+    source: Prototxt
+    message: Any
+    path: tuple[str | int, ...]
+    state: Any
+
+
+class SolverFile:
+    """The solver at ``path``.  Raises PrototxtError, naming the line, for anything not supported.
+
+    Paths in it must lie in :meth:`Bounds.of` it, unless they may lie ``outside``.
+    """
+
+    def __init__(self, path: str | Path, outside: bool = False) -> None:
+        self.source = prototxt.read(path, "SolverParameter", ANYWHERE if outside else Bounds.of(path))
+        self.message = self.source.message
+        self._check_fields()
+
+    def _check_fields(self) -> None:
+        p, source = self.message, self.source
+        for descriptor, _ in p.ListFields():
+            if descriptor.name not in _SUPPORTED:
+                raise source.error(f"field '{descriptor.name}' is not supported", descriptor.name, 0)
+        update_rules.check(source)
+        if enum_name(p, "snapshot_format") == "HDF5":
+            raise source.error("snapshot_format HDF5 is not supported", "snapshot_format", 0)
+        for field in ("base_lr", "max_iter", "lr_policy"):
+            if not p.HasField(field):
+                raise source.error(f"{field} is missing")
+        if not math.isfinite(p.base_lr) or p.base_lr < 0:
+            raise source.error(f"base_lr {p.base_lr:g} is not a rate", "base_lr", 0)
+        for field in ("max_iter", "snapshot", "display", "test_interval"):
+            if getattr(p, field) < 0:
+                raise source.error(f"{field} {getattr(p, field)} is negative", field, 0)
+        if p.average_loss < 1:
+            raise source.error("average_loss must be positive", "average_loss", 0)
+
+    @property
+    def prefix(self) -> str:
+        """snapshot_prefix, checked against the bounds; empty where there is none."""
+        prefix = str(self.message.snapshot_prefix)
+        if prefix:
+            self.source.bounds.check(prefix, self.source.path)
+        return prefix
+
+    def weight_files(self) -> tuple[Path, ...]:
+        """The files ``weights`` names."""
+        found = []
+        for index, given in enumerate(self.message.weights):
+            for name in filter(None, str(given).split(",")):
+                path = self.source.find(name)
+                if not path.exists():
+                    what = f"weights '{name}': expected a caffemodel, found {self.source.missing(name)}"
+                    raise self.source.error(what, "weights", index)
+                found.append(path)
+        return tuple(found)
+
+    def nets(self) -> Iterator[NetSource]:
+        """The train net, then each test net."""
+        p, source = self.message, self.source
+        shared = [name for name in ("net", "net_param") if p.HasField(name)]
+        own = [name for name in ("train_net", "train_net_param") if p.HasField(name)]
+        if len(shared) + len(own) != 1:
+            raise source.error(
+                f"expected exactly one of net, net_param, train_net, train_net_param, found {len(shared) + len(own)}"
+            )
+        main = self._net(own[0] if own else shared[0], 0)
+        yield NetSource(*main, p.train_state if p.HasField("train_state") else None)
+        tests = [self._net("test_net_param", i) for i in range(len(p.test_net_param))]
+        tests += [self._net("test_net", i) for i in range(len(p.test_net))]
+        generic = len(p.test_iter) - len(tests)
+        if generic < 0:
+            raise source.error(f"{len(tests)} test nets with {len(p.test_iter)} test_iter", "test_iter", 0)
+        if generic and not shared:
+            raise source.error(f"{len(p.test_iter)} test_iter with {len(tests)} test nets", "test_iter", 0)
+        tests += [main] * generic
+        if p.test_state and len(p.test_state) != len(tests):
+            raise source.error(f"{len(p.test_state)} test states for {len(tests)} test nets", "test_state", 0)
+        if tests and p.test_interval <= 0:
+            raise source.error("test_iter needs a test_interval", "test_iter", 0)
+        if p.test_interval and not tests:
+            raise source.error("test_interval needs test_iter", "test_interval", 0)
+        for i, test in enumerate(tests):
+            yield NetSource(*test, p.test_state[i] if p.test_state else None)
+
+    def _net(self, field: str, index: int) -> tuple[Prototxt, Any, tuple[str | int, ...]]:
+        value = getattr(self.message, field)
+        if field in ("test_net", "test_net_param"):
+            value = value[index]
+        if field.endswith("param"):
+            return self.source, value, (field, index)
+        path = self.source.find(value)
+        if not path.exists():
+            what = f"{field} '{value}': expected a net prototxt, found {self.source.missing(value)}"
+            raise self.source.error(what, field, index)
+        source = prototxt.read(path, "NetParameter", self.source.bounds)
+        return source, source.message, ()

@@ -1,0 +1,246 @@
+"""The two towers of a siamese net, found in the net itself, and one of them run by itself in the TEST phase."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from siamplex.engine.fast.feature_table import FeatureTable, SampleNumbers
+from siamplex.engine.fast.gram import GramWeight
+from siamplex.engine.fast.prefix import find_prefix, same_function, signature
+from siamplex.engine.fast.shortcut import Shortcut
+from siamplex.engine.layers.contrastive_loss import ContrastiveLoss
+from siamplex.engine.layers.data import Data
+from siamplex.engine.layers.dropout import Dropout
+from siamplex.engine.layers.inner_product import InnerProduct
+from siamplex.engine.layers.relu import ReLU
+from siamplex.engine.layers.slice import Slice
+from siamplex.engine.net.layer import Context
+from siamplex.engine.net.net import Net, Node
+
+_CHUNK = 16  # images that go through a whole tower at a time
+_PAIRS, _BYTES = 1024, 512 << 20  # of stored pairs with pixels, up to which they are read
+
+Part = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Towers:
+    """Both towers between a Data layer and its ContrastiveLoss: nodes in order, and the channels each begins with."""
+
+    data: Node
+    loss: Node
+    first: list[Node]
+    parts: tuple[Part, Part]
+
+    @property
+    def layer(self) -> Data:
+        """The Data layer."""
+        assert isinstance(self.data.layer, Data)
+        return self.data.layer
+
+    @property
+    def margin(self) -> float:
+        """The loss's margin."""
+        return float(self.loss.layer.params.margin)
+
+    @property
+    def legacy(self) -> bool:
+        """Whether the loss pushes by max(margin - d^2, 0)."""
+        return bool(self.loss.layer.params.legacy_version)
+
+
+def find_towers(net: Net) -> Towers | None:
+    """The twins of a net with one ContrastiveLoss over pairs of one Data layer; None where it has another form.
+
+    Both towers must be the same function of an image in the TEST phase: layers that work on each sample alone, and
+    dropout, without random crops or mirroring.
+    """
+    losses = [node for node in net.nodes if isinstance(node.layer, ContrastiveLoss)]
+    if len(losses) != 1:
+        return None
+    first, second = (_chain(net, losses[0], index) for index in (0, 1))
+    label = _writer(net, losses[0].bottoms[2], net.nodes.index(losses[0]))
+    if first is None or second is None or first[0] is not second[0] or label is not first[0]:
+        return None
+    (data, part, tower), (_, other, twin) = first, second
+    layer = data.layer
+    assert isinstance(layer, Data)
+    transform = layer.transform
+    alike = transform.part_signature(part) == transform.part_signature(other) and len(tower) == len(twin)
+    if not alike or transform.is_random or not all(map(same_function, tower, twin)):
+        return None
+    return Towers(data, losses[0], tower, (part, other))
+
+
+def _writer(net: Net, blob: str, before: int) -> Node | None:
+    """The last node before position ``before`` that writes ``blob``."""
+    return next((node for node in reversed(net.nodes[:before]) if blob in node.tops), None)
+
+
+def _chain(net: Net, loss: Node, index: int) -> tuple[Node, Part, list[Node]] | None:
+    """Data layer, channels and nodes behind one bottom of the loss."""
+    blob, at = loss.bottoms[index], net.nodes.index(loss)
+    nodes: list[Node] = []
+    while True:
+        node = _writer(net, blob, at)
+        if node is None:
+            return None
+        at = net.nodes.index(node)
+        layer = node.layer
+        if isinstance(layer, Data):
+            whole = len(layer.source.shape) == 3 and blob == node.tops[0]
+            return (node, (0, layer.source.shape[0]), nodes[::-1]) if whole else None
+        if isinstance(layer, Slice):
+            data = _writer(net, node.bottoms[0], at)
+            if layer.axis != 1 or data is None or not isinstance(data.layer, Data) or len(data.layer.source.shape) != 3:
+                return None
+            number = node.tops.index(blob)
+            low = sum(layer.sizes[:number])
+            return data, (low, low + layer.sizes[number]), nodes[::-1]
+        plain = not node.views and len(node.bottoms) == len(node.tops) == 1 and not any(node.loss_weights)
+        if not plain or not (layer.per_sample or isinstance(layer, Dropout)):
+            return None
+        nodes.append(node)
+        blob = node.bottoms[0]
+
+
+@dataclass(frozen=True)
+class StoredImages:
+    """The distinct images of a Data layer's pairs.
+
+    ``samples`` (N, C, H, W) as stored; ``first`` and ``second`` (P,) int64 number them for each pair, ``same`` (P,)
+    bool is its label; ``all_pairs`` says whether these are all pairs of the store.
+    """
+
+    samples: npt.NDArray[Any]
+    first: npt.NDArray[np.int64]
+    second: npt.NDArray[np.int64]
+    same: npt.NDArray[np.bool_]
+    all_pairs: bool
+
+
+def stored_images(towers: Towers) -> StoredImages:
+    """Read the pairs of a Data layer: all where they are stored as indices, else the first 1024.
+
+    To be called before training begins: the layer's reader may not be at work.  Raises InputError.
+    """
+    source = towers.layer.source
+    whole = source.all()
+    if whole is not None and all(high - low == 1 for low, high in towers.parts) and source.shape[1:] == (1, 1):
+        indices = whole[0].reshape(-1, source.shape[0])[:, [low for low, _ in towers.parts]]  # (P, 2)
+        samples, where = np.unique(indices, return_inverse=True)
+        where = where.reshape(indices.shape).astype(np.int64)
+        return StoredImages(samples.reshape(-1, 1, 1, 1), where[:, 0], where[:, 1], whole[1] != 0, True)
+    limit = source.entries
+    if source.shape[1:] != (1, 1):  # pixels
+        limit = max(1, min(limit, _PAIRS, _BYTES // (int(np.prod(source.shape)) * source.dtype.itemsize)))
+    numbers = SampleNumbers()
+    pairs, same = np.empty((limit, 2), np.int64), np.empty(limit, bool)
+    for at, (values, label) in enumerate(source.scan(limit)):
+        pairs[at] = [numbers.number(values[low:high]) for low, high in towers.parts]
+        same[at] = label != 0
+    return StoredImages(np.stack(numbers.samples), pairs[:, 0], pairs[:, 1], same, limit == source.entries)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one tower makes of N images: points (N, D) float64, and of each InnerProduct with a ReLU behind it which
+    units (units,) bool give more than zero for any of the images."""
+
+    points: npt.NDArray[np.float64]
+    active: dict[str, npt.NDArray[np.bool_]]
+
+
+class TowerPass:
+    """One tower of a net in the TEST phase, over stored images, with the weights of this moment.
+
+    Where a shortcut keeps features and a Gram form these are read: nothing is computed twice, and nothing changes.
+    """
+
+    def __init__(self, net: Net, towers: Towers, shortcut: Shortcut | None) -> None:
+        self._net, self._towers, self._nodes = net, towers, towers.first
+        self._table: FeatureTable | None = None
+        self._gram: GramWeight | None = None
+        if shortcut:
+            self._behind_the_table(shortcut)
+
+    def _behind_the_table(self, shortcut: Shortcut) -> None:
+        prefix = find_prefix(self._net)
+        for at, node in enumerate(self._nodes):
+            feature = prefix.entries.get((node.name, 0))
+            table = shortcut.tables.get(signature(feature, prefix)) if feature else None
+            if table is not None:
+                self._table, self._nodes = table, self._nodes[at:]
+                weights = {id(gram.parameter.tensor): gram for gram in shortcut.grams.values()}
+                self._gram = weights.get(id(node.params[0].tensor)) if node.params else None
+                return
+
+    def known(self, samples: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+        """Which samples (N, C, H, W) can be looked at now: behind a table, those that are in it.  (N,) bool."""
+        if self._table is None:
+            return np.ones(len(samples), bool)
+        return np.asarray(self._table.known(samples).numpy() >= 0)
+
+    @torch.no_grad()
+    def look(self, samples: npt.NDArray[Any]) -> Look:
+        """Points and active units of samples (N, C, H, W), as stored, all of them known; N at least 1."""
+        points: list[npt.NDArray[np.float64]] = []
+        active: dict[str, npt.NDArray[np.bool_]] = {}
+        for start in self._starts(samples):
+            x, fully_connected = start, None
+            for node in self._nodes:
+                if isinstance(node.layer, Dropout):
+                    continue
+                x = self._run(node, x)
+                if isinstance(node.layer, InnerProduct):
+                    fully_connected = node.name
+                    continue
+                if fully_connected and isinstance(node.layer, ReLU) and not node.layer.params.negative_slope:
+                    found = (x > 0).flatten(1).any(dim=0).cpu().numpy()
+                    active[fully_connected] = found | active.get(fully_connected, np.zeros_like(found))
+                fully_connected = None
+            points.append(x.flatten(1).double().cpu().numpy())
+        return Look(np.concatenate(points), active)
+
+    @torch.no_grad()
+    def squared_length(self, samples: npt.NDArray[Any]) -> tuple[str, float] | None:
+        """The first InnerProduct that learns, and the mean squared length of the rows it reads of known samples."""
+        total, name = 0.0, None
+        for start in self._starts(samples):
+            x = start
+            for node in self._nodes:
+                if isinstance(node.layer, InnerProduct) and node.params[0].lr_mult:
+                    rows = self._features(x) if x.dtype == torch.int64 else x
+                    total, name = total + float(rows.flatten(1).double().square().sum()), node.name
+                    break
+                if not isinstance(node.layer, Dropout):
+                    x = self._run(node, x)
+        return (name, total / len(samples)) if name else None
+
+    def _starts(self, samples: npt.NDArray[Any]) -> Iterator[torch.Tensor]:
+        """What the first node reads, some images at a time; behind a table the numbers (N,) int64 of its rows."""
+        if self._table is not None:
+            yield self._table.known(samples).to(self._net.device)
+            return
+        transform, part = self._towers.layer.transform, self._towers.parts[0]
+        for at in range(0, len(samples), _CHUNK):
+            chunk = np.ascontiguousarray(samples[at : at + _CHUNK])
+            yield torch.from_numpy(transform.apply_part(chunk, part)).to(self._net.device)
+
+    def _features(self, rows: torch.Tensor) -> torch.Tensor:
+        assert self._table is not None
+        shape = self._net.shapes[self._nodes[0].bottoms[0]][1:]
+        return self._table.features.index_select(0, rows).reshape(len(rows), *shape)
+
+    def _run(self, node: Node, x: torch.Tensor) -> torch.Tensor:
+        if x.dtype == torch.int64:  # rows of the table
+            if self._gram is not None:
+                return self._gram.outputs(x, node.params[1].tensor if len(node.params) > 1 else None)
+            x = self._features(x)
+        return node.layer.forward([x], node.tensors(), Context(train=False))[0]

@@ -1,0 +1,173 @@
+"""Whether a run must diverge, found out by a few steps that are taken back.
+
+One step of SGD at rate lr moves the outputs of an InnerProduct, for a row x of its input, by
+
+    dz(x) = - lr * sum over rows n of (x . x_n) g_n,        g_n = dL/dz_n
+
+so it is the squared length |x|^2 of the rows, times the rate, that decides how far one step goes.  AlexNet's conv3
+of photographs has |x|^2 = 5.9e7 at pixels of 0..255: at lr = 1e-4 each row moves by 5,900 gradients, its new loss
+gives gradients as much larger, and the loss is squared at each step.  At 1/256 of the scale |x|^2 is 2.4e4 and the
+same row moves by 2.4 gradients.  No bound on lr |x|^2 alone tells the two apart for every net: how large gradients
+come back is the matter of the layers above, of the batch and of what dropout leaves.  So the steps themselves are
+taken: the first batch is learnt again and again, under the same dropout masks, by the solver's own update.  Plain
+descent on one batch is the easiest task there is; where even its loss grows by orders of magnitude, beyond the
+scale of the margin, nothing that follows can hold it.  A rate that is merely too high makes the loss rise for a
+while, or units die, and is not refused.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from siamplex.engine.training.towers import TowerPass, find_towers
+from siamplex.errors import TrainingError
+
+if TYPE_CHECKING:
+    from siamplex.engine.training.solver import Solver
+
+STEPS = 3
+# a loss so many times the larger of the first one and 1, the scale of the margin.  Measured with AlexNet's
+# convolutions, three steps, base_lr 1e-4: at 0..255 1e6 and more, at 1/256 at most 1, at ten times that rate 3
+EXPLODED = 1e3
+_LONG = 1e6  # squared length of rows that no input of a scale like 1/256 gives
+_DECADES = 8  # how far down a rate is looked for that holds
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The losses of one batch: before the first step, and behind each step that was tried."""
+
+    rate: float
+    losses: tuple[float, ...]
+
+    @property
+    def exploded(self) -> bool:
+        """Whether a loss is no number any more, or larger by orders of magnitude than the first."""
+        first, *later = self.losses
+        return any(not math.isfinite(x) or x > EXPLODED * max(1.0, first) for x in later)
+
+
+def check_start(solver: Solver) -> Trial | None:
+    """Try the first steps of a run that stands at its first iteration, and take them back.
+
+    Weights, momentum, data cursors and all else are afterwards what they were, bit for bit.  Returns None where
+    there is nothing to learn or the first loss is no number.  Raises TrainingError where the run must diverge.
+    """
+    rate = solver.rate(solver.iteration)
+    trial = _try(solver, rate)
+    if trial is None or not trial.exploded:
+        return trial
+    raise TrainingError(_refusal(solver, trial, _rate_that_holds(solver, rate)))
+
+
+def _try(solver: Solver, rate: float) -> Trial | None:
+    positions = [(layer, layer.source.position) for _, layer in solver.data_layers()]
+    # statistics that forward passes change, the first one too
+    statistics = [(p.tensor, p.tensor.detach().clone()) for p in solver.net.parameters if p.moves]
+    kept: _Kept | None = None
+    losses: list[float] = []
+    try:
+        for step in range(STEPS + 1):
+            losses.append(solver.pass_over(learning=step < STEPS))
+            for layer, position in positions:
+                layer.source.seek(position)
+            trial = Trial(rate, tuple(losses))
+            if not math.isfinite(losses[0]):
+                return None
+            if trial.exploded or step == STEPS:
+                return trial
+            # only now: the first pass may have filled a shortcut's table, or left the shortcut
+            kept = kept or _Kept(solver)
+            solver.sgd.update(rate, solver.iteration)
+    finally:
+        solver.sgd.drop_gradients()
+        if kept:
+            kept.put_back()
+        for tensor, values in statistics:
+            tensor.detach().copy_(values)
+    return None
+
+
+class _Kept:
+    """Copies of all that an update changes.  A Gram form's wide weight is not among it, so is not copied."""
+
+    def __init__(self, solver: Solver) -> None:
+        self._sgd = sgd = solver.sgd
+        self._grams = solver.shortcut.grams if solver.shortcut else {}
+        self._gram_states = {
+            index: {name: array if name in ("w0", "v0") else array.clone() for name, array in gram.state().items()}
+            for index, gram in self._grams.items()
+        }
+        moving = [i for i, p in enumerate(sgd.parameters) if i not in self._grams and (p.lr_mult or self._velocity(i))]
+        self._weights = {i: sgd.parameters[i].tensor.detach().clone() for i in moving}
+        self._velocities = {i: v.clone() for i in moving if (v := sgd.velocity(i)) is not None}
+        self._moments = sgd.moments()
+
+    def _velocity(self, index: int) -> bool:
+        return self._sgd.velocity(index) is not None
+
+    @torch.no_grad()
+    def put_back(self) -> None:
+        for index, values in self._weights.items():
+            self._sgd.parameters[index].tensor.copy_(values)
+            if index in self._velocities or not self._moments:
+                self._sgd.set_history(index, self._velocities.get(index, torch.zeros(1)))
+        self._sgd.set_moments(self._moments)
+        for index, state in self._gram_states.items():
+            self._grams[index].restore(state)
+
+
+def _rate_that_holds(solver: Solver, rate: float) -> float | None:
+    """The largest of a tenth, a hundredth, ... of ``rate`` at which no such step raises the loss."""
+    for decade in range(1, _DECADES + 1):
+        trial = _try(solver, rate / 10**decade)
+        if trial is not None and all(loss <= trial.losses[0] for loss in trial.losses):
+            return rate / 10**decade
+    return None
+
+
+def rows_of_first_batch(solver: Solver) -> tuple[str, float] | None:
+    """The first InnerProduct that learns, and the mean squared length of the rows it reads of the first batch.
+
+    None for a net that is no siamese one, or where these images are not in a shortcut's table yet.
+    """
+    towers = find_towers(solver.net)
+    if towers is None:
+        return None
+    source = towers.layer.source
+    position = source.position
+    values = source.at(position, int(towers.layer.params.batch_size))
+    source.seek(position)
+    low, high = towers.parts[0]
+    tower = TowerPass(solver.net, towers, solver.shortcut)
+    samples = values[:, low:high]
+    known = tower.known(samples)
+    return tower.squared_length(samples[known]) if known.any() else None
+
+
+def describe(trial: Trial, rows: tuple[str, float] | None, base_lr: float) -> str:
+    """One line for the log."""
+    first, last = trial.losses[0], trial.losses[-1]
+    what = f"rows into {rows[0]} of squared length {rows[1]:.3g}, " if rows else ""
+    return f"first batch: loss {first:.4g}; {what}base_lr {base_lr:g}: loss {last:.4g} after {STEPS} steps, taken back"
+
+
+def _refusal(solver: Solver, trial: Trial, holds: float | None) -> str:
+    rows = rows_of_first_batch(solver)
+    base_lr = float(solver.file.message.base_lr)
+    later = " and ".join(f"{x:.3g}" for x in trial.losses[1:])
+    remedies = []
+    if rows and rows[1] > _LONG:
+        remedies.append("input scale 1/256 (make SCALE=1/256, siamplex pairs --scale 1/256)")
+    if holds is not None:
+        remedies.append(f"base_lr {base_lr * holds / trial.rate:.1g} or below")
+    length = f", rows into {rows[0]} have the squared length {rows[1]:.3g}" if rows else ""
+    return (
+        f"{solver.file.source.path}: expected a rate at which the first steps can be taken, found base_lr {base_lr:g}: "
+        f"the first batch's loss goes from {trial.losses[0]:.4g} to {later}{length}; "
+        f"remedy: {', or '.join(remedies) or 'another net or input'} (siamplex train --force-start starts it anyway)"
+    )

@@ -1,0 +1,33 @@
+"""Who wants to know how a training goes: told of each display, test and snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from siamplex.engine.training.snapshot import SnapshotPaths
+
+
+@dataclass(frozen=True)
+class Output:
+    """One output blob of a net: its name, values and weight in the loss."""
+
+    name: str
+    values: Sequence[float]
+    weight: float
+
+
+class Watcher:
+    """Does nothing with what it is told; subclasses do."""
+
+    def displayed(self, iteration: int, loss: float, rate: float | None, outputs: Sequence[Output]) -> None:
+        """A loss to display, with the train net's outputs; no rate: the forward pass after the last iteration."""
+
+    def testing(self, iteration: int, net: int) -> None:
+        """A test net is about to run."""
+
+    def tested(self, iteration: int, net: int, outputs: Sequence[Output], loss: float | None) -> None:
+        """A test net's outputs, means over its passes; its loss where the solver asks for it."""
+
+    def saving(self, paths: SnapshotPaths) -> None:
+        """A snapshot is about to be written."""

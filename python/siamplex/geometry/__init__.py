@@ -1,0 +1,1 @@
+"""What an embedding looks like: circular order, separability, losses of pairs."""

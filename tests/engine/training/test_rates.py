@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from siamplex.engine.training.rates import RatePolicy
+from siamplex.errors import PrototxtError
+from siamplex.schema import prototxt
+
+
+def policy(text):
+    return RatePolicy(prototxt.parse(text, "SolverParameter", "solver.prototxt"))
+
+
+BASE = "base_lr: 0.1 max_iter: 100 gamma: 0.5 power: 2 stepsize: 10 stepvalue: 4 stepvalue: 7 "
+
+
+@pytest.mark.parametrize(
+    ("name", "formula"),
+    [
+        ("fixed", lambda i: 0.1),
+        ("step", lambda i: 0.1 * 0.5 ** (i // 10)),
+        ("exp", lambda i: 0.1 * 0.5**i),
+        ("inv", lambda i: 0.1 * (1 + 0.5 * i) ** -2),
+        ("multistep", lambda i: 0.1 * 0.5 ** ((i >= 4) + (i >= 7))),
+        ("poly", lambda i: 0.1 * (1 - i / 100) ** 2),
+        ("sigmoid", lambda i: 0.1 / (1 + math.exp(-0.5 * (i - 10)))),
+    ],
+)
+def test_policies(name, formula):
+    rate = policy(BASE + f"lr_policy: '{name}'")
+    for i in range(40):
+        found = rate(i)
+        assert found == pytest.approx(formula(i), rel=2e-7)
+        assert found == np.float32(found)
+
+
+def test_multistep_remembers_its_step():
+    rate = policy(BASE + "lr_policy: 'multistep'")
+    for i in range(6):
+        rate(i)
+    assert rate.current_step == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("lr_policy: 'warmup'", r"solver.prototxt:1: lr_policy 'warmup' is not supported"),
+        ("lr_policy: 'step' gamma: 0.1", "stepsize must be positive"),
+        ("lr_policy: 'step' gamma: 0.1 stepsize: 0", "stepsize must be positive"),
+        ("lr_policy: 'multistep' gamma: 0.1 stepvalue: 5 stepvalue: 2", "stepvalue must rise"),
+    ],
+)
+def test_refuses(text, message):
+    with pytest.raises(PrototxtError, match=message):
+        policy("base_lr: 1 max_iter: 5 " + text)
