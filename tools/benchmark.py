@@ -37,6 +37,7 @@ from torch.nn import functional
 from siamplex.cli import main as siamplex
 from siamplex.corpus.index import read_index
 from siamplex.engine.fast import gram, products
+from siamplex.engine.fast.gram import GramWeight
 from siamplex.engine.fast.memory import keep_freed_memory
 from siamplex.engine.net.data_source import DataSource
 from siamplex.engine.training.solver import Solver, TrainOptions
@@ -173,8 +174,9 @@ def child_ours(
     else:
         each = seconds_each(solver._step, min(20, iterations // 5), iterations)
     measured = {"setup": setup, "features": features, "each": each}
-    if solver.shortcut:
-        (weight,) = solver.shortcut.grams.values()
+    if solver.plan:
+        (weight,) = solver.plan.keepers.values()
+        assert isinstance(weight, GramWeight)
         measured |= {"units": float(weight.width if weight.units is None else len(weight.units))}
         measured |= {"images": float(len(weight.table)), "trained": float(len(weight.trained))}
     start = time.perf_counter()

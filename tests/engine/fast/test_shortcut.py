@@ -23,7 +23,7 @@ def both(path, tmp_path):
         prefix = str(tmp_path / f"on_{on}")
         solver = Solver(path, TrainOptions(snapshot_prefix=prefix, shortcut=on, quiet=True))
         solver.solve()
-        assert (solver.shortcut is not None) == on
+        assert (solver.plan is not None) == on
         results.append(
             (
                 [r[1] for r in read_losses(tmp_path / f"on_{on}_losses.csv")],
@@ -77,22 +77,22 @@ def test_updates_outside_the_span_keep_their_wide_weight(twin_solver, tmp_path, 
     np.testing.assert_allclose(on[0], off[0], rtol=1e-5, atol=1e-6)
     solver = Solver(path, TrainOptions(quiet=True))
     solver._take_shortcut()
-    assert solver.shortcut and not solver.shortcut.grams
+    assert solver.plan and not solver.plan.grams
 
 
 def test_fc_is_kept_in_its_gram_form(twin_solver):
     solver = Solver(twin_solver(conv=0), TrainOptions(quiet=True))
     solver._take_shortcut()
-    assert solver.shortcut
-    assert [g.parameter.label for g in solver.shortcut.grams.values()] == ["fc[0]"]
-    assert len(solver.shortcut.tables) == 1  # the twins share it
+    assert solver.plan
+    assert [g.parameter.label for g in solver.plan.grams.values()] == ["fc[0]"]
+    assert len(solver.plan.tables) == 1  # the twins share it
 
 
 def test_no_shortcut_where_convolutions_learn(twin_solver):
     solver = Solver(twin_solver(conv=1), TrainOptions(quiet=True))
     assert not find_prefix(solver.net).entries
     solver._take_shortcut()
-    assert solver.shortcut is None
+    assert solver.plan is None
 
 
 @pytest.mark.parametrize("dropout", [False, True])
@@ -104,7 +104,7 @@ def test_twins_run_as_one(twin_solver, tmp_path, dropout, pair_lmdb):
         prefix = str(tmp_path / f"twins_{on}")
         solver = Solver(path, TrainOptions(snapshot_prefix=prefix, shortcut=on, quiet=True))
         solver.solve()
-        assert bool(solver.net.overrides) == on
+        assert bool(solver.net.stand_ins) == on
         tests = [float(r.split(",")[3]) for r in (tmp_path / f"twins_{on}_test.csv").read_text().splitlines()[1:]]
         losses = [r[1] for r in read_losses(tmp_path / f"twins_{on}_losses.csv")]
         results.append((losses, tests, read_caffemodel(f"{prefix}_iter_12.caffemodel")))
@@ -152,7 +152,7 @@ def test_no_shortcut_while_frozen_layers_still_move(twin_solver, tmp_path):
     (tmp_path / "snap_iter_6.json").unlink()
     second = Solver(path, TrainOptions(snapshot=tmp_path / "snap_iter_6.solverstate", existing=REMOVE, quiet=True))
     second._take_shortcut()
-    assert second.shortcut is None
+    assert second.plan is None
 
 
 @pytest.mark.parametrize("wide", [False, True])
@@ -166,6 +166,6 @@ def test_a_table_that_overflows_gives_way(twin_solver, tmp_path, monkeypatch, it
     monkeypatch.setattr(shortcuts, "_MAX_ROWS", 10)  # the first batch has 8 images, the second 8 more
     solver = Solver(path, TrainOptions(snapshot_prefix=str(tmp_path / "over"), quiet=True))
     solver.solve()
-    assert solver.shortcut is None
+    assert solver.plan is None
     ours, theirs = ([r[1] for r in read_losses(tmp_path / f"{n}_losses.csv")] for n in ("over", "full"))
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)

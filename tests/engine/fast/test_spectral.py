@@ -97,7 +97,7 @@ def always(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(spectral, "_LEAST_SAVING", 0.0)
     monkeypatch.setattr(spectral, "_LEAST_CHANNELS", 1)
-    monkeypatch.setattr("siamplex.engine.layers.convolution.spectral_conv2d", counted)
+    monkeypatch.setattr("siamplex.engine.fast.kernels.spectral_conv2d", counted)
     return calls
 
 

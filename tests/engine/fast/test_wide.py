@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from siamplex.engine.fast.kernels import FastKernels
 from siamplex.engine.fast.wide import WideGradients
-from siamplex.engine.training.sgd import SGD
 from siamplex.engine.training.solver import Solver, TrainOptions
 from siamplex.schema.weights import read_caffemodel
 
@@ -31,7 +31,7 @@ def test_blocks_are_the_summed_gradient(monkeypatch):
 def test_training_is_the_same_with_and_without(twin_solver, tmp_path, monkeypatch, more):
     finals = []
     for least in (1, 1 << 40):
-        monkeypatch.setattr(SGD.keep_factors, "__defaults__", (least,))
+        monkeypatch.setattr(FastKernels.keep_factors, "__defaults__", (least,))
         solver = Solver(twin_solver(more=more, prefix=f"s{least}"), TrainOptions(quiet=True))
         solver.solve()
         assert (solver.sgd.wide.of(solver.net.node("fc").params[0].tensor) is not None) == (least == 1)

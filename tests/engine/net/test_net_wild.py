@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from siamplex.engine.fast.kernels import FastKernels
+from siamplex.engine.fast.planner import FastPlanner
 from siamplex.engine.net.layer import Context
 from siamplex.engine.net.net import AUTOMATIC, Net
 from siamplex.engine.training.solver import Solver, TrainOptions
@@ -158,8 +160,9 @@ def test_caffes_blobs_without_a_shape(tmp_path):
     assert read_caffemodel(path)["p"][0].shape == ()
 
 
-def test_a_wide_weight_that_a_parameter_layer_shares_keeps_both_gradients(twin_solver, tmp_path):
+def test_a_wide_weight_that_a_parameter_layer_shares_keeps_both_gradients(twin_solver, monkeypatch):
     """Factors of one user and the plain gradient of another add up."""
+    monkeypatch.setattr(FastKernels.keep_factors, "__defaults__", (1,))
     more = """
 layer { name: "weight" type: "Parameter" top: "weight" param { name: "fw" }
   parameter_param { shape { dim: 5 dim: 48 } } }
@@ -170,7 +173,9 @@ layer { name: "small" type: "Reduction" bottom: "weight" top: "small" loss_weigh
     for factors in (False, True):
         solver = Solver(twin_solver(net_more=more, prefix=f"p{factors}"), TrainOptions(quiet=True, shortcut=False))
         if factors:
-            solver.sgd.keep_factors(1)
+            planner = FastPlanner()
+            solver.kernels = planner.kernels
+            solver.sgd.keep_factors(planner)
             assert solver.sgd.wide is not None
         solver.solve()
         solvers.append(solver)
@@ -222,7 +227,7 @@ def test_shortcuts_change_nothing(odd_twins, between, conv):
         solver = Solver(path, TrainOptions(quiet=True, shortcut=shortcut))
         solver.solve()
         solvers.append(solver)
-    assert bool(solvers[0].shortcut) == (conv == 0)
+    assert bool(solvers[0].plan) == (conv == 0)
     for a, b in zip(*(s.net.parameters for s in solvers), strict=True):
         x, y = (p.tensor.detach().numpy() for p in (a, b))
         assert np.abs(x - y).max() <= 1e-4 * max(np.abs(y).max(), 0.05), a.label  # a bias that cancels is rounding

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from siamplex.cli import main
-from siamplex.engine.net.net import layer as layers
+from siamplex.engine.net import layer as layers
 from siamplex.engine.net.phase import net_state
 from siamplex.engine.net.unfilled import FILLERS, STATISTICS, unfilled
 from siamplex.engine.training.snapshot import Manifest

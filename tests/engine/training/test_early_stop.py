@@ -16,7 +16,7 @@ from siamplex.engine.training.snapshot import SnapshotPaths, iterations
 from siamplex.engine.training.solver import Solver, TrainOptions
 from siamplex.errors import InputError, PrototxtError, Stopped
 from siamplex.schema.weights import read_caffemodel
-from tests.engine.test_stopping import stop_after
+from tests.engine.training.test_stopping import stop_after
 
 # of the tests at iterations 0, 2, 4, ...
 COURSE = [0.5, 0.4, 0.3, 0.35, 0.2, 0.3, 0.25]

@@ -91,7 +91,7 @@ def test_dead_units_are_counted(twin_solver, pairs):
     solver._take_shortcut()
     for _ in range(12):
         solver.pass_over(learning=False)
-    row = log.look(0, solver.shortcut, None)
+    row = log.look(0, solver.plan, None)
     direct = log.look(0, None, None)
     assert row.active["fc"] == direct.active["fc"] and row.active["fc"][0] <= 2
     assert row.training.loss == pytest.approx(direct.training.loss, rel=1e-5)
@@ -101,11 +101,11 @@ def test_behind_a_table_only_what_is_in_it_is_looked_at(twin_solver, pairs):
     solver = Solver(twin_solver(conv=0), TrainOptions(quiet=True))
     log = LearningLog.of(solver.net, None)
     solver._take_shortcut()
-    assert log.look(0, solver.shortcut, None) is None
+    assert log.look(0, solver.plan, None) is None
     solver.pass_over(learning=False)
-    before = [len(table) for table in solver.shortcut.tables.values()]
-    assert log.look(0, solver.shortcut, None) is not None
-    assert [len(table) for table in solver.shortcut.tables.values()] == before
+    before = [len(table) for table in solver.plan.tables.values()]
+    assert log.look(0, solver.plan, None) is not None
+    assert [len(table) for table in solver.plan.tables.values()] == before
 
 
 def test_other_nets_have_no_such_log(twin_solver, tmp_path):

@@ -76,7 +76,7 @@ def test_stopped_and_resumed_is_the_unbroken_run(
     assert f"stopped by {number.name} at iteration {at + 1}" in str(stopped.value)
     assert snapshots.latest_whole(tmp_path / "cut") == snapshots.SnapshotPaths.of(tmp_path / "cut", at + 1)
     solver = train(path, resume=True)
-    assert (solver.shortcut is not None) == (conv == 0)
+    assert (solver.plan is not None) == (conv == 0)
     assert same_end(tmp_path, "whole", "cut")
     assert (tmp_path / "whole_test.csv").read_text() == (tmp_path / "cut_test.csv").read_text()
     assert not list(tmp_path.glob("cut_*.gram.npz"))  # of no use once a later snapshot is there
@@ -118,7 +118,7 @@ def test_taken_up_from_a_snapshot_with_rows_in_another_order(twin_solver, many_p
     train(path)
     ends = [(tmp_path / "whole_iter_12.caffemodel").read_bytes()]
     solver = train(path, snapshot=tmp_path / "whole_iter_6.solverstate")
-    assert solver.shortcut and len(solver.shortcut.growths) > 3
+    assert solver.plan and len(solver.plan.growths) > 3
     ends.append((tmp_path / "whole_iter_12.caffemodel").read_bytes())
     assert ends[0] == ends[1]
 

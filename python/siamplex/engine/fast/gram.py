@@ -380,6 +380,10 @@ class GramWeight:
         self._all = self._awake = GramArrays.empty(self.width, self.parameter.tensor.device)
         self._set_trained(self._trained[:0])
 
+    def copy(self) -> dict[str, torch.Tensor]:
+        """The same, copied but for W0 and V0, which no update changes."""
+        return {name: array if name in ("w0", "v0") else array.clone() for name, array in self.state().items()}
+
     def state(self) -> dict[str, torch.Tensor]:
         """All that :meth:`restore` needs to go on bit for bit from here, unsettled."""
         arrays = {

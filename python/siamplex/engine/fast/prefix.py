@@ -11,6 +11,7 @@ from typing import Any
 
 from siamplex.engine.layers.data import Data
 from siamplex.engine.layers.slice import Slice
+from siamplex.engine.net.alike import function_settings
 from siamplex.engine.net.net import Net, Node
 
 
@@ -100,31 +101,9 @@ def signature(feature: Feature, prefix: Prefix) -> tuple[Any, ...]:
     steps = tuple(
         (
             node.layer.spec.type,
-            _settings(node),
+            function_settings(node),
             tuple(id(p.tensor) for p in node.params),
         )
         for node in feature.chain
     )
     return (layer.transform.part_signature(feature.part), layer.source.shape[1:], steps)
-
-
-def same_function(a: Node, b: Node) -> bool:
-    """Whether two nodes compute the same: type, settings but for fillers, and parameters."""
-    return (
-        a.layer.spec.type == b.layer.spec.type
-        and _settings(a) == _settings(b)
-        and len(a.params) == len(b.params)
-        and all(p.tensor is q.tensor for p, q in zip(a.params, b.params, strict=True))
-    )
-
-
-def _settings(node: Node) -> bytes:
-    """What a layer's settings say of its function: all but its fillers."""
-    if node.layer.params is None:
-        return b""
-    settings = type(node.layer.params)()
-    settings.CopyFrom(node.layer.params)
-    for name in ("weight_filler", "bias_filler"):
-        if name in settings.DESCRIPTOR.fields_by_name:
-            settings.ClearField(name)
-    return bytes(settings.SerializeToString(deterministic=True))

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from siamplex.engine.net.kernels import Factors
+
 _LARGE = 1 << 23  # multiply-adds from which oneDNN's longer way in is worth it, and making one anew for each shape
 _LOOK = 1 << 20  # multiply-adds from which a look for columns of zeros is worth it
 _STEP = 16  # rows of a product: every shape anew costs oneDNN a while
@@ -111,9 +113,6 @@ class _Linear(torch.autograd.Function):
                 own = times_transposed(gradient.t(), x.t())
         bias = gradient.sum(0) if ctx.needs_input_grad[2] else None
         return below, own, bias, None
-
-
-Factors = list[tuple[torch.Tensor, torch.Tensor]]
 
 
 def linear(

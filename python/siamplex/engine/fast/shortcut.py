@@ -5,16 +5,19 @@ Applied where it is exact; the solver says so in its log and can be told not to.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from siamplex.engine.fast import gram_file
 from siamplex.engine.fast.feature_table import FeatureTable
 from siamplex.engine.fast.gram import GramWeight
 from siamplex.engine.fast.prefix import Feature, Prefix, find_prefix, signature
+from siamplex.engine.fast.table_start import TableStart
 from siamplex.engine.fast.tails import AwakeStart, Start, Tail, follow
 from siamplex.engine.fast.threads import ThreadChoice, choice
 from siamplex.engine.layers.data import Data
@@ -22,6 +25,7 @@ from siamplex.engine.layers.embed import Embed
 from siamplex.engine.layers.inner_product import InnerProduct
 from siamplex.engine.net.layer import Context
 from siamplex.engine.net.net import Net, Node, Parameter
+from siamplex.schema.weights import Written
 
 _MAX_ROWS = 8192
 _MAX_BYTES = 2 << 30  # of features
@@ -66,11 +70,36 @@ class Shortcut:
         for gram in self.grams.values():
             gram.settle()
 
+    @property
+    def keepers(self) -> Mapping[int, GramWeight]:
+        """The Gram forms."""
+        return self.grams
+
+    def tower(self, net: Net, nodes: Sequence[Node]) -> TableStart | None:
+        """The start of a tower, by the table that one of its nodes reads."""
+        prefix = find_prefix(net)
+        for at, node in enumerate(nodes):
+            feature = prefix.entries.get((node.name, 0))
+            table = self.tables.get(signature(feature, prefix)) if feature else None
+            if table is not None:
+                weights = {id(gram.parameter.tensor): gram for gram in self.grams.values()}
+                gram = weights.get(id(node.params[0].tensor)) if node.params else None
+                return TableStart(at, table, gram, net.shapes[node.bottoms[0]][1:], net.device)
+        return None
+
+    def write_state(self, path: Path) -> Written | None:
+        """Write the Gram forms as they are."""
+        return gram_file.write(path, self.grams) if self.grams else None
+
+    def read_state(self, path: Path) -> None:
+        """Put them back.  Raises InputError."""
+        gram_file.read(path, self.grams)
+
     def retire(self) -> None:
         """Let the nets run in full again."""
         self.settle()
         for net in self.nets:
-            net.run_in_full()
+            net.stand_ins.clear()
 
 
 def take_shortcut(
@@ -148,12 +177,12 @@ def _attach(net: Net, prefix: Prefix, shortcut: Shortcut) -> None:
         uses = {(f.part, id(tables[w])): tables[w] for w, f in prefix.entries.items() if f.data == name}
         if uses:
             batch = shortcut.batches[(id(net), name)] = LookedUp(net, node, uses, shortcut)
-            net.overrides[name] = batch.read
-    net.skipped |= prefix.nodes
+            net.stand_ins.nodes[name] = batch.read
+    net.stand_ins.skipped |= prefix.nodes
     for (name, index), feature in prefix.entries.items():
         shape = net.shapes[net.node(name).bottoms[index]][1:]
         batch = shortcut.batches[(id(net), feature.data)]
-        net.bottoms_of.setdefault(name, {})[index] = _bottom(batch, tables[(name, index)], feature.part, shape)
+        net.stand_ins.read(name, index, _bottom(batch, tables[(name, index)], feature.part, shape))
 
 
 class LookedUp:
@@ -251,10 +280,10 @@ def _use_grams(net: Net, prefix: Prefix, shortcut: Shortcut, trains: bool = Fals
             pairs = follow(net, users[0], users[1])
             if len(pairs) > 1:
                 Tail(net, pairs[1:], *_starts(net, users[0], gram, batches[0], (parts[0].part, parts[1].part)))
-                net.skipped |= {node.name for node in users}
+                net.stand_ins.skipped |= {node.name for node in users}
                 continue
         for node, feature, batch in zip(users, parts, batches, strict=True):
-            net.overrides[node.name] = _inner_product(node, gram, batch, feature.part)
+            net.stand_ins.nodes[node.name] = _inner_product(node, gram, batch, feature.part)
 
 
 def _coming(table: FeatureTable, batches: list[tuple[LookedUp, Part]]) -> Callable[[], torch.Tensor]:

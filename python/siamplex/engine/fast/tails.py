@@ -11,11 +11,12 @@ from collections.abc import Callable
 
 import torch
 
-from siamplex.engine.fast.prefix import same_function
+from siamplex.engine.fast.kernels import FastKernels
 from siamplex.engine.fast.rectified import linear_rectified
 from siamplex.engine.layers.dropout import Dropout
 from siamplex.engine.layers.inner_product import InnerProduct
 from siamplex.engine.layers.relu import ReLU
+from siamplex.engine.net.alike import same_function
 from siamplex.engine.net.layer import Context
 from siamplex.engine.net.net import Net, Node
 
@@ -70,9 +71,9 @@ class Tail:
         last = pairs[-1]
         earlier, later = sorted(last, key=net.nodes.index)
         half = {last[0].name: 0, last[1].name: 1}
-        net.skipped |= {node.name for pair in pairs[:-1] for node in pair}
-        net.overrides[earlier.name] = lambda context: self._run(context, half[earlier.name])
-        net.overrides[later.name] = lambda context: self._give(half[later.name])
+        net.stand_ins.skipped |= {node.name for pair in pairs[:-1] for node in pair}
+        net.stand_ins.nodes[earlier.name] = lambda context: self._run(context, half[earlier.name])
+        net.stand_ins.nodes[later.name] = lambda context: self._give(half[later.name])
 
     def _run(self, context: Context, half: int) -> list[torch.Tensor]:
         together = not torch.is_autocast_enabled(self._device)
@@ -126,7 +127,10 @@ def _run(step: list[Pair], x: torch.Tensor, context: Context) -> torch.Tensor:
 
 def _is_rectified(step: list[Pair], context: Context) -> bool:
     """Whether a step is an InnerProduct with what comes before it, and its weight's gradient is wanted whole."""
-    return len(step) > 1 and not (context.wide and context.wide.of(step[-1][0].params[0].tensor) is not None)
+    if len(step) == 1:
+        return False
+    kernels = context.kernels
+    return not (isinstance(kernels, FastKernels) and kernels.factors_of(step[-1][0].params[0].tensor) is not None)
 
 
 def _run_rectified(

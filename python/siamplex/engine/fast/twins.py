@@ -12,12 +12,12 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from siamplex.engine.fast.feature_table import SampleNumbers
 from siamplex.engine.fast.prefix import Feature, find_prefix, signature
 from siamplex.engine.fast.tails import Tail, follow
 from siamplex.engine.layers.data import Data
 from siamplex.engine.net.layer import Context
 from siamplex.engine.net.net import Net, Node
+from siamplex.engine.net.sample_numbers import SampleNumbers
 
 Part = tuple[int, int]
 
@@ -31,10 +31,10 @@ def merge_twins(net: Net) -> str | None:
     if len({signature(f, prefix) for f in features}) != 1 or len({f.part for f in features}) < 2:
         return None
     batch = _Batch(net, prefix.data[features[0].data], features)
-    net.overrides[batch.data.name] = batch.read
-    net.skipped |= prefix.nodes
+    net.stand_ins.nodes[batch.data.name] = batch.read
+    net.stand_ins.skipped |= prefix.nodes
     for (name, index), feature in prefix.entries.items():
-        net.bottoms_of.setdefault(name, {})[index] = batch.rows_of(feature.part)
+        net.stand_ins.read(name, index, batch.rows_of(feature.part))
     last = features[0].chain[-1]
     if len(prefix.entries) == 2:
         first, second = (net.node(name) for name, _ in prefix.entries)

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from siamplex.engine.fast.products import Factors, times_transposed
+from siamplex.engine.fast.products import times_transposed
+from siamplex.engine.net.kernels import Factors
 
 WIDE = 1 << 22  # values from which a weight is wide
 _ROWS = 128  # of a gradient, made at a time

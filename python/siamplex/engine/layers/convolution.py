@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import torch
 from torch.nn import functional
 
-from siamplex.engine.fast.spectral import spectral_conv2d, worthwhile
 from siamplex.engine.net.layer import BlobSpec, Context, Layer, Shape, register
 from siamplex.engine.net.windows import window_of
 
@@ -103,8 +102,9 @@ class Convolution(Layer):
             x = x.contiguous(memory_format=torch.channels_last)
         plain = set(self.stride) == set(self.dilation) == {1}
         pad = (self.pad[0], self.pad[-1])
-        if flat and context.spectra and plain and worthwhile(x, weight, pad):
-            return spectral_conv2d(x, weight, bias, pad)
+        quicker = context.kernels.convolve(x, weight, bias, pad) if context.kernels and flat and plain else None
+        if quicker is not None:
+            return quicker
         group = int(self.params.group)
         result: torch.Tensor = _CONVOLVE[x.dim() - 2](x, weight, bias, self.stride, self.pad, self.dilation, group)
         return result

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import torch
 from torch.nn import functional
 
-from siamplex.engine.fast.products import linear
 from siamplex.engine.net.layer import BlobSpec, Context, Layer, Shape, register
 
 
@@ -29,7 +28,7 @@ class InnerProduct(Layer):
         return int(self.params.axis) >= 1
 
     @property
-    def takes_factors(self) -> bool:
+    def takes_factors(self) -> bool:  # type: ignore[override]
         """Whether its weight's gradient can be had as factors: the plain product of rows."""
         return not self.params.transpose and int(self.params.axis) == 1
 
@@ -51,7 +50,7 @@ class InnerProduct(Layer):
         x = bottoms[0].flatten(self._axis)
         weight = params[0].t() if self.params.transpose else params[0]
         bias = params[1] if len(params) > 1 else None
-        if x.dim() != 2 or self.overwritten or torch.is_autocast_enabled(x.device.type):
-            return [functional.linear(x, weight, bias)]
-        factors = context.wide.of(params[0]) if context.wide and self.takes_factors else None
-        return [linear(x, weight, bias, factors)]
+        plain = x.dim() == 2 and not self.overwritten and not torch.is_autocast_enabled(x.device.type)
+        if context.kernels and plain:
+            return [context.kernels.linear(x, weight, bias, self.takes_factors)]
+        return [functional.linear(x, weight, bias)]

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeVar
 
 import torch
 
-from siamplex.engine.fast.wide import WideGradients
+from siamplex.engine.net.kernels import Kernels
 from siamplex.engine.net.unsupported import unsupported
 from siamplex.errors import PrototxtError
 from siamplex.schema import messages, prototxt
@@ -71,16 +71,14 @@ class LayerSpec:
 class Context:
     """What a forward pass belongs to: phase, seed, iteration, pass within the iteration.
 
-    ``wide`` takes the gradients of wide weights as factors, where the update asks for them so.
-    ``spectra`` lets a convolution go by its spectra where that is quicker.
+    ``kernels`` are quicker ways to compute single layers; None: as torch does.
     """
 
     train: bool
     seed: int = 0
     iteration: int = 0
     sub_pass: int = 0
-    wide: WideGradients | None = None
-    spectra: bool = False
+    kernels: Kernels | None = None
 
 
 @dataclass
@@ -127,6 +125,8 @@ class Layer:
     backward_reads: ClassVar[frozenset[str]] = frozenset()
     own_bottom: ClassVar[str] = "lost"
     harmless_behind: ClassVar[frozenset[str]] = frozenset()
+    # Whether its weight's gradient can be had as factors: the layer is the plain product of rows.
+    takes_factors: ClassVar[bool] = False
     # Row n of every top depends on row n of the bottoms alone, with nothing random on the way.
     per_sample: ClassVar[bool] = False
 

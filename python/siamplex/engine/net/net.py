@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from siamplex.engine.layers.inner_product import InnerProduct
 from siamplex.engine.net.fillers import FillerError, fill
 from siamplex.engine.net.layer import ALL, BlobSpec, Context, Layer, LayerSpec, Shape, Share, create
 from siamplex.engine.net.limits import Budget
 from siamplex.engine.net.overwritten import Arrays, Overwritten
 from siamplex.engine.net.phase import included, net_state
+from siamplex.engine.net.stand_ins import StandIns
 from siamplex.engine.net.unfilled import OPTION, Unfilled, refusal, unfilled
 from siamplex.errors import InputError, PrototxtError
 from siamplex.schema import messages
@@ -122,10 +122,7 @@ class Net:
         self.inputs: list[str] = []
         self._unread: dict[str, None] = {}
         self._budget = Budget(self.device)
-        # what stands in for a node, or for what it reads, while a shortcut is taken
-        self.overrides: dict[str, Callable[[Context], list[torch.Tensor]]] = {}
-        self.bottoms_of: dict[str, dict[int, Callable[[], torch.Tensor]]] = {}
-        self.skipped: set[str] = set()
+        self.stand_ins = StandIns()
         self._kept: tuple[int, list[Node]] = (0, [])
         full_state = net_state(phase, self._message.state, *([state] if state is not None else []))
         self._state = full_state
@@ -382,12 +379,6 @@ class Net:
         """The node of a layer's name."""
         return next(node for node in self.nodes if node.name == name)
 
-    def run_in_full(self) -> None:
-        """Let every layer run again, whatever stood in for some of them."""
-        self.overrides.clear()
-        self.bottoms_of.clear()
-        self.skipped.clear()
-
     def learn(self) -> None:
         """Ask for gradients of the parameters that move."""
         for parameter in self.parameters:
@@ -411,7 +402,7 @@ class Net:
         if self._arrays.marked:
             self._arrays.begin()
         for node in self._to_run(whole=last is not None):
-            if node.name not in self.skipped and not (given and self._is_given(node, given)):
+            if node.name not in self.stand_ins.skipped and not (given and self._is_given(node, given)):
                 part = self._run(node, blobs, contexts[node.train])
                 loss = part if loss is None else loss if part is None else loss + part
             if node is last:
@@ -426,10 +417,11 @@ class Net:
 
     def _to_run(self, whole: bool) -> list[Node]:
         """The nodes in order, those passed over left out unless ``whole``: most of them, behind a shortcut."""
-        if whole or not self.skipped:
+        if whole or not self.stand_ins.skipped:
             return self.nodes
-        if self._kept[0] != len(self.skipped):
-            self._kept = len(self.skipped), [node for node in self.nodes if node.name not in self.skipped]
+        skipped = self.stand_ins.skipped
+        if self._kept[0] != len(skipped):
+            self._kept = len(skipped), [node for node in self.nodes if node.name not in skipped]
         return self._kept[1]
 
     def _last_writer(self, blob: str) -> Node:
@@ -440,8 +432,8 @@ class Net:
 
     def _run(self, node: Node, blobs: dict[str, torch.Tensor], context: Context) -> torch.Tensor | None:
         """Run one node; returns what its tops add to the loss, if anything."""
-        if node.name in self.overrides:
-            tops = self.overrides[node.name](context)
+        if node.name in self.stand_ins.nodes:
+            tops = self.stand_ins.nodes[node.name](context)
         else:
             bottoms = self._bottoms(node, blobs)
             if node.overwritten:
@@ -462,7 +454,7 @@ class Net:
         return loss
 
     def _bottoms(self, node: Node, blobs: dict[str, torch.Tensor]) -> list[torch.Tensor]:
-        instead = self.bottoms_of.get(node.name, {})
+        instead = self.stand_ins.bottoms.get(node.name, {})
         bottoms = []
         for index, (name, passes) in enumerate(zip(node.bottoms, node.propagate, strict=True)):
             if index in instead:
@@ -477,8 +469,7 @@ class Net:
 
 def takes_factors(node: Node) -> bool:
     """Whether a layer gives its weight's gradient as factors, where the update asks for them so."""
-    layer = node.layer
-    return isinstance(layer, InnerProduct) and layer.takes_factors and not node.views
+    return node.layer.takes_factors and not node.views
 
 
 def _core(shape: Sequence[int]) -> tuple[int, ...]:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from siamplex.engine.fast import gram_file
 from siamplex.engine.net.net import values
 from siamplex.engine.training import snapshot as snapshots
 from siamplex.engine.training.course import Course, Segment, remove, standing
@@ -176,17 +175,17 @@ class Checkpoint:
             raise solver.file.source.error("snapshot_prefix is missing")
         paths = SnapshotPaths.of(solver.prefix, solver.iteration)
         if not solver.team.leads:
-            if solver.shortcut:
-                solver.shortcut.settle()
+            if solver.plan:
+                solver.plan.settle()
             solver.team.wait()
             return paths
         solver.watcher.saving(paths)
         discard(paths.manifest)  # it may vouch for an earlier run's files
         gram = None
-        if solver.shortcut:
-            if stopping and solver.shortcut.grams:
-                gram = snapshots.entry(paths.gram, gram_file.write(paths.gram, solver.shortcut.grams))
-            solver.shortcut.settle()
+        if solver.plan:
+            written = solver.plan.write_state(paths.gram) if stopping else None
+            gram = snapshots.entry(paths.gram, written) if written else None
+            solver.plan.settle()
         for parameter in solver.net.parameters:
             if parameter.lr_mult and not bool(torch.isfinite(parameter.tensor).all()):
                 raise TrainingError(solver.diverged(None, parameter.label))
@@ -214,7 +213,7 @@ class Checkpoint:
             note=self._note,
             lean=bool(left_out),
             unfilled=self.unfilled,
-            growths=[list(growth) for growth in solver.shortcut.growths] if solver.shortcut else [],
+            growths=[list(growth) for growth in solver.plan.growths] if solver.plan else [],
             in_full=solver.in_full,
             gram=gram,
             shown=solver.mean.state(),
@@ -316,17 +315,17 @@ class Checkpoint:
     def retrace(self) -> None:
         """With its shortcut taken again, bring a resumed run to the very state it was saved in."""
         solver = self._solver
-        if self._resumed is None or not solver.shortcut:
+        if self._resumed is None or not solver.plan:
             return
         manifest, paths = self._resumed
         try:
-            solver.shortcut.replay(manifest.growths)
+            solver.plan.replay(manifest.growths)
         except (KeyError, IndexError, TypeError, ValueError):
             raise InputError(paths.manifest, "the batches that brought new images", "others") from None
         self._seek(manifest)
         if manifest.gram:
             if snapshots.is_as_said(paths.gram, manifest.gram):
-                gram_file.read(paths.gram, solver.shortcut.grams)
+                solver.plan.read_state(paths.gram)
             else:
                 solver.say(f"{paths.gram} is gone: the last bits may differ from those of an unbroken run")
 

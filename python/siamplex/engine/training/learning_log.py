@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import re
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from siamplex.engine.layers.inner_product import InnerProduct
 from siamplex.engine.layers.relu import ReLU
 from siamplex.engine.net.net import Net
+from siamplex.engine.net.plan import Plan
 from siamplex.engine.training.learning_table import COLUMNS, Learning
 from siamplex.engine.training.loss_log import LossLog
 from siamplex.engine.training.towers import Look, StoredImages, TowerPass, Towers, find_towers, stored_images
 from siamplex.geometry.pair_losses import PairLosses, classes_of, pair_losses, ratio_of_classes
-
-if TYPE_CHECKING:
-    from siamplex.engine.fast.shortcut import Shortcut
 
 
 class LearningLog:
@@ -54,9 +51,9 @@ class LearningLog:
         nodes = [node for node in self._towers.first if node.layer.spec.type != "Dropout"]
         return [a.name for a, b in pairwise(nodes) if isinstance(a.layer, InnerProduct) and _cuts_off(b.layer)]
 
-    def look(self, iteration: int, shortcut: Shortcut | None, validation: float | None) -> Learning | None:
+    def look(self, iteration: int, plan: Plan | None, validation: float | None) -> Learning | None:
         """Look now; None where none of the training images can be looked at yet."""
-        tower = TowerPass(self._net, self._towers, shortcut)
+        tower = TowerPass(self._net, self._towers, plan)
         found = _look(tower, self._train)
         if found is None:
             return None
@@ -66,7 +63,7 @@ class LearningLog:
             return None
         blind = None
         # a test net that runs without the table may have other images than the table knows
-        if self._validation is not None and not (shortcut and self._test_net not in shortcut.nets):
+        if self._validation is not None and not (plan and self._test_net not in plan.nets):
             held_out = _look(tower, self._validation)
             of_validation = self._losses(*held_out, self._validation) if held_out else None
             blind = of_validation.label_blind if of_validation else None

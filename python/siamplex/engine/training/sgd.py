@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
-from siamplex.engine.fast.gram import GramWeight
-from siamplex.engine.fast.wide import WIDE, WideGradients
 from siamplex.engine.net.net import Parameter
+from siamplex.engine.net.plan import FactoredGradients, Keeper, Planner
 from siamplex.engine.training.process_group import Team
 from siamplex.engine.training.update_rules import KEPT, rule_of, type_of
 from siamplex.schema.prototxt import Prototxt
@@ -41,25 +41,25 @@ class SGD:
         self.kept = KEPT[self.kind]
         self._momentum, self._share, self._l2 = float(p.momentum), 1.0 / p.iter_size, p.regularization_type == "L2"
         self._history: dict[int, torch.Tensor] = {}
-        self._grams: dict[int, GramWeight] = {}
-        self.wide: WideGradients | None = None
+        self._keepers: dict[int, Keeper] = {}
+        self.wide: FactoredGradients | None = None
 
     # --- history
 
     def history(self, index: int) -> torch.Tensor:
         """The array kept at ``index`` (V of that parameter); zeros where it never moved."""
-        found = self._grams[index].velocity if index in self._grams else self._history.get(index)
+        found = self._keepers[index].velocity if index in self._keepers else self._history.get(index)
         return torch.zeros_like(self.parameters[index % len(self.parameters)].tensor) if found is None else found
 
     def velocity(self, index: int) -> torch.Tensor | None:
-        """V of parameter ``index``, None where it never moved; of a Gram form, as last settled.
+        """V of parameter ``index``, None where it never moved; of one with a keeper, as last settled.
 
         None, too, of a type that keeps no velocity but moments: with a rate of 0 these move nothing.
         """
         if self.kind not in ("SGD", "Nesterov"):
             return None
-        if index in self._grams:
-            return self._grams[index].velocity
+        if index in self._keepers:
+            return self._keepers[index].velocity
         return self._history.get(index)
 
     @property
@@ -68,29 +68,29 @@ class SGD:
         keeps_span = self.kind == "SGD" and self._p.clip_gradients < 0 and self._l2 and self._momentum < 1
         return self._momentum if keeps_span else None
 
-    def delegate(self, grams: dict[int, GramWeight]) -> None:
-        """Let Gram forms keep the velocity of some parameters and update them."""
-        for index, gram in grams.items():
+    def delegate(self, keepers: Mapping[int, Keeper]) -> None:
+        """Let keepers have the velocity of some parameters, and update these."""
+        for index, keeper in keepers.items():
             self._history.pop(index, None)
-            self._grams[index] = gram
+            self._keepers[index] = keeper
 
-    def keep_factors(self, least: int = WIDE) -> None:
-        """Take the gradients of weights of ``least`` and more values as factors, where nothing needs them whole."""
+    def keep_factors(self, planner: Planner) -> None:
+        """Let gradients be kept as factors, where nothing needs them whole."""
         if self._p.clip_gradients < 0 and self.team.size == 1 and self._rule is None:
-            self.wide = WideGradients([p.tensor for p in self.parameters if p.by_factors], least)
+            self.wide = planner.factored([p for p in self.parameters if p.by_factors])
 
     def take_back(self) -> None:
-        """Keep all velocities and gradients here again; Gram forms must be settled."""
-        for index, gram in self._grams.items():
-            if gram.velocity is not None:
-                self._history[index] = gram.velocity
-            weight, factors = gram.parameter.tensor, gram.give_up_gradients()
+        """Keep all velocities and gradients here again; keepers must be settled."""
+        for index, keeper in self._keepers.items():
+            if keeper.velocity is not None:
+                self._history[index] = keeper.velocity
+            weight, factors = keeper.parameter.tensor, keeper.give_up_gradients()
             wide = self.wide.of(weight) if self.wide else None
             if wide is not None:
                 wide += factors
             elif factors:
                 weight.grad = sum((gradient.t() @ x for gradient, x in factors), torch.zeros_like(weight))
-        self._grams.clear()
+        self._keepers.clear()
 
     def set_history(self, index: int, values: torch.Tensor) -> None:
         """Put a saved V back; one that is all zero is as good as none."""
@@ -115,8 +115,8 @@ class SGD:
             factors = self.wide.of(parameter.tensor) if self.wide else None
             if factors:
                 factors.clear()
-        for gram in self._grams.values():
-            gram.give_up_gradients()
+        for keeper in self._keepers.values():
+            keeper.give_up_gradients()
 
     # --- update
 
@@ -150,11 +150,11 @@ class SGD:
         self._rule(weight, kept, gradient, rate, iteration)
 
     def _move(self, index: int, parameter: Parameter, rate: float) -> None:
-        if index in self._grams:
+        if index in self._keepers:
             decay = self._p.weight_decay * parameter.decay_mult
             joined = self.team.joined if self.team.size > 1 else None
             share = 1.0 / (self._p.iter_size * self.team.size)
-            self._grams[index].update(rate, decay, share, joined)
+            self._keepers[index].update(rate, decay, share, joined)
             return
         weight, velocity = parameter.tensor, self._history.get(index)
         if rate == 0 and velocity is None:

@@ -13,19 +13,18 @@ from typing import Any
 
 import torch
 
-from siamplex.engine.fast.feature_table import TableFull
-from siamplex.engine.fast.shortcut import Shortcut, take_shortcut
-from siamplex.engine.fast.twins import merge_twins
 from siamplex.engine.layers.data import Data
 from siamplex.engine.net.layer import ALL, Context
 from siamplex.engine.net.net import Net
 from siamplex.engine.net.net_kinds import check_train_val
+from siamplex.engine.net.plan import Plan, PlanFull
 from siamplex.engine.net.unfilled import OPTION as UNFILLED_OPTION
 from siamplex.engine.training import snapshot as snapshots
 from siamplex.engine.training.checkpoint import REFUSE, Checkpoint
 from siamplex.engine.training.early_stop import EarlyStop, loss_of, lowest, validation_losses, validation_output
 from siamplex.engine.training.learning_log import LearningLog
 from siamplex.engine.training.loss_log import LossLog, open_logs
+from siamplex.engine.training.planning import planner
 from siamplex.engine.training.process_group import check_divisible, join_team
 from siamplex.engine.training.rates import RatePolicy
 from siamplex.engine.training.result import BY_LENGTH, BY_VALIDATION, Result, path_of
@@ -121,8 +120,10 @@ class Solver:
         self.sgd = SGD(file.source, self.net.parameters, self.team)
         self.iteration = 0
         self.mean = RunningMean(int(self._p.average_loss))
-        self.shortcut: Shortcut | None = None
-        self.in_full = False  # a table overflowed: every layer runs from then on
+        self.planner = planner(options.shortcut)
+        self.kernels = self.planner.kernels if self.planner else None
+        self.plan: Plan | None = None
+        self.in_full = False  # a plan was full: every layer runs from then on
         self._first_loss: float | None = None
         self.tested_at: int | None = None  # the iteration of the last tests
         self.early_stop = EarlyStop(options.early_stop) if options.early_stop else None
@@ -221,8 +222,8 @@ class Solver:
             self._iterate(stop)
             if self.team.leads and self.prefix and self.options.tables:
                 self._write_result()
-        if self.shortcut:
-            self.shortcut.settle()
+        if self.plan:
+            self.plan.settle()
 
     def _write_result(self) -> None:
         """Say which snapshot the run came to: the last, or with early stopping the best."""
@@ -308,37 +309,38 @@ class Solver:
         return bool(self.team.largest(int(wanted)))
 
     def _take_shortcut(self) -> None:
-        if self.shortcut or self.in_full or not self.options.shortcut:
+        planner = self.planner
+        if self.plan or self.in_full or planner is None:
             return
         self.say("looking for layers whose work can be done once for each image")
-        self.sgd.keep_factors()
-        self.shortcut = take_shortcut(self.net, self.test_nets, self.sgd.velocity, self.sgd.span_momentum)
-        if self.shortcut:
-            self.sgd.delegate(self.shortcut.grams)
+        self.sgd.keep_factors(planner)
+        self.plan = planner.plan(self.net, self.test_nets, self.sgd.velocity, self.sgd.span_momentum)
+        if self.plan:
+            self.sgd.delegate(self.plan.keepers)
             self.checkpoint.retrace()
-            self.say(f"shortcut: {self.shortcut.describe()} (--no-shortcut turns this off)")
+            self.say(f"shortcut: {self.plan.describe()} (--no-shortcut turns this off)")
             return
-        merged = [merge_twins(net) for net in (self.net, *self.test_nets)]
-        spectra = "convolutions go by their spectra where that is quicker (--no-shortcut turns this off)"
+        merged = [planner.merge_towers(net) for net in (self.net, *self.test_nets)]
+        quicker = "FFT convolution where that is quicker (--no-shortcut turns this off)"
         if merged[0]:
-            self.say(f"none; twins run as one from {merged[0]}, {spectra}")
+            self.say(f"none; the towers run as one from {merged[0]}, {quicker}")
         else:
-            self.say(f"none: every layer runs at every iteration; {spectra}")
+            self.say(f"none: every layer runs at every iteration; {quicker}")
 
     def _leave_shortcut(self) -> None:
-        assert self.shortcut
-        self.shortcut.retire()
+        assert self.plan
+        self.plan.retire()
         self.sgd.take_back()
-        self.shortcut, self.in_full = None, True
+        self.plan, self.in_full = None, True
         self.say("shortcut left: more distinct images than its table holds")
 
     def _forward(self, sub_pass: int) -> torch.Tensor:
-        context = Context(True, self.seed, self.iteration, sub_pass, self.sgd.wide, self.options.shortcut)
-        positions = [(layer, layer.source.position) for layer in self._data] if self.shortcut else []
+        context = Context(True, self.seed, self.iteration, sub_pass, self.kernels)
+        positions = [(layer, layer.source.position) for layer in self._data] if self.plan else []
         with torch.autocast(self.device.type, torch.bfloat16) if self.options.amp else nullcontext():
             try:
                 loss, blobs = self.net.forward(context)
-            except TableFull:
+            except PlanFull:
                 self._leave_shortcut()
                 for layer, position in positions:
                     layer.source.seek(position)
@@ -411,7 +413,7 @@ class Solver:
 
     def _look(self, validation: float | None) -> None:
         """Log how the net gets on."""
-        row = self._learning.look(self.iteration, self.shortcut, validation) if self._learning else None
+        row = self._learning.look(self.iteration, self.plan, validation) if self._learning else None
         if self._learning and row:
             self._learning.write(self._logs["learning"], row)
             self.say(str(row))
@@ -446,11 +448,11 @@ class Solver:
     @torch.no_grad()
     def test(self, net: Net, passes: int) -> dict[str, float]:
         """Mean of each output of a test net over ``passes`` batches."""
-        if self.shortcut and net not in self.shortcut.nets:
-            self.shortcut.settle()
+        if self.plan and net not in self.plan.nets:
+            self.plan.settle()
         sums: dict[str, float] = {}
         for sub_pass in range(passes):
-            loss, blobs = net.forward(Context(False, self.seed, self.iteration, sub_pass))
+            loss, blobs = net.forward(Context(False, self.seed, self.iteration, sub_pass, self.kernels))
             for output in net.outputs:
                 flat = blobs[output].reshape(-1).tolist()
                 for i, value in enumerate(flat):

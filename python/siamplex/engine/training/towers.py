@@ -10,18 +10,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from siamplex.engine.fast.feature_table import FeatureTable, SampleNumbers
-from siamplex.engine.fast.gram import GramWeight
-from siamplex.engine.fast.prefix import find_prefix, same_function, signature
-from siamplex.engine.fast.shortcut import Shortcut
 from siamplex.engine.layers.contrastive_loss import ContrastiveLoss
 from siamplex.engine.layers.data import Data
 from siamplex.engine.layers.dropout import Dropout
 from siamplex.engine.layers.inner_product import InnerProduct
 from siamplex.engine.layers.relu import ReLU
 from siamplex.engine.layers.slice import Slice
+from siamplex.engine.net.alike import same_function
 from siamplex.engine.net.layer import Context
 from siamplex.engine.net.net import Net, Node
+from siamplex.engine.net.plan import Plan
+from siamplex.engine.net.sample_numbers import SampleNumbers
 
 _CHUNK = 16  # images that go through a whole tower at a time
 _PAIRS, _BYTES = 1024, 512 << 20  # of stored pairs with pixels, up to which they are read
@@ -160,87 +159,68 @@ class Look:
 class TowerPass:
     """One tower of a net in the TEST phase, over stored images, with the weights of this moment.
 
-    Where a shortcut keeps features and a Gram form these are read: nothing is computed twice, and nothing changes.
+    What a plan keeps of the images is read: nothing is computed twice, and nothing changes.
     """
 
-    def __init__(self, net: Net, towers: Towers, shortcut: Shortcut | None) -> None:
-        self._net, self._towers, self._nodes = net, towers, towers.first
-        self._table: FeatureTable | None = None
-        self._gram: GramWeight | None = None
-        if shortcut:
-            self._behind_the_table(shortcut)
-
-    def _behind_the_table(self, shortcut: Shortcut) -> None:
-        prefix = find_prefix(self._net)
-        for at, node in enumerate(self._nodes):
-            feature = prefix.entries.get((node.name, 0))
-            table = shortcut.tables.get(signature(feature, prefix)) if feature else None
-            if table is not None:
-                self._table, self._nodes = table, self._nodes[at:]
-                weights = {id(gram.parameter.tensor): gram for gram in shortcut.grams.values()}
-                self._gram = weights.get(id(node.params[0].tensor)) if node.params else None
-                return
+    def __init__(self, net: Net, towers: Towers, plan: Plan | None) -> None:
+        self._net, self._towers = net, towers
+        self._start = plan.tower(net, towers.first) if plan else None
+        self._nodes = towers.first[self._start.nodes :] if self._start else towers.first
 
     def known(self, samples: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-        """Which samples (N, C, H, W) can be looked at now: behind a table, those that are in it.  (N,) bool."""
-        if self._table is None:
-            return np.ones(len(samples), bool)
-        return np.asarray(self._table.known(samples).numpy() >= 0)
+        """Which samples (N, C, H, W) can be looked at now: of a plan's, those that it has met.  (N,) bool."""
+        return self._start.known(samples) if self._start else np.ones(len(samples), bool)
 
     @torch.no_grad()
     def look(self, samples: npt.NDArray[Any]) -> Look:
         """Points and active units of samples (N, C, H, W), as stored, all of them known; N at least 1."""
         points: list[npt.NDArray[np.float64]] = []
         active: dict[str, npt.NDArray[np.bool_]] = {}
-        for start in self._starts(samples):
-            x, fully_connected = start, None
-            for node in self._nodes:
-                if isinstance(node.layer, Dropout):
-                    continue
-                x = self._run(node, x)
+        for x in self._outputs_of_first(samples):
+            fully_connected = None
+            for at, node in enumerate(self._nodes):
+                x = self._run(node, x) if at else x
                 if isinstance(node.layer, InnerProduct):
                     fully_connected = node.name
-                    continue
-                if fully_connected and isinstance(node.layer, ReLU) and not node.layer.params.negative_slope:
-                    found = (x > 0).flatten(1).any(dim=0).cpu().numpy()
-                    active[fully_connected] = found | active.get(fully_connected, np.zeros_like(found))
-                fully_connected = None
+                elif not isinstance(node.layer, Dropout):
+                    if fully_connected and isinstance(node.layer, ReLU) and not node.layer.params.negative_slope:
+                        found = (x > 0).flatten(1).any(dim=0).cpu().numpy()
+                        active[fully_connected] = found | active.get(fully_connected, np.zeros_like(found))
+                    fully_connected = None
             points.append(x.flatten(1).double().cpu().numpy())
         return Look(np.concatenate(points), active)
 
     @torch.no_grad()
     def squared_length(self, samples: npt.NDArray[Any]) -> tuple[str, float] | None:
         """The first InnerProduct that learns, and the mean squared length of the rows it reads of known samples."""
-        total, name = 0.0, None
-        for start in self._starts(samples):
-            x = start
-            for node in self._nodes:
-                if isinstance(node.layer, InnerProduct) and node.params[0].lr_mult:
-                    rows = self._features(x) if x.dtype == torch.int64 else x
-                    total, name = total + float(rows.flatten(1).double().square().sum()), node.name
-                    break
-                if not isinstance(node.layer, Dropout):
-                    x = self._run(node, x)
-        return (name, total / len(samples)) if name else None
+        learning = (n for n in self._nodes if isinstance(n.layer, InnerProduct) and n.params[0].lr_mult)
+        wanted = next(learning, None)
+        if wanted is None:
+            return None
+        total = 0.0
+        for x in self._inputs_of_first(samples):
+            for node in self._nodes[: self._nodes.index(wanted)]:
+                x = self._run(node, x)
+            total += float(x.flatten(1).double().square().sum())
+        return wanted.name, total / len(samples)
 
-    def _starts(self, samples: npt.NDArray[Any]) -> Iterator[torch.Tensor]:
-        """What the first node reads, some images at a time; behind a table the numbers (N,) int64 of its rows."""
-        if self._table is not None:
-            yield self._table.known(samples).to(self._net.device)
+    def _inputs_of_first(self, samples: npt.NDArray[Any]) -> Iterator[torch.Tensor]:
+        """What the first node reads, some images at a time."""
+        if self._start:
+            yield self._start.features(samples)
             return
         transform, part = self._towers.layer.transform, self._towers.parts[0]
         for at in range(0, len(samples), _CHUNK):
             chunk = np.ascontiguousarray(samples[at : at + _CHUNK])
             yield torch.from_numpy(transform.apply_part(chunk, part)).to(self._net.device)
 
-    def _features(self, rows: torch.Tensor) -> torch.Tensor:
-        assert self._table is not None
-        shape = self._net.shapes[self._nodes[0].bottoms[0]][1:]
-        return self._table.features.index_select(0, rows).reshape(len(rows), *shape)
+    def _outputs_of_first(self, samples: npt.NDArray[Any]) -> Iterator[torch.Tensor]:
+        """What the first node makes of them."""
+        if self._start:
+            yield self._start.outputs(samples, self._nodes[0])
+            return
+        for x in self._inputs_of_first(samples):
+            yield self._run(self._nodes[0], x)
 
     def _run(self, node: Node, x: torch.Tensor) -> torch.Tensor:
-        if x.dtype == torch.int64:  # rows of the table
-            if self._gram is not None:
-                return self._gram.outputs(x, node.params[1].tensor if len(node.params) > 1 else None)
-            x = self._features(x)
         return node.layer.forward([x], node.tensors(), Context(train=False))[0]

@@ -93,16 +93,13 @@ def _try(solver: Solver, rate: float) -> Trial | None:
 
 
 class _Kept:
-    """Copies of all that an update changes.  A Gram form's wide weight is not among it, so is not copied."""
+    """Copies of all that an update changes."""
 
     def __init__(self, solver: Solver) -> None:
         self._sgd = sgd = solver.sgd
-        self._grams = solver.shortcut.grams if solver.shortcut else {}
-        self._gram_states = {
-            index: {name: array if name in ("w0", "v0") else array.clone() for name, array in gram.state().items()}
-            for index, gram in self._grams.items()
-        }
-        moving = [i for i, p in enumerate(sgd.parameters) if i not in self._grams and (p.lr_mult or self._velocity(i))]
+        self._keepers = solver.plan.keepers if solver.plan else {}
+        self._kept = {index: keeper.copy() for index, keeper in self._keepers.items()}
+        moving = [i for i, p in enumerate(sgd.parameters) if i not in self._kept and (p.lr_mult or self._velocity(i))]
         self._weights = {i: sgd.parameters[i].tensor.detach().clone() for i in moving}
         self._velocities = {i: v.clone() for i in moving if (v := sgd.velocity(i)) is not None}
         self._moments = sgd.moments()
@@ -117,8 +114,8 @@ class _Kept:
             if index in self._velocities or not self._moments:
                 self._sgd.set_history(index, self._velocities.get(index, torch.zeros(1)))
         self._sgd.set_moments(self._moments)
-        for index, state in self._gram_states.items():
-            self._grams[index].restore(state)
+        for index, state in self._kept.items():
+            self._keepers[index].restore(state)
 
 
 def _rate_that_holds(solver: Solver, rate: float) -> float | None:
@@ -143,7 +140,7 @@ def rows_of_first_batch(solver: Solver) -> tuple[str, float] | None:
     values = source.at(position, int(towers.layer.params.batch_size))
     source.seek(position)
     low, high = towers.parts[0]
-    tower = TowerPass(solver.net, towers, solver.shortcut)
+    tower = TowerPass(solver.net, towers, solver.plan)
     samples = values[:, low:high]
     known = tower.known(samples)
     return tower.squared_length(samples[known]) if known.any() else None

@@ -1,0 +1,31 @@
+"""The fast paths as the solver sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from siamplex.engine.fast.kernels import FastKernels
+from siamplex.engine.fast.shortcut import Shortcut, take_shortcut
+from siamplex.engine.fast.twins import merge_twins
+from siamplex.engine.fast.wide import WideGradients
+from siamplex.engine.net.net import Net, Parameter
+from siamplex.engine.net.plan import Velocity
+
+
+class FastPlanner:
+    """:class:`~siamplex.engine.net.plan.Planner` of one run."""
+
+    def __init__(self) -> None:
+        self.kernels = FastKernels()
+
+    def factored(self, parameters: Sequence[Parameter]) -> WideGradients:
+        """Keep the gradients of wide weights as factors."""
+        return self.kernels.keep_factors([p.tensor for p in parameters])
+
+    def plan(self, net: Net, test_nets: Sequence[Net], velocity: Velocity, momentum: float | None) -> Shortcut | None:
+        """Compute a frozen prefix once an image, and weights behind it in their dual form."""
+        return take_shortcut(net, test_nets, velocity, momentum)
+
+    def merge_towers(self, net: Net) -> str | None:
+        """Run the towers as one, each distinct image of a batch once."""
+        return merge_twins(net)
