@@ -39,7 +39,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; returns the exit code (2 for anything a person can put right)."""
-    args = build_parser().parse_args(arguments)
+    parser = build_parser()
+    args = parser.parse_args(arguments)
+    args.parser = parser  # for commands that read the words of others
     try:
         with terminable():
             return _run(args)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from siamplex.errors import InputError
-from siamplex.geometry.embedding import embed, read_embedding, write_embedding
+from siamplex.geometry.embedding import read_embedding, write_embedding
+from siamplex.geometry.extraction import embed
 from siamplex.nets.architecture import Architecture
 from siamplex.nets.train_val import deploy
 from siamplex.pairs.build import open_store

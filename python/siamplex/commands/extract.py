@@ -32,7 +32,8 @@ def files(args: argparse.Namespace) -> tuple[list[Path], list[Path]]:
 def run(args: argparse.Namespace) -> None:
     """Embed and write."""
     from siamplex.errors import UsageError
-    from siamplex.geometry.embedding import embed, write_embedding
+    from siamplex.geometry.embedding import write_embedding
+    from siamplex.geometry.extraction import embed
     from siamplex.pairs.build import open_store
 
     if args.out.suffix != ".npz":

@@ -22,7 +22,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Told:
     """Look, tell; exit code 2 where anything would be refused."""
-    from siamplex.cli import build_parser
     from siamplex.errors import UsageError, printable
     from siamplex.plan.pipeline import TARGETS
     from siamplex.plan.planning import examine
@@ -35,7 +34,7 @@ def run(args: argparse.Namespace) -> Told:
     if unknown is not None:
         raise UsageError(f"expected one of the targets {', '.join(TARGETS)}, found '{unknown}'")
     settings = RunSettings.of([word for word in args.words if "=" in word])
-    plan = examine(settings, targets, build_parser())
+    plan = examine(settings, targets, args.parser)
     if args.check:
         for text in plan.refusals:
             say(printable(f"siamplex: error: {text}"))

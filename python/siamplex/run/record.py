@@ -149,7 +149,7 @@ class Told:
 
 def recorded_options(args: argparse.Namespace) -> dict[str, Any]:
     """What the record keeps of a command's options, as JSON has it."""
-    left_out = ("command", "stamp", "module", "workers")
+    left_out = ("command", "stamp", "module", "parser", "workers")
     return {name: _plain(value) for name, value in vars(args).items() if name not in left_out}
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import siamplex
 from siamplex.run.durable import sha256, write_text
 
-_NO_MATTER = ("stamp", "module", "workers")  # options that change nothing of what a step makes
+_NO_MATTER = ("stamp", "module", "parser", "workers")  # options that change nothing of what a step makes
 _TOO_LARGE = 1 << 30  # beyond this, size and time of change must do
 
 

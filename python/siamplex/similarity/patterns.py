@@ -107,7 +107,7 @@ def of_layers(
     import torch
 
     from siamplex.engine.net.layer import Context
-    from siamplex.geometry.embedding import open_tower
+    from siamplex.geometry.extraction import open_tower
 
     net, images = open_tower(store, folder, deploy, weights, device)
     for name in layers:

@@ -18,7 +18,8 @@ from scipy.stats import binomtest
 
 from siamplex.corpus.emotions import NAMES
 from siamplex.errors import InputError
-from siamplex.geometry.embedding import Embedding, embed, read_embedding, write_embedding
+from siamplex.geometry.embedding import Embedding, read_embedding, write_embedding
+from siamplex.geometry.extraction import embed
 from siamplex.geometry.orders import (
     LINE,
     PAPER_ORDER,
