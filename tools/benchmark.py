@@ -36,7 +36,7 @@ from torch.nn import functional
 
 from siamplex.cli import main as siamplex
 from siamplex.corpus.index import read_index
-from siamplex.engine.fast import gram, products
+from siamplex.engine.fast import products
 from siamplex.engine.fast.gram import GramWeight
 from siamplex.engine.fast.memory import keep_freed_memory
 from siamplex.engine.net.data_source import DataSource
@@ -160,7 +160,7 @@ def child_ours(
     """
     keep_freed_memory()
     if active:
-        gram._WORTH_IT, products._FEW = 0.0, -1.0
+        dead_units.WORTH_IT, products._FEW = 0.0, -1.0
     start = time.perf_counter()
     weights = tuple(Path(w) for w in WEIGHTS.split(",")[: 2 if layout == "indexed" else 1])
     options = TrainOptions(weights=weights, lean=True, quiet=True, snapshot_prefix=f"bench/stage{stage}")

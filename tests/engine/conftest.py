@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from siamplex.engine.fast import gram as grams
-from siamplex.engine.fast import products
+from siamplex.engine.fast import dead_units, products
 from siamplex.engine.fast.gram import GramWeight
 from siamplex.engine.fast.gram_arrays import Heights, Matrix
 from siamplex.engine.net.fillers import fill
@@ -149,9 +148,9 @@ def left_alone(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         found.append(self.width - len(units))
         pick(self, units, heights, p)
 
-    monkeypatch.setattr(grams, "_LOOK_AFTER", 1)
-    monkeypatch.setattr(grams, "_AT_LAST", 2)
-    monkeypatch.setattr(grams, "_WORTH_IT", 0.99)
+    monkeypatch.setattr(dead_units, "FIRST_LOOK", 1)
+    monkeypatch.setattr(dead_units, "LAST_LOOK", 2)
+    monkeypatch.setattr(dead_units, "WORTH_IT", 0.99)
     monkeypatch.setattr(GramWeight, "_pick", picking)
     monkeypatch.setattr(products, "_LOOK", 0)
     return found

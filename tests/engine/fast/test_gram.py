@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from siamplex.engine.fast import dead_units, gram_arrays, products
 from siamplex.engine.fast import gram as grams
-from siamplex.engine.fast import gram_arrays, products
 from siamplex.engine.fast.gram import GramWeight
 from siamplex.engine.net.net import Parameter
 
@@ -107,9 +107,9 @@ def test_refuses_the_state_of_another_weight():
     with pytest.raises(ValueError, match="shapes"):
         gram.restore({name: array for name, array in state.items() if name != "look"})
     some = gram._all.of(torch.tensor([0, 1]))
-    awake = {f"awake_{name}": array for name, array in some._asdict().items()}
+    active = {f"awake_{name}": array for name, array in some._asdict().items()}
     with pytest.raises(ValueError, match="units"):
-        gram.restore({**state, **awake, "units": torch.tensor([0, _OUT])})
+        gram.restore({**state, **active, "units": torch.tensor([0, _OUT])})
     for rows in ([0, 1, 2, 3, 4, _IMAGES], [0, 1, 2, 3, 4, 4]):
         with pytest.raises(ValueError, match="rows"):
             gram.restore({**state, "trained": torch.tensor(rows)})
@@ -121,10 +121,10 @@ def test_refuses_the_state_of_another_weight():
 @pytest.fixture
 def often(monkeypatch):
     """Look for units to leave alone and for columns of zeros wherever there are any, and multiply P out in between."""
-    monkeypatch.setattr(grams, "_LOOK_AFTER", 3)
-    monkeypatch.setattr(grams, "_AT_LAST", 10)
+    monkeypatch.setattr(dead_units, "FIRST_LOOK", 3)
+    monkeypatch.setattr(dead_units, "LAST_LOOK", 10)
     monkeypatch.setattr(grams, "_LEAST_SCALE", 0.8)
-    monkeypatch.setattr(grams, "_WORTH_IT", 0.99)
+    monkeypatch.setattr(dead_units, "WORTH_IT", 0.99)
     monkeypatch.setattr(products, "_LOOK", 0)
 
 
@@ -135,64 +135,64 @@ def sink(count, out):
 
 
 def rectified_steps(gram, features, w, v, biases, seed=1):
-    """The same steps on both, behind a ReLU; returns what the plain form has, and how many were awake each time."""
-    stream, awake = np.random.default_rng(seed), []
+    """The same steps on both, behind a ReLU; returns what the plain form has, and how many were active each time."""
+    stream, active = np.random.default_rng(seed), []
     for bias in biases:
         rows = stream.integers(0, len(features), _BATCH)
-        z, units = gram.apply_awake(torch.from_numpy(rows), torch.from_numpy(bias))
+        z, units = gram.apply_active(torch.from_numpy(rows), torch.from_numpy(bias))
         chosen = np.arange(len(w)) if units is None else units.numpy()
-        awake.append(len(chosen))
+        active.append(len(chosen))
         plain = features[rows] @ w.T + bias
         np.testing.assert_allclose(z.detach().numpy(), plain[:, chosen], rtol=1e-4, atol=3e-4)
-        asleep = np.setdiff1d(np.arange(len(w)), chosen)
-        assert (features @ w[asleep].T + bias[asleep] < 0).all()  # for every image of the table
+        dead = np.setdiff1d(np.arange(len(w)), chosen)
+        assert (features @ w[dead].T + bias[dead] < 0).all()  # for every image of the table
         gradient = stream.normal(size=plain.shape).astype(np.float32) * (plain > 0)
         z.backward(torch.from_numpy(gradient[:, chosen]))
         gram.update(_RATE, _DECAY, 1.0)
         v = 0.9 * v + _RATE * (gradient.T @ features[rows] + _DECAY * w)
         w = w - v
-    return w, v, awake
+    return w, v, active
 
 
-def test_units_that_no_image_wakes_are_left_alone(often):
+def test_units_that_are_dead_are_left_alone(often):
     gram, _, features, w = start()
-    w, v, awake = rectified_steps(gram, features, w, np.zeros_like(w), sink(120, _OUT))
-    assert awake[0] == _OUT and awake[-1] < _OUT
+    w, v, active = rectified_steps(gram, features, w, np.zeros_like(w), sink(120, _OUT))
+    assert active[0] == _OUT and active[-1] < _OUT
     rest = torch.arange(_IMAGES)
-    np.testing.assert_allclose(gram.outputs(rest).numpy(), features @ w.T, rtol=1e-4, atol=3e-4)  # asleep ones too
+    np.testing.assert_allclose(gram.outputs(rest).numpy(), features @ w.T, rtol=1e-4, atol=3e-4)  # dead ones too
     gram.settle()
     assert gram.velocity is not None
     np.testing.assert_allclose(gram.parameter.tensor.numpy(), w, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(gram.velocity.numpy(), v, rtol=1e-4, atol=1e-4)
 
 
-def test_they_wake_when_something_else_lifts_them(often, monkeypatch):
-    monkeypatch.setattr(grams, "_LOOK_AFTER", 2)
-    monkeypatch.setattr(grams, "_AT_LAST", 1000)
+def test_they_are_active_again_when_something_else_lifts_them(often, monkeypatch):
+    monkeypatch.setattr(dead_units, "FIRST_LOOK", 2)
+    monkeypatch.setattr(dead_units, "LAST_LOOK", 1000)
     gram, _, features, w = start()
-    gram.coming = lambda: torch.arange(_IMAGES)  # a row trained on for the first time would wake them too
+    gram.coming = lambda: torch.arange(_IMAGES)  # a row trained on for the first time would make them active too
     low = np.full((10, _OUT), -1000, np.float32)
     high = np.zeros((10, _OUT), np.float32)
-    *_, awake = rectified_steps(gram, features, w, np.zeros_like(w), np.concatenate([low, high]))
-    assert awake[:2] == [_OUT, _OUT] and awake[2:10] == [0] * 8 and awake[10:] == [_OUT] * 10
+    *_, active = rectified_steps(gram, features, w, np.zeros_like(w), np.concatenate([low, high]))
+    assert active[:2] == [_OUT, _OUT] and active[2:10] == [0] * 8 and active[10:] == [_OUT] * 10
 
 
-def test_they_wake_when_the_table_grows(often):
+def test_they_are_active_again_when_the_table_grows(often):
     gram, table, features, w = start(known=4)
     w, v, _ = rectified_steps(gram, features[:4], w, np.zeros_like(w), sink(60, _OUT))
     assert gram.units is not None
     table.add(5)
     np.testing.assert_allclose(gram.outputs(torch.arange(9)).numpy(), features @ w.T, rtol=1e-4, atol=3e-4)
-    w, v, awake = rectified_steps(gram, features, w, v, sink(60, _OUT), seed=2)
-    assert awake[0] == _OUT
+    w, v, active = rectified_steps(gram, features, w, v, sink(60, _OUT), seed=2)
+    assert active[0] == _OUT
     gram.settle()
     np.testing.assert_allclose(gram.parameter.tensor.numpy(), w, rtol=1e-4, atol=1e-4)
 
 
 def test_rows_not_trained_on_follow_too(often):
     gram, _, features, w = start()
-    w, v, awake = rectified_steps(gram, features[:6], w, np.zeros_like(w), sink(60, _OUT))
-    assert awake[-1] < _OUT and len(gram._trained) == 6
+    w, v, active = rectified_steps(gram, features[:6], w, np.zeros_like(w), sink(60, _OUT))
+    assert active[-1] < _OUT and len(gram.trained) == 6
     rest = torch.tensor([7, 2, 8, 6, 0])
     np.testing.assert_allclose(gram.outputs(rest).numpy(), features[rest] @ w.T, rtol=1e-4, atol=3e-4)
     only = torch.tensor([8, 6])
@@ -218,7 +218,7 @@ def test_gradients_of_one_row_are_one():
     assert len(nothing) == 0
 
 
-def test_a_gradient_under_way_survives_waking(often):
+def test_a_gradient_under_way_survives_it(often):
     gram, _, features, w = start()
     zero = np.zeros_like(w)
     w, v, _ = rectified_steps(gram, features, w, zero, sink(60, _OUT))
@@ -235,16 +235,16 @@ def test_a_gradient_under_way_survives_waking(often):
 
 
 @pytest.mark.parametrize("after", [40, 61, 62, 63])
-def test_a_state_with_units_asleep_goes_on_bit_for_bit(often, after):
+def test_a_state_with_dead_units_goes_on_bit_for_bit(often, after):
     biases = sink(100, _OUT)
     gram, _, features, w = start()
-    w, v, awake = rectified_steps(gram, features, w, np.zeros_like(w), biases[:after])
+    w, v, active = rectified_steps(gram, features, w, np.zeros_like(w), biases[:after])
     other, *_ = start()
     other.restore({name: array.clone() for name, array in gram.state().items()})
     assert (gram.units is None) == (other.units is None)
     for one in (gram, other):
-        *_, awake = rectified_steps(one, features, w, v, biases[after:], seed=3)
-    assert awake[-1] < _OUT
+        *_, active = rectified_steps(one, features, w, v, biases[after:], seed=3)
+    assert active[-1] < _OUT
     for name, array in gram.state().items():
         assert torch.equal(array, other.state()[name]), name
 

@@ -1,4 +1,4 @@
-"""InnerProducts by the units that are awake, against the plain operations."""
+"""InnerProducts by the units that are active, against the plain operations."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from siamplex.engine.fast import products
-from siamplex.engine.fast.products import awake, rows_with_gradient
+from siamplex.engine.fast.products import active, rows_with_gradient
 from siamplex.engine.fast.rectified import linear_rectified
 
 
@@ -15,11 +15,11 @@ def small(monkeypatch):
     monkeypatch.setattr(products, "_LOOK", 0)
 
 
-def operands(asleep, dtype=torch.float64):
+def operands(dead, dtype=torch.float64):
     """z of some units below zero for all rows, a mask, a weight and a bias."""
     stream = torch.Generator().manual_seed(4)
     z = torch.randn(6, 10, generator=stream, dtype=dtype)
-    z[:, asleep] = -z[:, asleep].abs()
+    z[:, dead] = -z[:, dead].abs()
     mask = 2.0 * torch.randint(0, 2, (6, 10), generator=stream).to(dtype)
     weight, bias = (torch.randn(*shape, generator=stream, dtype=dtype) for shape in ((4, 10), (4,)))
     return z, mask, weight, bias
@@ -33,11 +33,11 @@ def results(function, *tensors):
     return [y.detach(), *(t.grad for t in given if t is not None)]
 
 
-@pytest.mark.parametrize("asleep", [[], [0, 3], [0, 1, 2, 4, 5, 7, 9], list(range(10))])
+@pytest.mark.parametrize("dead", [[], [0, 3], [0, 1, 2, 4, 5, 7, 9], list(range(10))])
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("biased", [False, True])
-def test_is_relu_dropout_and_product(asleep, masked, biased):
-    z, mask, weight, bias = operands(asleep)
+def test_is_relu_dropout_and_product(dead, masked, biased):
+    z, mask, weight, bias = operands(dead)
     mask, bias = mask if masked else None, bias if biased else None
 
     def plain(z, weight, bias):
@@ -49,10 +49,10 @@ def test_is_relu_dropout_and_product(asleep, masked, biased):
         torch.testing.assert_close(a, b)
 
 
-@pytest.mark.parametrize("asleep", [[], [1, 2, 5, 7, 8]])
-def test_z_of_some_units_alone(asleep):
+@pytest.mark.parametrize("dead", [[], [1, 2, 5, 7, 8]])
+def test_z_of_some_units_alone(dead):
     z, mask, weight, bias = operands([0, 6, 9])
-    z[:, asleep] = -1
+    z[:, dead] = -1
     units = torch.tensor([1, 2, 3, 4, 5, 7, 8])
     whole = results(lambda z, w, b: linear_rectified(z, mask, w, b), z, weight, bias)
     some = results(
@@ -63,11 +63,11 @@ def test_z_of_some_units_alone(asleep):
         torch.testing.assert_close(a, b)
 
 
-@pytest.mark.parametrize("asleep", [[], [1, 2, 5, 7, 8, 9]])
-def test_rows_without_gradient_are_left_out(asleep):
+@pytest.mark.parametrize("dead", [[], [1, 2, 5, 7, 8, 9]])
+def test_rows_without_gradient_are_left_out(dead):
     stream = torch.Generator().manual_seed(4)
     z, weight, bias = (torch.randn(*shape, generator=stream).double() for shape in ((48, 10), (4, 10), (4,)))
-    z[:, asleep] = -1
+    z[:, dead] = -1
     mask = 2.0 * torch.randint(0, 2, z.shape, generator=stream).double()
     reach = (torch.arange(48) % 3 == 0).double()[:, None]  # 16 rows
 
@@ -91,16 +91,16 @@ def test_where_nothing_is_asked_for():
     assert z.grad is not None and weight.grad is None
 
 
-def test_columns_awake():
+def test_columns_active():
     x = torch.zeros(3, 8)
     x[1, 2], x[0, 5], x[2, 7] = 1, -2, float("nan")
-    found = awake(x, 4)
+    found = active(x, 4)
     assert found is not None and found.tolist() == [2, 5, 7]
     x[0, :4] = 1
-    assert awake(x, 4) is None  # too many for it to be worth it
-    assert awake(torch.zeros(3, 8), 4).tolist() == []  # type: ignore[union-attr]
+    assert active(x, 4) is None  # too many for it to be worth it
+    assert active(torch.zeros(3, 8), 4).tolist() == []  # type: ignore[union-attr]
 
 
 def test_small_products_are_not_looked_at(monkeypatch):
     monkeypatch.setattr(products, "_LOOK", 1 << 20)
-    assert awake(torch.zeros(3, 8), 4) is None
+    assert active(torch.zeros(3, 8), 4) is None

@@ -89,9 +89,9 @@ def test_stopped_at_every_iteration(twin_solver, many_pairs, tmp_path, monkeypat
     )
 
 
-def test_stopped_at_every_iteration_with_units_asleep(twin_solver, many_pairs, tmp_path, monkeypatch, left_alone):
+def test_stopped_at_every_iteration_with_dead_units(twin_solver, many_pairs, tmp_path, monkeypatch, left_alone):
     def path_of(prefix):
-        # from the fourth batch on without new images, which would wake all units again
+        # from the fourth batch on without new images, which would make all units active again
         path = solver_of(twin_solver, many_pairs, tmp_path, prefix, conv=0, rectified=True)
         net = tmp_path / "net.prototxt"
         net.write_text(net.read_text().replace("batch_size: 4", "batch_size: 12"))

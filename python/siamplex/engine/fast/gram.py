@@ -1,4 +1,4 @@
-"""InnerProduct over a finite table of inputs, without touching its wide weight.
+"""InnerProduct over a finite table of inputs, in its dual form: without touching its wide weight.
 
 With inputs from N fixed rows F (N, D), momentum and L2 decay only ever add multiples of those rows to the
 weight W and its velocity V.  Four numbers then say how all of them went on, and what is left is added up where
@@ -15,31 +15,31 @@ accumulated in float64 blocks.
 Only rows that gradients fall on have anything in A, and only they are needed from one iteration to the next: r and v
 are kept for the rows trained on.  The others, validation images for instance, are computed when a test asks for them.
 
-Behind a ReLU a unit that none of the rows trained on wakes has no gradient, and only P moves it.  Now and then such
-units are looked for, and left alone until the next time, under a bound that is checked in every iteration.
+Behind a ReLU, dead units (:mod:`~siamplex.engine.fast.dead_units`) are looked for now and then and left alone until
+the next time, under a bound that is checked in every iteration.  README.md has the formulas one after the other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from siamplex.engine.fast.dead_units import DeadUnits, Looks, active_units
 from siamplex.engine.fast.feature_table import FeatureTable
-from siamplex.engine.fast.gram_arrays import GramArrays, Heights, Matrix, merged
+from siamplex.engine.fast.gram_arrays import GramArrays, Matrix, merged
+from siamplex.engine.fast.gram_rows import GramRows
+from siamplex.engine.fast.gram_state import ACTIVE, check_state
 from siamplex.engine.fast.products import among_zeros
+from siamplex.engine.net.kernels import Factors
 from siamplex.engine.net.net import Parameter
 
 Joined = Callable[[torch.Tensor], torch.Tensor]
 Rows = Callable[[], torch.Tensor]
 _COLUMNS = 8192  # width of the float64 blocks
 _LEAST_SCALE = 1e-3  # of v, before P is multiplied out
-_SLACK = 1e-3  # of a unit's largest output, that it must be below zero to be left alone
-_WORTH_IT = 0.8  # of all units, up to which it is worth picking out those awake
-_LOOK_AFTER, _AT_LAST = 64, 256  # iterations until units to leave alone are looked for, at first and in the end
 
 
 class _Outputs(torch.autograd.Function):
@@ -49,27 +49,15 @@ class _Outputs(torch.autograd.Function):
     def forward(
         ctx: Any, anchor: torch.Tensor, gram: GramWeight, rows: torch.Tensor, bias: torch.Tensor | None
     ) -> torch.Tensor:
-        places = gram.places(rows)  # may wake all units
+        places = gram.places(rows)  # may make all units active
         ctx.gram, ctx.rows, ctx.units = gram, rows, gram.units
-        return gram.awake_outputs(places, bias)
+        return gram.active_outputs(places, bias)
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
         ctx.gram.add_gradient(ctx.rows, grads[0])
         bias = among_zeros(grads[0].sum(0), ctx.units, ctx.gram.width) if ctx.needs_input_grad[3] else None
         return None, None, None, bias
-
-
-class _Sleep(NamedTuple):
-    """Units left alone: the most they gave for a row trained on, the most they had either way, what stands before P."""
-
-    units: npt.NDArray[np.int64]
-    top: npt.NDArray[np.float32]
-    reach: npt.NDArray[np.float32]
-    p: Matrix
-
-
-_NOBODY = _Sleep(np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, np.float32), np.eye(2))
 
 
 class GramWeight:
@@ -83,24 +71,17 @@ class GramWeight:
     ) -> None:
         self.parameter, self.table = parameter, table
         self.width = int(parameter.tensor.shape[0])
-        self._velocity = velocity  # V0, None for zero
         self._momentum, self._lag = momentum, momentum / (1 - momentum)
         self._p, self._b = np.eye(2), self._from_start()
+        self._rows = GramRows(table, parameter.tensor, velocity)
         device = parameter.tensor.device
-        # of all units, and of those that are awake: until all are again, what the first ones say of those stands
-        # still, and what they say of the others is to be multiplied by P with _sleep.p before it
-        self._all = self._awake = GramArrays.empty(self.width, device)
-        self.units: torch.Tensor | None = None  # those awake, None for all
-        self._sleep = _NOBODY
-        self._look_in, self._look_after = _LOOK_AFTER, _LOOK_AFTER
+        # of all units, and of the active ones: while some are dead, what the first arrays say of the active ones
+        # stands still, and what they say of the dead ones is to be multiplied by P with _dead.p before it
+        self._all = self._active = GramArrays.empty(self.width, device)
+        self.units: torch.Tensor | None = None  # the active ones, None for all
+        self._dead, self._looks = DeadUnits(), Looks()
         self._gradients: list[tuple[torch.Tensor, torch.Tensor]] = []  # rows (B,) and dL/dz, until the update
-        self._gram = torch.empty((0, 0), device=device)  # (N, N)
-        self._base = torch.empty((1 if velocity is None else 2, 0, self.width), device=device)  # F W0^T, F V0^T
-        # the rows trained on (M,), in the order of the arrays; their place there by row (N,), -1 for others
-        self._trained = torch.empty(0, dtype=torch.int64, device=device)
-        self._place = torch.empty(0, dtype=torch.int64, device=device)
-        self._among = self._gram  # (M, M), the Gram matrix of the rows trained on
-        self._scratch = self._gram
+        self._scratch = torch.empty((0, 0), device=device)
         self._others: torch.Tensor | None = None  # (N, O) what W gives for rows not trained on, until it moves
         self.coming: Rows | None = None  # rows that training will need, at least those of the batch at hand
         # gives autograd a reason to come by
@@ -111,115 +92,82 @@ class GramWeight:
         """B of a form that has gone nowhere yet."""
         return np.array([[1.0, -self._lag], [0.0, 1.0]])
 
-    # --- rows of the table
-
-    @torch.no_grad()
-    def _grow(self, first: int, last: int) -> None:
-        features = self.table.features
-        new = features[first:last]
-        old, self._gram = self._gram, self._gram.new_empty((last, last))
-        self._gram[:first, :first] = old
-        cross = _products(new, features)
-        self._gram[first:last] = cross
-        self._gram[:first, first:last] = cross[:, :first].t()
-        self._base = torch.cat([self._base, self._of_start(new)], dim=1)
-        self._place = torch.cat([self._place, self._place.new_full((last - first,), -1)])
-        self._others = None
-
-    def _of_start(self, features: torch.Tensor) -> torch.Tensor:
-        """What W0, and V0 unless it is zero, give for features (n, D): (1 or 2, n, O)."""
-        weights = [self.parameter.tensor.detach()] + ([] if self._velocity is None else [self._velocity])
-        return torch.stack([features @ weight.t() for weight in weights])
-
-    def _combined(self, rows: torch.Tensor, of_w: float, of_v: float) -> torch.Tensor:
-        """of_w F[rows] W0^T + of_v F[rows] V0^T (n, O)."""
-        z = self._base[0].index_select(0, rows).mul_(of_w)
-        return z if len(self._base) == 1 else z.add_(self._base[1].index_select(0, rows), alpha=of_v)
+    @property
+    def velocity(self) -> torch.Tensor | None:
+        """V as of the last :meth:`settle`; None for zero."""
+        return self._rows.velocity
 
     @property
     def trained(self) -> torch.Tensor:
         """Rows (M,) of the table that have been trained on since the last :meth:`settle`."""
-        return self._trained
+        return self._rows.trained
+
+    # --- rows of the table
+
+    def _grow(self, first: int, last: int) -> None:
+        self._rows.grow(first, last)
+        self._others = None
 
     def places(self, rows: torch.Tensor) -> torch.Tensor:
         """Where rows (B,) of the table stand among those trained on (B,); new ones are taken in."""
         for coming in (self.coming, lambda: rows):
-            places = self._place.index_select(0, rows)
+            places = self._rows.place.index_select(0, rows)
             if not bool((places < 0).any()):
                 return places
             if coming:
                 self._take_in(coming())
-        return self._place.index_select(0, rows)
+        return self._rows.place.index_select(0, rows)
 
     @torch.no_grad()
     def _take_in(self, rows: torch.Tensor) -> None:
-        new = torch.unique(rows)
-        new = new[self._place.index_select(0, new) < 0]
+        new = self._rows.not_trained(rows)
         if not len(new):
             return
         self._start_anew()
         (rw, rv), (vw, vv) = self._b.tolist()
-        products = torch.stack([self._combined(new, rw, rv), self._combined(new, vw, vv)])
-        known = self._gram.index_select(0, new).index_select(1, self._trained)
-        self._all = self._awake = self._all.with_rows(products, known)
-        self._set_trained(torch.cat([self._trained, new]))
+        products = torch.stack([self._rows.combined(new, rw, rv), self._rows.combined(new, vw, vv)])
+        self._all = self._active = self._all.with_rows(products, self._rows.with_trained(new))
+        self._set_trained(torch.cat([self._rows.trained, new]))
 
     def _set_trained(self, rows: torch.Tensor) -> None:
-        """Let these be the rows trained on; the arrays must be theirs."""
-        self._trained = rows
-        self._place.fill_(-1)[rows] = torch.arange(len(rows), device=rows.device)
-        self._among = self._gram.index_select(0, rows).index_select(1, rows)
+        self._rows.set_trained(rows)
         self._others = None
 
-    # --- units that no image wakes
+    # --- dead units
 
-    def _wake(self) -> None:
-        """Let all units be awake."""
+    def _make_active(self) -> None:
+        """Let all units be active."""
         if self.units is None:
             return
         units, self.units = self.units, None
-        self._all.multiply(self._sleep.p)
-        self._all.put(units, self._awake)
-        self._awake, self._sleep = self._all, _NOBODY
+        self._all.multiply(self._dead.p)
+        self._all.put(units, self._active)
+        self._active, self._dead = self._all, DeadUnits()
         self._gradients = [(rows, among_zeros(g, units, self.width)) for rows, g in self._gradients]
 
     def _start_anew(self) -> None:
-        """Wake all units, as before anything was seen of them."""
-        self._wake()
-        self._look_in, self._look_after = _LOOK_AFTER, _LOOK_AFTER
+        """Let all units be active, as before anything was seen of them."""
+        self._make_active()
+        self._looks = Looks()
 
-    def _leave_alone(self, bias: torch.Tensor | None) -> None:
+    def _look_for_dead(self, bias: torch.Tensor | None) -> None:
         """Look for units that can be left alone behind a ReLU."""
-        self._wake()
+        self._make_active()
         self._multiply_out()
-        self._look_after = min(2 * self._look_after, _AT_LAST)
-        self._look_in = self._look_after
-        top, reach = self._all.heights(self._lag)
-        height = top + _SLACK * reach + (bias.detach().numpy() if bias is not None else 0)
-        units = np.flatnonzero(~(height < 0))
-        if len(units) <= _WORTH_IT * self.width:
-            self._pick(torch.from_numpy(units), (top, reach), np.eye(2))
+        self._looks.looked()
+        heights = self._all.heights(self._lag)
+        units = active_units(heights, bias)
+        if units is not None:
+            self._pick(units, heights, np.eye(2))
 
-    def _pick(self, units: torch.Tensor, heights: Heights, p: Matrix) -> None:
-        """Let only ``units`` be awake, P being that times ``p`` for the others."""
-        top, reach = heights
-        others = np.ones(self.width, bool)
-        others[units.cpu().numpy()] = False
-        self._awake = self._all.of(units)
-        self.units, self._sleep = units, _Sleep(np.flatnonzero(others), top[others], reach[others], p)
+    def _pick(self, units: torch.Tensor, heights: Any, p: Matrix) -> None:
+        """Let only ``units`` be active, P being that times ``p`` for the others."""
+        self._active = self._all.of(units)
+        self.units, self._dead = units, DeadUnits.all_but(units, self.width, heights, p)
 
-    def _still_asleep(self, bias: torch.Tensor | None) -> bool:
+    def _still_dead(self, bias: torch.Tensor | None) -> bool:
         """Whether the units left alone are still below zero for every row trained on."""
-        if self.units is None:
-            return True
-        r, v = self._of_weight(self._sleep.p)
-        # W is (1 - s) r + s (r + lag v) for s = v / lag from 0 to 1, but for this part of it
-        s = v / self._lag if self._lag else 0.0
-        beyond = abs(r - 1) + max(0.0, -s, s - 1) + (0.0 if self._lag else abs(v))
-        height = self._sleep.top + np.float32(beyond) * self._sleep.reach
-        if bias is not None:
-            height += bias.detach().numpy()[self._sleep.units]
-        return bool((height < 0).all())
+        return self.units is None or self._dead.still_dead(*self._of_weight(self._dead.p), self._lag, bias)
 
     # --- one iteration
 
@@ -227,20 +175,20 @@ class GramWeight:
         """F[rows] W^T + bias (B, O), differentiable."""
         if not torch.is_grad_enabled():
             return self.outputs(rows, bias)
-        self._wake()
+        self._make_active()
         return self._differentiable(rows, bias)
 
-    def apply_awake(
+    def apply_active(
         self, rows: torch.Tensor, bias: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """For a ReLU to follow: the same of the units that any row trained on wakes (B, units), and which (units,).
+        """For a ReLU to follow: the same of the active units alone (B, units), and which these are (units,).
 
         None for all of them.  On the CPU only.
         """
-        self.places(rows)  # new ones wake all units
-        if self._look_in <= 0 or not self._still_asleep(bias):
+        self.places(rows)  # new ones make all units active
+        if self._looks.left <= 0 or not self._still_dead(bias):
             with torch.no_grad():
-                self._leave_alone(bias)
+                self._look_for_dead(bias)
         return self._differentiable(rows, bias), self.units
 
     def _differentiable(self, rows: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
@@ -250,15 +198,15 @@ class GramWeight:
     @torch.no_grad()
     def outputs(self, rows: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
         """F[rows] W^T + bias (B, O), of any rows of the table."""
-        places = self._place.index_select(0, rows)
+        places = self._rows.place.index_select(0, rows)
         new = (places < 0).nonzero().view(-1)
         if len(new) == len(rows):
             z = self._of_others().index_select(0, rows)
         else:
             known = places.clamp(min=0)
-            z = self._all.outputs(known, *self._of_weight(self._sleep.p))
+            z = self._all.outputs(known, *self._of_weight(self._dead.p))
             if self.units is not None:
-                z.index_copy_(1, self.units, self.awake_outputs(known, None))
+                z.index_copy_(1, self.units, self.active_outputs(known, None))
             if len(new):
                 z.index_copy_(0, new, self._of_others().index_select(0, rows.index_select(0, new)))
         return z if bias is None else z.add_(bias)
@@ -266,23 +214,23 @@ class GramWeight:
     def _of_others(self) -> torch.Tensor:
         """F W^T (N, O) of rows not trained on; of the others nothing that has a meaning."""
         if self._others is None:
-            rows = (self._place < 0).nonzero().view(-1)
+            rows = (self._rows.place < 0).nonzero().view(-1)
             r, v = self._of_weight()
             (ww, wv) = (np.array([r, v]) @ self._b).tolist()
-            z = self._combined(rows, ww, wv)
-            if len(self._trained):
-                z += self._gram.index_select(0, rows).index_select(1, self._trained) @ self._span_of_weight()
-            self._others = z.new_zeros((len(self._place), self.width)).index_copy_(0, rows, z)
+            z = self._rows.combined(rows, ww, wv)
+            if len(self._rows.trained):
+                z += self._rows.with_trained(rows) @ self._span_of_weight()
+            self._others = z.new_zeros((len(self._rows.place), self.width)).index_copy_(0, rows, z)
         return self._others
 
     def _span_of_weight(self) -> torch.Tensor:
         """What of W lies in the span of the rows trained on (M, O)."""
-        span = self._all.span(*self._of_weight(self._sleep.p))
-        return span if self.units is None else span.index_copy_(1, self.units, self._awake.span(*self._of_weight()))
+        span = self._all.span(*self._of_weight(self._dead.p))
+        return span if self.units is None else span.index_copy_(1, self.units, self._active.span(*self._of_weight()))
 
-    def awake_outputs(self, places: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-        """F W^T + bias (B, units) of the units awake, for rows trained on by their places."""
-        z = self._awake.outputs(places, *self._of_weight())
+    def active_outputs(self, places: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        """F W^T + bias (B, units) of the active units, for rows trained on by their places."""
+        z = self._active.outputs(places, *self._of_weight())
         if bias is not None:
             z.add_(bias if self.units is None else bias.index_select(0, self.units))
         return z
@@ -294,12 +242,12 @@ class GramWeight:
         return rr + self._lag * vr, rv + self._lag * vv
 
     def add_gradient(self, rows: torch.Tensor, gradient: torch.Tensor) -> None:
-        """Keep dL/dz (B, units awake) of some rows until the update."""
+        """Keep dL/dz (B, active units) of some rows until the update."""
         self._gradients.append((rows, gradient.float()))
 
-    def give_up_gradients(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    def give_up_gradients(self) -> Factors:
         """(dL/dz (B, O), F[rows] (B, D)) of gradients that still await an update, which is then another's to make."""
-        self._wake()
+        self._make_active()
         pending = [(gradient, self.table.features.index_select(0, rows)) for rows, gradient in self._gradients]
         self._gradients.clear()
         return pending
@@ -325,25 +273,26 @@ class GramWeight:
             if joined:
                 rows, gradient = joined(rows), joined(gradient)
             places = self.places(rows)
-            if gradient.shape[1] != self._awake.spans.shape[2]:  # they were new, and woke all units
+            if gradient.shape[1] != self._active.spans.shape[2]:  # they were new, and made all units active
                 gradient = among_zeros(gradient, units, self.width)
             places, gradient = merged(places, gradient)
             if len(places):
-                self._awake.add(places, gradient, self._among.index_select(0, places), to_r, to_v, self._room())
+                among = self._rows.among.index_select(0, places)
+                self._active.add(places, gradient, among, to_r, to_v, self._room())
         self._gradients.clear()
-        self._look_in -= 1
+        self._looks.left -= 1
 
     def _room(self) -> torch.Tensor:
-        """Somewhere to write what changes for the units awake, the same from one iteration to the next."""
-        if self._scratch.shape != self._awake.products[0].shape:
-            self._scratch = torch.empty_like(self._awake.products[0])
+        """Somewhere to write what changes for the active units, the same from one iteration to the next."""
+        if self._scratch.shape != self._active.products[0].shape:
+            self._scratch = torch.empty_like(self._active.products[0])
         return self._scratch
 
     def _multiply_out(self) -> None:
         """Let r and v be R and V: P is 1 again."""
-        self._awake.multiply(self._p)
+        self._active.multiply(self._p)
         if self.units is not None:
-            self._sleep = self._sleep._replace(p=self._p @ self._sleep.p)
+            self._dead = self._dead.multiplied_out(self._p)
         self._b, self._p = self._p @ self._b, np.eye(2)
 
     # --- back to the wide form
@@ -355,12 +304,12 @@ class GramWeight:
             return
         self._start_anew()
         weight = self.parameter.tensor.detach()
-        velocity = self._velocity if self._velocity is not None else torch.zeros_like(weight)
+        velocity = self.velocity if self.velocity is not None else torch.zeros_like(weight)
         ours = np.array([self._of_weight(), self._p[1]])  # W and V of r and v
         (ww, wv), (vw, vv) = (ours @ self._b).tolist()  # W and V of W0 and V0
         moved = self._all.spans.any(dim=0).any(dim=1).nonzero().view(-1)  # what is only tested has nothing in A
         a, av = self._all.spans.index_select(1, moved).transpose(1, 2).double()
-        moved = self._trained.index_select(0, moved)
+        moved = self._rows.trained.index_select(0, moved)
         aw, avw = ((a * r + av * v) for r, v in ours.tolist())
         for start in range(0, weight.shape[1], _COLUMNS):
             block = slice(start, start + _COLUMNS)
@@ -368,82 +317,49 @@ class GramWeight:
             w, v = weight[:, block].double(), velocity[:, block].double()
             weight[:, block] = (ww * w + wv * v + aw @ rows).float()
             velocity[:, block] = (vw * w + vv * v + avw @ rows).float()
-        self._velocity = velocity
         self._p, self._b = np.eye(2), self._from_start()
+        self._rows.velocity = velocity
         self.refresh()
 
     @torch.no_grad()
     def refresh(self) -> None:
         """Compute what W0 and V0 give for all rows at once; none has been trained on."""
-        if len(self.table):
-            self._base = self._of_start(self.table.features)
-        self._all = self._awake = GramArrays.empty(self.width, self.parameter.tensor.device)
-        self._set_trained(self._trained[:0])
+        self._all = self._active = GramArrays.empty(self.width, self.parameter.tensor.device)
+        self._rows.start_anew(self._rows.velocity)
+        self._others = None
+
+    # --- to go on later
 
     def copy(self) -> dict[str, torch.Tensor]:
-        """The same, copied but for W0 and V0, which no update changes."""
+        """The same as :meth:`state`, copied but for W0 and V0, which no update changes."""
         return {name: array if name in ("w0", "v0") else array.clone() for name, array in self.state().items()}
 
     def state(self) -> dict[str, torch.Tensor]:
         """All that :meth:`restore` needs to go on bit for bit from here, unsettled."""
         arrays = {
-            "factors": torch.from_numpy(np.stack([self._p, self._b, self._sleep.p])),
-            "look": torch.tensor([self._look_in, self._look_after]), "w0": self.parameter.tensor.detach(),
-            "base": self._base, "trained": self._trained, **self._all._asdict(),
+            "factors": torch.from_numpy(np.stack([self._p, self._b, self._dead.p])),
+            "look": torch.tensor([self._looks.left, self._looks.after]), "w0": self.parameter.tensor.detach(),
+            "base": self._rows.base, "trained": self._rows.trained, **self._all._asdict(),
         }  # fmt: skip
-        if self._velocity is not None:
-            arrays["v0"] = self._velocity
+        if self.velocity is not None:
+            arrays["v0"] = self.velocity
         if self.units is not None:
-            arrays |= {"units": self.units, **{f"awake_{k}": x for k, x in self._awake._asdict().items()}}
+            arrays |= {"units": self.units, **{ACTIVE + k: x for k, x in self._active._asdict().items()}}
         return arrays
 
     @torch.no_grad()
     def restore(self, arrays: Mapping[str, torch.Tensor]) -> None:
         """Put a :meth:`state` back.  Raises ValueError where it is not one of this weight over these rows."""
-        wide, units = tuple(self.parameter.tensor.shape), arrays.get("units")
-        trained = arrays.get("trained", torch.empty(0))
-        shapes = {"factors": (3, 2, 2), "look": (2,), "w0": wide, **_shapes(len(trained), self.width)}
-        shapes |= {"trained": (len(trained),), "base": (2 if "v0" in arrays else 1, len(self.table), self.width)}
-        if "v0" in arrays:
-            shapes["v0"] = wide
-        if units is not None:
-            shapes |= {"units": (units.numel(),), **_shapes(len(trained), units.numel(), "awake_")}
-        found = {name: tuple(tensor.shape) for name, tensor in arrays.items()}
-        if found != shapes:
-            raise ValueError(f"arrays of shapes {found}")
-        if units is not None and not set(units.tolist()) <= set(range(self.width)):
-            raise ValueError("units that are not those of the layer")
-        if len(set(trained.tolist())) < len(trained) or not set(trained.tolist()) <= set(range(len(self.table))):
-            raise ValueError("rows that are not those of the table")
-        device = self.parameter.tensor.device
+        check_state(arrays, tuple(self.parameter.tensor.shape), len(self.table))
+        device, units = self.parameter.tensor.device, arrays.get("units")
         self._p, self._b, before = (factors.double().numpy() for factors in arrays["factors"])
-        self._all = self._awake = GramArrays(*(arrays[name].to(device) for name in GramArrays._fields))
-        self.units, self._sleep = None, _NOBODY
+        self._all = self._active = GramArrays(*(arrays[name].to(device) for name in GramArrays._fields))
+        self.units, self._dead = None, DeadUnits()
         self.parameter.tensor.copy_(arrays["w0"])
-        self._base = arrays["base"].to(device)
-        self._set_trained(trained.long().to(device))
-        self._velocity = arrays["v0"].to(device) if "v0" in arrays else None
+        self._rows.base = arrays["base"].to(device)
+        self._set_trained(arrays["trained"].long().to(device))
+        self._rows.velocity = arrays["v0"].to(device) if "v0" in arrays else None
         if units is not None:
             self._pick(units.long().to(device), self._all.heights(self._lag), before)
-            self._awake = GramArrays(*(arrays[f"awake_{name}"].to(device) for name in GramArrays._fields))
-        self._look_in, self._look_after = (int(n) for n in arrays["look"].tolist())
-
-    @property
-    def velocity(self) -> torch.Tensor | None:
-        """V as of the last :meth:`settle`; None for zero."""
-        return self._velocity
-
-
-def _shapes(rows: int, units: int, prefix: str = "") -> dict[str, tuple[int, ...]]:
-    """Of GramArrays, by name."""
-    return dict.fromkeys((prefix + name for name in GramArrays._fields), (2, rows, units))
-
-
-@torch.no_grad()
-def _products(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """a b^T (n, m) for wide a (n, D) and b (m, D), summed in float64."""
-    total = torch.zeros((len(a), len(b)), dtype=torch.float64, device=a.device)
-    for start in range(0, a.shape[1], _COLUMNS):
-        block = slice(start, start + _COLUMNS)
-        total += a[:, block].double() @ b[:, block].double().t()
-    return total.float()
+            self._active = GramArrays(*(arrays[ACTIVE + name].to(device) for name in GramArrays._fields))
+        self._looks = Looks(*(int(n) for n in arrays["look"].tolist()))

@@ -47,7 +47,7 @@ def _onednn(x: torch.Tensor, w: torch.Tensor, bias: torch.Tensor | None = None) 
     return torch.ops.mkldnn._linear_pointwise(x, w, bias, "none", [], "")
 
 
-def awake(x: torch.Tensor, others: int) -> torch.Tensor | None:
+def active(x: torch.Tensor, others: int) -> torch.Tensor | None:
     """Columns (K,) of x (N, M) with anything but zeros; None where a product may as well take all of them.
 
     ``others`` is the number of rows of what x is to be multiplied with.

@@ -1,9 +1,9 @@
-"""An InnerProduct behind ReLU and dropout, by the units that are awake.
+"""An InnerProduct behind ReLU and dropout, by the the active units.
 
 What ReLU or dropout made 0 for every image of a batch adds nothing to the product, and neither does a gradient
 pass back through it.  Trained as the paper says, most of fc4's units are soon 0 for all images: on drawn faces a
-batch wakes a tenth of them after 500 iterations.  Pairs past the margin have no gradient at all: their rows are left
-out of the products on the way back.  The same sums without their zeros.
+batch finds a tenth of them active after 500 iterations.  Pairs past the margin have no gradient at all: their rows are
+left out of the products on the way back.  The same sums without their zeros.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from siamplex.engine.fast.products import among_zeros, awake, rows_with_gradient, times_transposed
+from siamplex.engine.fast.products import active, among_zeros, rows_with_gradient, times_transposed
 
 
 class _Rectified(torch.autograd.Function):
@@ -28,7 +28,7 @@ class _Rectified(torch.autograd.Function):
         x = z.clamp(min=0)
         if mask is not None:
             x.mul_(mask)
-        some = awake(x, len(weight))
+        some = active(x, len(weight))
         if some is not None:
             x = x.index_select(1, some)
             mask = mask.index_select(1, some) if mask is not None else None

@@ -18,7 +18,7 @@ from siamplex.engine.fast.feature_table import FeatureTable
 from siamplex.engine.fast.gram import GramWeight
 from siamplex.engine.fast.prefix import Feature, Prefix, find_prefix, signature
 from siamplex.engine.fast.table_start import TableStart
-from siamplex.engine.fast.tails import AwakeStart, Start, Tail, follow
+from siamplex.engine.fast.tails import ActiveStart, Start, Tail, follow
 from siamplex.engine.fast.threads import ThreadChoice, choice
 from siamplex.engine.layers.data import Data
 from siamplex.engine.layers.embed import Embed
@@ -296,15 +296,17 @@ def _bias(node: Node) -> torch.Tensor | None:
 
 def _starts(
     net: Net, node: Node, gram: GramWeight, batch: LookedUp, parts: tuple[Part, Part]
-) -> tuple[Start, AwakeStart | None]:
-    """Outputs of twin InnerProduct layers, first twins then second: all, and those of units that are awake."""
+) -> tuple[Start, ActiveStart | None]:
+    """Outputs of twin InnerProduct layers, first twins then second: all, and those of the active ones."""
 
     def rows() -> torch.Tensor:
         return torch.cat([batch.rows(gram.table, part) for part in parts])
 
     # several processes would each have to find the same units
     alone = net.device.type == "cpu" and node.layer.spec.share.size == 1
-    return lambda: gram.apply(rows(), _bias(node)), ((lambda: gram.apply_awake(rows(), _bias(node))) if alone else None)
+    return lambda: gram.apply(rows(), _bias(node)), (
+        (lambda: gram.apply_active(rows(), _bias(node))) if alone else None
+    )
 
 
 def _inner_product(node: Node, gram: GramWeight, batch: LookedUp, part: Part) -> Callable[[Context], Tops]:

@@ -22,7 +22,7 @@ from siamplex.engine.net.net import Net, Node
 
 Pair = tuple[Node, Node]
 Start = Callable[[], torch.Tensor]
-AwakeStart = Callable[[], tuple[torch.Tensor, torch.Tensor | None]]
+ActiveStart = Callable[[], tuple[torch.Tensor, torch.Tensor | None]]
 
 
 def follow(net: Net, first: Node, second: Node) -> list[Pair]:
@@ -60,11 +60,11 @@ def _only_reader(net: Net, node: Node) -> Node | None:
 class Tail:
     """Stands in for paired nodes; ``start`` gives their common bottom, first twins then second.
 
-    ``awake``, if given, gives only those of its columns that a ReLU leaves, and which they are.
+    ``active``, if given, gives only those of its columns that a ReLU leaves, and which they are.
     """
 
-    def __init__(self, net: Net, pairs: list[Pair], start: Start, awake: AwakeStart | None = None) -> None:
-        self._pairs, self._start, self._awake = pairs, start, awake
+    def __init__(self, net: Net, pairs: list[Pair], start: Start, active: ActiveStart | None = None) -> None:
+        self._pairs, self._start, self._active = pairs, start, active
         self._steps = _steps(pairs)
         self._device = net.device.type
         self._halves: tuple[torch.Tensor, ...] = ()
@@ -78,8 +78,8 @@ class Tail:
     def _run(self, context: Context, half: int) -> list[torch.Tensor]:
         together = not torch.is_autocast_enabled(self._device)
         steps = self._steps if together else [[pair] for pair in self._pairs]
-        if self._awake and context.train and _is_rectified(steps[0], context):
-            x, units = self._awake()
+        if self._active and context.train and _is_rectified(steps[0], context):
+            x, units = self._active()
             x = _run_rectified(steps[0], x, context, units)
             steps = steps[1:]
         else:
