@@ -36,7 +36,7 @@ from torch.nn import functional
 
 from siamplex.cli import main as siamplex
 from siamplex.corpus.index import read_index
-from siamplex.engine.fast import products
+from siamplex.engine.fast import dead_units, products
 from siamplex.engine.fast.gram import GramWeight
 from siamplex.engine.fast.memory import keep_freed_memory
 from siamplex.engine.net.data_source import DataSource

@@ -84,12 +84,12 @@ class GramWeight:
         self._scratch = torch.empty((0, 0), device=device)
         self._others: torch.Tensor | None = None  # (N, O) what W gives for rows not trained on, until it moves
         self.coming: Rows | None = None  # rows that training will need, at least those of the batch at hand
-        # gives autograd a reason to come by
+        # an input that asks for a gradient, so that autograd calls backward
         self.anchor = torch.zeros((), device=device, requires_grad=True)
         table.on_growth(self._grow)
 
     def _from_start(self) -> Matrix:
-        """B of a form that has gone nowhere yet."""
+        """Initial B: no update applied."""
         return np.array([[1.0, -self._lag], [0.0, 1.0]])
 
     @property
@@ -136,7 +136,7 @@ class GramWeight:
     # --- dead units
 
     def _make_active(self) -> None:
-        """Let all units be active."""
+        """Reactivate all units."""
         if self.units is None:
             return
         units, self.units = self.units, None
@@ -146,7 +146,7 @@ class GramWeight:
         self._gradients = [(rows, among_zeros(g, units, self.width)) for rows, g in self._gradients]
 
     def _start_anew(self) -> None:
-        """Let all units be active, as before anything was seen of them."""
+        """Reactivate all units and reset the schedule by which dead ones are looked for."""
         self._make_active()
         self._looks = Looks()
 
@@ -236,7 +236,7 @@ class GramWeight:
         return z
 
     def _of_weight(self, before: Matrix | None = None) -> tuple[float, float]:
-        """What W is made of, of units with P, or with P times ``before``: so much of r, so much of v."""
+        """Coefficients (of r, of v) of W for the transform P, or for P times ``before``."""
         p = self._p if before is None else self._p @ before
         (rr, rv), (vr, vv) = p.tolist()
         return rr + self._lag * vr, rv + self._lag * vv
@@ -246,7 +246,7 @@ class GramWeight:
         self._gradients.append((rows, gradient.float()))
 
     def give_up_gradients(self) -> Factors:
-        """(dL/dz (B, O), F[rows] (B, D)) of gradients that still await an update, which is then another's to make."""
+        """Pending gradients (dL/dz (B, O), F[rows] (B, D)), handed over when the dual form is left."""
         self._make_active()
         pending = [(gradient, self.table.features.index_select(0, rows)) for rows, gradient in self._gradients]
         self._gradients.clear()
@@ -283,13 +283,13 @@ class GramWeight:
         self._looks.left -= 1
 
     def _room(self) -> torch.Tensor:
-        """Somewhere to write what changes for the active units, the same from one iteration to the next."""
+        """A scratch array for the change of the active units' outputs, reused in every iteration."""
         if self._scratch.shape != self._active.products[0].shape:
             self._scratch = torch.empty_like(self._active.products[0])
         return self._scratch
 
     def _multiply_out(self) -> None:
-        """Let r and v be R and V: P is 1 again."""
+        """Apply P to r and v and reset it to the identity."""
         self._active.multiply(self._p)
         if self.units is not None:
             self._dead = self._dead.multiplied_out(self._p)
@@ -299,7 +299,7 @@ class GramWeight:
 
     @torch.no_grad()
     def settle(self) -> None:
-        """Write W into the parameter and start anew from there: W0 = W, V0 = V, A = A' = 0."""
+        """Materialise the weight: write W into the parameter and start from there, W0 = W, V0 = V, A = A' = 0."""
         if np.array_equal(self._p, np.eye(2)) and np.array_equal(self._b, self._from_start()):
             return
         self._start_anew()

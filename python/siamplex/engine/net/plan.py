@@ -53,7 +53,7 @@ class Keeper(Protocol):
         """
 
     def give_up_gradients(self) -> Factors:
-        """Gradients that still await an update, which is then another's to make."""
+        """Pending gradients, handed over when the other form is left."""
 
     def copy(self) -> dict[str, torch.Tensor]:
         """All that :meth:`restore` needs to go on bit for bit, copied where an update changes it."""
@@ -92,19 +92,19 @@ class Plan(Protocol):
 
     @property
     def growths(self) -> Sequence[Sequence[Any]]:
-        """What :meth:`replay` needs, as JSON has it."""
+        """The log of batches that brought new images, as JSON has it; :meth:`replay` reads it."""
 
     def describe(self) -> str:
         """One line for the log."""
 
     def settle(self) -> None:
-        """Bring all parameters up to date."""
+        """Materialise all parameters: write their values into the net."""
 
     def retire(self) -> None:
         """Settle, and take all stand-ins away."""
 
     def replay(self, growths: Sequence[Sequence[Any]]) -> None:
-        """Keep what an earlier process kept, in the same order.  Data layers are to be set to their places after it."""
+        """Meet the images of an earlier process in the same order.  Set the data layers to their places after it."""
 
     def tower(self, net: Net, nodes: Sequence[Node]) -> TowerStart | None:
         """The start of a tower of these nodes; None where nothing of it is kept."""
