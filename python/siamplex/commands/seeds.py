@@ -36,7 +36,6 @@ def run_folder(args: argparse.Namespace) -> Path:
 
 def run(args: argparse.Namespace) -> None:
     """Train, embed, count, write."""
-    from siamplex.engine.fast.memory import keep_freed_memory
     from siamplex.errors import UsageError
     from siamplex.pairs.build import open_store
     from siamplex.run.durable import write_text
@@ -46,7 +45,6 @@ def run(args: argparse.Namespace) -> None:
 
     if args.seeds < 1:
         raise UsageError(f"--seeds: expected at least 1, found {args.seeds}")
-    keep_freed_memory()
     check_run(args.run)
     store = open_store(args.run / "pairs").store
     layout = store.options["layout"]

@@ -94,13 +94,11 @@ def run(args: argparse.Namespace) -> Told:
     """Train to max_iter."""
     if args.engine == "caffe":
         return _by_caffe(args)
-    from siamplex.engine.fast.memory import keep_freed_memory
     from siamplex.engine.training.checkpoint import REFUSE, REMOVE
     from siamplex.engine.training.process_group import leave_team
     from siamplex.engine.training.solver import Solver, TrainOptions
     from siamplex.run.progress import say
 
-    keep_freed_memory()
     solver = Solver(
         args.solver,
         TrainOptions(

@@ -63,7 +63,6 @@ class CaffeLog(Watcher):
 
 def run(flags: Flags) -> None:
     """Train.  Raises UsageError and all that a Solver raises."""
-    from siamplex.engine.fast.memory import keep_freed_memory
     from siamplex.engine.training.checkpoint import AS_CAFFE
     from siamplex.engine.training.solver import Solver, TrainOptions
     from siamplex.schema import prototxt
@@ -72,7 +71,6 @@ def run(flags: Flags) -> None:
     if flags["snapshot"] and flags["weights"]:
         raise UsageError("caffe train: give a snapshot to resume or weights to finetune, not both")
     p = prototxt.read(path, "SolverParameter").message
-    keep_freed_memory()
     solver = Solver(
         path,
         TrainOptions(

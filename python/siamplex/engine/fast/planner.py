@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from siamplex.engine.fast.kernels import FastKernels
+from siamplex.engine.fast.memory import keep_freed_memory
 from siamplex.engine.fast.shortcut import Shortcut, take_shortcut
 from siamplex.engine.fast.twins import merge_twins
 from siamplex.engine.fast.wide import WideGradients
@@ -16,6 +17,7 @@ class FastPlanner:
     """:class:`~siamplex.engine.net.plan.Planner` of one run."""
 
     def __init__(self) -> None:
+        keep_freed_memory()
         self.kernels = FastKernels()
 
     def factored(self, parameters: Sequence[Parameter]) -> WideGradients:

@@ -96,6 +96,7 @@ class Solver:
         self.team, device = join_team(options.device)
         self.options = options = options if self.team.leads else replace(options, quiet=True)
         self.watcher = options.watcher or Watcher()
+        self.planner = planner(options.shortcut)
         self.file = file = SolverFile(solver_path, options.outside)
         self._p = file.message
         _add_state(self._p, options)
@@ -120,7 +121,6 @@ class Solver:
         self.sgd = SGD(file.source, self.net.parameters, self.team)
         self.iteration = 0
         self.mean = RunningMean(int(self._p.average_loss))
-        self.planner = planner(options.shortcut)
         self.kernels = self.planner.kernels if self.planner else None
         self.plan: Plan | None = None
         self.in_full = False  # a plan was full: every layer runs from then on
