@@ -44,7 +44,15 @@ def test_a_small_run_from_a_wheel(installed, tmp_path):
     run("pairs", "--index", "run/index.csv", "--out", "run/pairs", "--size", "40")
     nets = ["--run", "run", "--nets", "run/prototxt", "--solvers", "run/solvers"]
     run("prototxt", "--pairs", "run/pairs", *nets, *small)
-    run("weights", "--deploy", "run/prototxt/deploy.prototxt", "--pairs", "run/pairs", "--out", "run/weights/init.caffemodel")
+    run(
+        "weights",
+        "--deploy",
+        "run/prototxt/deploy.prototxt",
+        "--pairs",
+        "run/pairs",
+        "--out",
+        "run/weights/init.caffemodel",
+    )
     run("train", "--solver", "run/solvers/stage1_indexed.prototxt", "--weights",
         "run/weights/init.caffemodel,run/pairs/images.caffemodel")  # fmt: skip
     run("extract", "--pairs", "run/pairs", "--deploy", "run/prototxt/deploy.prototxt", "--weights",

@@ -16,6 +16,7 @@ from siamplex.engine.training.origin import (
     net_settings,
     solver_settings,
 )
+from siamplex.engine.training.snapshot import SnapshotPaths
 from siamplex.errors import SiamplexError, UsageError
 from siamplex.run.durable import sha256
 from siamplex.run.progress import say
@@ -89,14 +90,15 @@ def occupied(prefix: str, iteration: int, settings: Settings) -> UsageError:
     """The error where snapshots are in the way."""
     known = Course.read(prefix)
     found = differences(known.settings, settings) if known and known.settings else []
-    state = Path(f"{prefix}_iter_{iteration}.solverstate")
+    there = SnapshotPaths.of(prefix, iteration)
+    state, name = there.solverstate, there.manifest.stem
     if known and known.settings and not found:
         return UsageError(
-            f"{prefix}: expected no snapshots of this run yet, found {state.stem}: --resume goes on from there, "
+            f"{prefix}: expected no snapshots of this run yet, found {name}: --resume goes on from there, "
             "--overwrite (make: OVERWRITE=1) begins anew"
         )
     how = in_words(found) or "what it was computed with is not known"
-    return UsageError(f"{prefix}: expected no snapshots of another run, found {state.stem} ({how}): {_offer(state)}")
+    return UsageError(f"{prefix}: expected no snapshots of another run, found {name} ({how}): {_offer(state)}")
 
 
 def _offer(state: Path) -> str:

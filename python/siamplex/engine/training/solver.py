@@ -8,12 +8,13 @@ import signal
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from siamplex.engine.layers.data import Data
+from siamplex.engine.net.feeding import FeedingLayer
 from siamplex.engine.net.layer import ALL, Context
 from siamplex.engine.net.net import Net
 from siamplex.engine.net.net_kinds import check_train_val
@@ -116,6 +117,8 @@ class Solver:
             check_divisible(self.net)
         self.net.learn()
         self.test_nets = [self._build(source, "TEST", self.net) for source in self.net_sources[1:]]
+        if self._p.test_interval and not self.test_nets:
+            self.say(str(file.source.error("test_interval without test_iter: nothing is tested", "test_interval", 0)))
         for note in dict.fromkeys(note for net in (self.net, *self.test_nets) for note in net.notes):
             self.say(note)
         self.sgd = SGD(file.source, self.net.parameters, self.team)
@@ -164,12 +167,12 @@ class Solver:
         self.say(f"random_seed is not set: drew {seed}")
         return seed
 
-    def data_layers(self) -> Iterator[tuple[str, Data]]:
-        """(net:layer, layer) of each data layer."""
+    def data_layers(self) -> Iterator[tuple[str, FeedingLayer]]:
+        """(net:layer, layer) of each layer that reads files."""
         nets = [("train", self.net), *((f"test{i}", net) for i, net in enumerate(self.test_nets))]
         for label, net in nets:
             for node in net.nodes:
-                if isinstance(node.layer, Data):
+                if isinstance(node.layer, FeedingLayer):
                     yield f"{label}:{node.name}", node.layer
 
     def snapshot(self, stopping: bool = False) -> SnapshotPaths:
@@ -404,7 +407,7 @@ class Solver:
                 for name, value in found.items():
                     log.row(self.iteration, number, name, value)
             weights = loss_weights(net)
-            outputs = [Output(name, [v], weights.get(name, 0.0)) for name, v in found.items() if name != "(loss)"]
+            outputs = [Output(name, _values_of(name, found), weights.get(name, 0.0)) for name in net.outputs]
             self.watcher.tested(self.iteration, number, outputs, found.get("(loss)"))
             validation = loss_of(found) if number == 0 else validation
         self.tested_at = self.iteration
@@ -478,6 +481,13 @@ def loss_weights(net: Net) -> dict[str, float]:
     """Weight in the loss of each top that has one."""
     pairs = (pair for node in net.nodes for pair in zip(node.tops, node.loss_weights, strict=True))
     return {top: weight for top, weight in pairs if weight}
+
+
+def _values_of(name: str, found: Mapping[str, float]) -> list[float]:
+    """The values of an output among those of :meth:`Solver.test`."""
+    if name in found:
+        return [found[name]]
+    return [found[key] for key in takewhile(found.__contains__, (f"{name}[{i}]" for i in count()))]
 
 
 def outputs_of(net: Net, blobs: Mapping[str, torch.Tensor]) -> list[Output]:
