@@ -18,8 +18,8 @@ from siamplex.engine import snapshot as snapshots
 from siamplex.engine.checkpoint import REFUSE, Checkpoint
 from siamplex.engine.early_stop import EarlyStop, loss_of, lowest, validation_losses, validation_output
 from siamplex.engine.feature_table import TableFull
+from siamplex.engine.feeding import FeedingLayer
 from siamplex.engine.layer import ALL, Context
-from siamplex.engine.layers.data import Data
 from siamplex.engine.learning_log import LearningLog
 from siamplex.engine.loss_log import LossLog, open_logs
 from siamplex.engine.net import Net
@@ -162,12 +162,12 @@ class Solver:
         self.say(f"random_seed is not set: drew {seed}")
         return seed
 
-    def data_layers(self) -> Iterator[tuple[str, Data]]:
-        """(net:layer, layer) of each data layer."""
+    def data_layers(self) -> Iterator[tuple[str, FeedingLayer]]:
+        """(net:layer, layer) of each layer that reads files."""
         nets = [("train", self.net), *((f"test{i}", net) for i, net in enumerate(self.test_nets))]
         for label, net in nets:
             for node in net.nodes:
-                if isinstance(node.layer, Data):
+                if isinstance(node.layer, FeedingLayer):
                     yield f"{label}:{node.name}", node.layer
 
     def snapshot(self, stopping: bool = False) -> SnapshotPaths:

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import torch
 from torch import distributed
 
+from siamplex.engine.feeding import FeedingLayer
 from siamplex.engine.layer import Share
 from siamplex.engine.layers.accuracy import Accuracy
 from siamplex.engine.layers.concat import Concat
-from siamplex.engine.layers.data import Data
 from siamplex.engine.layers.dropout import Dropout
 from siamplex.engine.layers.slice import Slice
 from siamplex.engine.net import Net, Node
@@ -134,6 +134,6 @@ def _problem(node: Node) -> str | None:
         return None if is_mean else "its loss is no mean over samples"
     if isinstance(layer, (Slice, Concat)):
         return None if layer.along else "it takes batches apart"
-    if isinstance(layer, (Data, Dropout, Accuracy)) or layer.per_sample or kind == "Input":
+    if isinstance(layer, (FeedingLayer, Dropout, Accuracy)) or layer.per_sample or kind == "Input":
         return None  # inputs are refused by their own error
     return "its result for a sample may depend on others"

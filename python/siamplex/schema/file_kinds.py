@@ -22,7 +22,7 @@ SOLVER, NET, TRAIN_VAL, DEPLOY = "solver", "net", "train_val", "deploy"
 LMDB, LEVELDB, LMDB_DATA = "LMDB", "LevelDB", "data.mdb"
 STORE, RUN, FOLDER = "pair store", "run", "folder"
 NPZ, EMBEDDING, MANIFEST, JSON = "npz", "embedding", "manifest", "JSON"
-POINTER, PAGE, ARCHIVE, HDF5, PICTURE, PICKLE = "LFS pointer", "HTML", "archive", "HDF5", "picture", "pickle"
+POINTER, PAGE, ARCHIVE, HDF5, PICTURE, PICKLE = "LFS pointer", "HTML", "archive", "HDF5 file", "picture", "pickle"
 LOG, TEXT, WORKBOOK = "log", "text", "workbook"
 
 _HEAD, _TEXT, _FIELDS, _MEMBERS = 4096, 1 << 20, 10_000, 10_000
@@ -66,6 +66,8 @@ def kind_of(path: str | Path) -> FileKind | None:
             head = handle.read(_HEAD)
             if not head:
                 return FileKind(EMPTY, "an empty file")
+            if head.startswith(b"\x89HDF\r\n"):
+                return _hdf5(path)
             found = _by_first_bytes(head) or (_zip(path) if head.startswith(b"PK\x03\x04") else None)
             if found:
                 return found
@@ -99,8 +101,6 @@ def _by_first_bytes(head: bytes) -> FileKind | None:
     other = _no_document(head)
     if other:
         return other
-    if head.startswith(b"\x89HDF\r\n"):
-        return FileKind(HDF5, "an HDF5 file (binaryproto alone is read: snapshot_format: BINARYPROTO)")
     for magic, words in _ARCHIVES:
         if head.startswith(magic):
             return FileKind(ARCHIVE, f"{words} (unpack it)")
@@ -136,6 +136,22 @@ def _zip(path: Path) -> FileKind:
     if any(name.startswith(("xl/", "content.xml")) for name in names):
         return FileKind(WORKBOOK, "a workbook (save it as CSV)")
     return FileKind(ARCHIVE, "a zip archive (unpack it)")
+
+
+def _hdf5(path: Path) -> FileKind:
+    """By the names in its root."""
+    try:
+        import h5py
+
+        with h5py.File(path, "r", locking=False) as file:
+            names = set(file)
+            if {"iter", "history"} <= names:
+                return FileKind(SOLVERSTATE, "a solverstate in HDF5")
+            if "data" in names and names <= {"data", "diff"} and file.get("data", getclass=True) is h5py.Group:
+                return FileKind(CAFFEMODEL, "a caffemodel in HDF5")
+            return FileKind(HDF5, "an HDF5 file")
+    except Exception:  # whatever a damaged one brings the library to say
+        return FileKind(HDF5, "an HDF5 file that is damaged")
 
 
 # --- folders

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from siamplex.output_names import ending, without
 from siamplex.schema import file_kinds as kinds
 from siamplex.schema.file_kinds import FileKind, kind_of
 
@@ -60,9 +61,10 @@ def _advice(path: Path, wanted: str, found: FileKind) -> str:
 
 def _of_snapshot(path: Path, wanted: str, found: str) -> str:
     """The other file of a snapshot, and the option for this one."""
-    sibling = {kinds.CAFFEMODEL: path.with_suffix(".caffemodel"), kinds.SOLVERSTATE: path.with_suffix(".solverstate")}
-    there = sibling.get(wanted)
-    other = str(there) if there and there != path and there.is_file() else ""
+    stem = without(path, *(f".{kind}{h5}" for kind in ("caffemodel", "solverstate") for h5 in (".h5", "")), ".json")
+    names = {kinds.CAFFEMODEL: "caffemodel", kinds.SOLVERSTATE: "solverstate"}
+    there = [ending(stem, f".{names[wanted]}{h5}") for h5 in ("", ".h5")] if wanted in names else []
+    other = next((str(one) for one in there if one != path and one.is_file()), "")
     if wanted == kinds.SOLVERSTATE and found == kinds.CAFFEMODEL:
         return "--weights starts from it" + (f", --snapshot {other} goes on from it" if other else "")
     if wanted == kinds.CAFFEMODEL and found == kinds.SOLVERSTATE:

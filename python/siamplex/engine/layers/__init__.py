@@ -24,6 +24,7 @@ from siamplex.engine.layers import (  # noqa: F401
     exp,
     filter,
     flatten,
+    hdf5_data,
     hinge_loss,
     im2col,
     infogain_loss,

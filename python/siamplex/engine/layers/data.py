@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 
 from siamplex.engine.data_source import Batch, DataSource
-from siamplex.engine.layer import Context, Layer, Shape, register
+from siamplex.engine.feeding import FeedingLayer
+from siamplex.engine.layer import Context, Shape, register
 from siamplex.engine.transform import Transform
 from siamplex.errors import InputError, PrototxtError
 from siamplex.progress import say
@@ -20,10 +21,10 @@ _WITHOUT_EFFECT = frozenset({"scale", "mean_file", "crop_size", "mirror", "force
 
 
 @register("Data")
-class Data(Layer):
+class Data(FeedingLayer):
     """Tops: samples (N, C, H, W) after transform_param, and labels (N,) when a second is asked.
 
-    Reads an LMDB in key order; ``rand_skip`` starts at a seeded random record.  Paths are those
+    Reads an LMDB in key order; ``rand_skip`` has no effect, as in Caffe 1.0.  Paths are those
     of the working folder, as in Caffe, or else of the prototxt's own.  Encoded samples keep the channels they are
     stored with, unless transform_param has force_color or force_gray.
     """
@@ -32,6 +33,7 @@ class Data(Layer):
     supported = frozenset({"source", "batch_size", "rand_skip", "backend", "prefetch"}) | _WITHOUT_EFFECT
     bottom_count = (0, 0)
     top_count = (1, 2)
+    source: DataSource
 
     def configure(self) -> None:
         p = self.params
@@ -56,9 +58,7 @@ class Data(Layer):
         if self.transform.decoding != "native" and not self.source.encoded:  # Caffe logs it too, and goes on
             say(f"layer '{self.spec.name}': force_color and force_gray are for encoded samples; {folder} has others")
         shape = self.transform.output_shape(self.source.shape)
-        count, even = divmod(int(self.params.batch_size), self.spec.share.size)
-        self.require(not even, f"{self.spec.share.size} processes do not share {self.params.batch_size} evenly",
-                     "batch_size", 0)  # fmt: skip
+        count = self.rows(int(self.params.batch_size))
         return [(count, *shape), (count,)][: len(self.spec.message.top)]
 
     def _transform(self) -> Transform:
