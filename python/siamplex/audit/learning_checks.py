@@ -86,7 +86,7 @@ def _snapshots(found: Findings, stage: Stage, learnt: StageLearning, shown: tupl
     if shown is None:
         return
     path, embedding = shown
-    named = re.search(r"_iter_(\d+)\.caffemodel$", str(embedding.facts.get("weights")))
+    named = re.search(r"_iter_(\d+)\.caffemodel(?:\.h5)?$", str(embedding.facts.get("weights")))
     iteration = int(named.group(1)) if named else -1
     parts = ["last"] if iteration == last else []
     parts += ["lowest validation loss"] if learnt.lowest and iteration == learnt.lowest[0] else []

@@ -39,7 +39,7 @@ class Stage:
     @property
     def prefix(self) -> str:
         """The snapshots' prefix."""
-        return str(self.last.caffemodel).removesuffix(f"_iter_{max(self.snapshots)}.caffemodel")
+        return str(self.last.manifest).removesuffix(f"_iter_{max(self.snapshots)}.json")
 
     @property
     def result(self) -> SnapshotPaths:
@@ -139,7 +139,9 @@ def _prefixes(folder: Path) -> list[str]:
     if not folder.is_dir():
         return []
     found = {
-        str(folder / m.group(1)) for f in folder.iterdir() if (m := re.match(r"(.+)_iter_\d+\.caffemodel$", f.name))
+        str(folder / m.group(1))
+        for f in folder.iterdir()
+        if (m := re.match(r"(.+)_iter_\d+\.caffemodel(?:\.h5)?$", f.name))
     }
     return sorted(found)
 

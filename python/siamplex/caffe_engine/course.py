@@ -17,6 +17,7 @@ from siamplex.engine.origin import (
     solver_settings,
 )
 from siamplex.engine.phase import included, net_state
+from siamplex.engine.snapshot import SnapshotPaths
 from siamplex.errors import SiamplexError, UsageError
 from siamplex.progress import say
 from siamplex.schema import prototxt
@@ -89,14 +90,15 @@ def occupied(prefix: str, iteration: int, settings: Settings) -> UsageError:
     """The error where snapshots are in the way."""
     known = Course.read(prefix)
     found = differences(known.settings, settings) if known and known.settings else []
-    state = Path(f"{prefix}_iter_{iteration}.solverstate")
+    there = SnapshotPaths.of(prefix, iteration)
+    state, name = there.solverstate, there.manifest.stem
     if known and known.settings and not found:
         return UsageError(
-            f"{prefix}: expected no snapshots of this run yet, found {state.stem}: --resume goes on from there, "
+            f"{prefix}: expected no snapshots of this run yet, found {name}: --resume goes on from there, "
             "--overwrite (make: OVERWRITE=1) begins anew"
         )
     how = in_words(found) or "what it was computed with is not known"
-    return UsageError(f"{prefix}: expected no snapshots of another run, found {state.stem} ({how}): {_offer(state)}")
+    return UsageError(f"{prefix}: expected no snapshots of another run, found {name} ({how}): {_offer(state)}")
 
 
 def _offer(state: Path) -> str:

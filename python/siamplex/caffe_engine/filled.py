@@ -91,8 +91,8 @@ def check_tower(deploy: Path, weights: Path) -> None:
 
 
 def _layers_of(given: Sequence[Path]) -> set[str] | None:
-    """Names of the layers in all the files; None where one is not there, or is HDF5, which Caffe alone reads."""
-    if not all(path.is_file() and path.suffix != ".h5" for path in given):
+    """Names of the layers in all the files; None where one is not there."""
+    if not all(path.is_file() for path in given):
         return None
     return {name for path in given for name in read_caffemodel(path)}
 

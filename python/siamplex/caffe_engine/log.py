@@ -12,7 +12,7 @@ _RATE = re.compile(r"\] Iteration (\d+), lr = (\S+)")
 _TESTING = re.compile(r"\] Iteration (\d+), Testing net \(#(\d+)\)")
 _OUTPUT = re.compile(r"\]\s+Test net output #(\d+): (\S+) = (\S+)")
 _TEST_LOSS = re.compile(r"\] Test loss: (\S+)")
-_SNAPSHOT = re.compile(r"\] Snapshotting solver state to binary proto file (\S+)")
+_SNAPSHOT = re.compile(r"\] Snapshotting solver state to (?:binary proto|HDF5) file (\S+)")
 _EARLY = re.compile(r"\] Optimization stopped early")
 _FATAL = re.compile(r"^F\d{4,8} [^\]]*\] (.*)")  # newer glog writes the year too
 _HINTS = (

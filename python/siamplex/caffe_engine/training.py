@@ -57,8 +57,8 @@ def command(binary: Path, solver: Path, weights: tuple[Path, ...], snapshot: Pat
 def newest_snapshot(prefix: str) -> Path | None:
     """The newest solverstate of ``prefix`` that is whole and has a whole caffemodel; Caffe writes no manifest."""
     folder, name = Path(prefix).parent, Path(prefix).name
-    pattern = re.compile(re.escape(name) + r"_iter_(\d+)\.solverstate")
-    found = [(int(m.group(1)), p) for p in folder.glob("*.solverstate") if (m := pattern.fullmatch(p.name))]
+    pattern = re.compile(re.escape(name) + r"_iter_(\d+)\.solverstate(?:\.h5)?")
+    found = [(int(m.group(1)), p) for p in folder.glob("*.solverstate*") if (m := pattern.fullmatch(p.name))]
     for iteration, path in sorted(found, reverse=True):
         try:
             whole = read_solverstate(path).iteration == iteration

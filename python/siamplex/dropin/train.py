@@ -47,8 +47,9 @@ class CaffeLog(Watcher):
         self._outputs("Test", outputs)
 
     def saving(self, paths: SnapshotPaths) -> None:
-        info(f"Snapshotting to binary proto file {paths.caffemodel}", _SOLVER)
-        info(f"Snapshotting solver state to binary proto file {paths.solverstate}", _SGD)
+        kind = "HDF5" if paths.caffemodel.suffix == ".h5" else "binary proto"
+        info(f"Snapshotting to {kind} file {paths.caffemodel}", _SOLVER)
+        info(f"Snapshotting solver state to {kind} file {paths.solverstate}", _SGD)
 
     def _outputs(self, phase: str, outputs: Sequence[Output]) -> None:
         index = 0

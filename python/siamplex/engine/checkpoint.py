@@ -15,7 +15,8 @@ from siamplex.engine import gram_file
 from siamplex.engine import snapshot as snapshots
 from siamplex.engine.course import Course, Segment, remove, standing
 from siamplex.engine.filling import check_filled, load, own_layers
-from siamplex.engine.net import values
+from siamplex.engine.model_files import check_names, write_model
+from siamplex.engine.net import Parameter, values
 from siamplex.engine.occupied import check_free, refuse_resume
 from siamplex.engine.origin import Settings, differences, file_settings, mean_files, net_settings, solver_settings
 from siamplex.engine.run_lock import check_not_held
@@ -23,7 +24,8 @@ from siamplex.engine.snapshot import Manifest, SnapshotPaths
 from siamplex.errors import InputError, TrainingError, UsageError
 from siamplex.schema.blobs import Array
 from siamplex.schema.bounds import here_or_beside
-from siamplex.schema.weights import read_caffemodel, read_solverstate, write_caffemodel, write_solverstate
+from siamplex.schema.messages import enum_name
+from siamplex.schema.weights import read_caffemodel, read_solverstate, write_solverstate
 
 if TYPE_CHECKING:
     from siamplex.engine.solver import Solver
@@ -42,6 +44,10 @@ class Checkpoint:
         self._held: set[str] = set()  # layers that the files of _loaded fill
         self.unfilled: list[str] = []  # layers that stay as their fillers made them, where that was allowed
         self._note = ""
+        p = solver.file.message
+        self._hdf5 = enum_name(p, "snapshot_format") == "HDF5"
+        if self._hdf5 and solver.prefix and (p.snapshot or p.snapshot_after_train or solver.options.snapshot_at):
+            check_names(solver.net)
         self._given = {path: sha256(path) for path in self._weight_files()}
         self._settings = self._read_settings()
         self.course = Course.fresh(self._settings)
@@ -167,7 +173,7 @@ class Checkpoint:
         solver = self._solver
         if not solver.prefix:
             raise solver.file.source.error("snapshot_prefix is missing")
-        paths = SnapshotPaths.of(solver.prefix, solver.iteration)
+        paths = SnapshotPaths.of(solver.prefix, solver.iteration, self._hdf5)
         if not solver.team.leads:
             if solver.shortcut:
                 solver.shortcut.settle()
@@ -184,17 +190,15 @@ class Checkpoint:
             if parameter.lr_mult and not bool(torch.isfinite(parameter.tensor).all()):
                 raise TrainingError(solver.diverged(None, parameter.label))
         left_out = self._left_out()
-        model = write_caffemodel(
-            paths.caffemodel,
-            solver.net.name,
-            [(head, arrays) for head, arrays in solver.net.owned() if head.name not in left_out],
-        )
+        updates = self._update_of if solver.file.message.snapshot_diff else None
+        model = write_model(paths.caffemodel, solver.net, left_out, updates, self._hdf5)
         state = write_solverstate(
             paths.solverstate,
             solver.iteration,
             str(paths.caffemodel),
             self._histories(left_out),
             solver.rate.current_step,
+            self._hdf5,
         )
         Manifest(
             iteration=solver.iteration,
@@ -216,6 +220,11 @@ class Checkpoint:
         self._drop_old_states()
         solver.team.wait()
         return paths
+
+    def _update_of(self, parameter: Parameter) -> Array:
+        """What the last update took from a parameter."""
+        index = next(i for i, one in enumerate(self._solver.sgd.parameters) if one is parameter)
+        return values(self._solver.sgd.last_update(index))
 
     def _left_out(self) -> set[str]:
         """Frozen Embed tables that a lean snapshot need not repeat."""

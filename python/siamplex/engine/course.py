@@ -19,7 +19,7 @@ from siamplex.errors import InputError
 from siamplex.schema.json_files import read_object
 
 _FORMAT = 1
-_KINDS = ("caffemodel", "solverstate", "json", "gram.npz")
+_KINDS = ("caffemodel", "solverstate", "caffemodel.h5", "solverstate.h5", "json", "gram.npz")
 _WHAT = "the course of a training run (siamplex train)"
 
 

@@ -21,6 +21,7 @@ from siamplex.engine.unfilled import OPTION, Unfilled, refusal, unfilled
 from siamplex.errors import InputError, PrototxtError
 from siamplex.schema import messages
 from siamplex.schema.blobs import Array
+from siamplex.schema.hdf5_weights import OwnArrays
 from siamplex.schema.messages import enum_name, enum_value
 from siamplex.schema.prototxt import Prototxt
 from siamplex.schema.weights import last_of
@@ -47,6 +48,10 @@ class Parameter:
     states_decay: bool = False
     moves: bool = False
     by_factors: bool = True  # whether all that read it are plain InnerProducts
+
+    def is_of(self, layer: str, index: int) -> bool:
+        """Whether it is a layer's own array of that index, not one that it shares."""
+        return self.layer == layer and self.index == index
 
     @property
     def label(self) -> str:
@@ -81,6 +86,11 @@ class Node:
     def plain(self) -> bool:
         """Whether the layer may run apart from the net: on its own bottoms and parameters, nothing else."""
         return not self.views and self.overwritten is None
+
+    @property
+    def owns(self) -> bool:
+        """Whether any of its parameters is its own."""
+        return any(p.layer == self.name for p in self.params)
 
     def tensors(self) -> list[torch.Tensor]:
         """The parameters in the shapes the layer expects."""
@@ -326,13 +336,15 @@ class Net:
             arrays = weights.get(spec.key) if own else last_of(weights, spec.name) if not spec.twin else None
             if not arrays:
                 continue
-            if len(arrays) != len(node.params):
+            if len(arrays) != len(node.params) and not _borrows_the_rest(node, arrays):
                 raise InputError(
                     str(path),
                     f"{len(node.params)} arrays for layer '{node.name}'",
                     f"{len(arrays)}",
                 )
-            for tensor, parameter, array in zip(node.tensors(), node.params, arrays, strict=True):
+            for index, (tensor, parameter, array) in enumerate(zip(node.tensors(), node.params, arrays, strict=False)):
+                if isinstance(arrays, OwnArrays) and arrays.lacks(index) and not parameter.is_of(node.name, index):
+                    continue  # another layer brings it
                 shape = tuple(tensor.shape)
                 if _core(array.shape) != _core(shape):
                     raise InputError(
@@ -365,7 +377,7 @@ class Net:
         owns some of its arrays and borrows others is given in full.
         """
         for node in self.nodes:
-            if node.params and any(p.layer == node.name for p in node.params):
+            if node.owns:
                 head = messages.LayerParameter()
                 head.CopyFrom(node.layer.spec.message)
                 head.phase = enum_value("Phase", self.phase)
@@ -473,6 +485,13 @@ class Net:
                 raise self.source.error(f"input '{name}' was not given")
             bottoms.append(blob if passes else blob.detach())
         return bottoms
+
+
+def _borrows_the_rest(node: Node, arrays: Sequence[Array]) -> bool:
+    """Whether a file that names each array in its owner alone has all that a layer does not borrow."""
+    if not isinstance(arrays, OwnArrays) or len(arrays) > len(node.params):
+        return False
+    return not any(p.is_of(node.name, i) for i, p in enumerate(node.params) if i >= len(arrays))
 
 
 def takes_factors(node: Node) -> bool:

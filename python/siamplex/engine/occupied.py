@@ -74,7 +74,7 @@ def refuse_resume(prefix: str, paths: SnapshotPaths, course: Course) -> UsageErr
 
 def _offer(prefix: str) -> str:
     newest = snapshots.latest_whole(prefix)
-    state = newest.solverstate if newest else next(iter(sorted(Path(prefix).parent.glob("*.solverstate"))), None)
+    state = newest.solverstate if newest else next(iter(sorted(Path(prefix).parent.glob("*.solverstate*"))), None)
     go_on = f"--snapshot {state} goes on from it, " if state else ""
     return (
         f"{go_on}another snapshot_prefix (make: OUT=) leaves it alone, --overwrite (make: OVERWRITE=1) removes what is "

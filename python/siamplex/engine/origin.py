@@ -20,8 +20,9 @@ Settings = dict[str, str]
 
 # settings that say how long a run goes on and what it shows, not what it computes
 _NOT_SHAPING = frozenset(
-    "max_iter display average_loss snapshot snapshot_prefix snapshot_after_train snapshot_format solver_mode device_id "
-    "test_interval test_iter test_initialization test_compute_loss debug_info weights random_seed".split()
+    "max_iter display average_loss snapshot snapshot_prefix snapshot_after_train snapshot_diff snapshot_format "
+    "solver_mode device_id test_interval test_iter test_initialization test_compute_loss debug_info weights "
+    "random_seed".split()
 )
 _NETS = frozenset("net net_param train_net train_net_param test_net test_net_param".split())
 _PATHS = frozenset("source mean_file root_folder".split())

@@ -42,6 +42,7 @@ class SGD:
         self._momentum, self._share, self._l2 = float(p.momentum), 1.0 / p.iter_size, p.regularization_type == "L2"
         self._history: dict[int, torch.Tensor] = {}
         self._grams: dict[int, GramWeight] = {}
+        self._updates: dict[int, torch.Tensor] = {}  # the last of each parameter, where snapshots want them
         self.wide: WideGradients | None = None
 
     # --- history
@@ -120,6 +121,13 @@ class SGD:
 
     # --- update
 
+    def last_update(self, index: int) -> torch.Tensor:
+        """What the last update took from the parameter at ``index``, with ``snapshot_diff``; zeros before the first."""
+        if self._rule is None:
+            return self.history(index)  # V itself
+        found = self._updates.get(index)
+        return torch.zeros_like(self.parameters[index].tensor) if found is None else found
+
     @torch.no_grad()
     def update(self, rate: float, iteration: int = 0) -> None:
         """Apply the gradients accumulated since the last update, at learning rate ``rate``, as of ``iteration``."""
@@ -147,7 +155,10 @@ class SGD:
         decay = self._p.weight_decay * parameter.decay_mult
         if decay:
             gradient.add_(weight if self._l2 else weight.sign(), alpha=decay)
+        before = weight.clone() if self._p.snapshot_diff else None
         self._rule(weight, kept, gradient, rate, iteration)
+        if before is not None:
+            self._updates[index] = before.sub_(weight)
 
     def _move(self, index: int, parameter: Parameter, rate: float) -> None:
         if index in self._grams:

@@ -41,16 +41,34 @@ class SnapshotPaths:
         return iter((self.caffemodel, self.solverstate, self.manifest))
 
     @classmethod
-    def of(cls, prefix: str | Path, iteration: int) -> SnapshotPaths:
-        """Files of ``prefix`` at ``iteration``."""
-        stem = f"{prefix}_iter_{iteration}"
-        return cls(Path(f"{stem}.caffemodel"), Path(f"{stem}.solverstate"), Path(f"{stem}.json"))
+    def of(cls, prefix: str | Path, iteration: int, hdf5: bool | None = None) -> SnapshotPaths:
+        """Files of ``prefix`` at ``iteration``: those of one format, or else (None) of the one that is there."""
+        return cls._of_stem(f"{prefix}_iter_{iteration}", hdf5)
+
+    @classmethod
+    def _of_stem(cls, stem: str, hdf5: bool | None) -> SnapshotPaths:
+        ending = ".h5" if (_is_hdf5(stem) if hdf5 is None else hdf5) else ""
+        return cls(Path(f"{stem}.caffemodel{ending}"), Path(f"{stem}.solverstate{ending}"), Path(f"{stem}.json"))
 
     @classmethod
     def beside(cls, path: str | Path) -> SnapshotPaths:
         """The snapshot one of whose files is ``path``."""
-        stem = re.sub(r"\.(caffemodel|solverstate|json)$", "", str(path))
-        return cls(Path(f"{stem}.caffemodel"), Path(f"{stem}.solverstate"), Path(f"{stem}.json"))
+        named = re.fullmatch(r"(.+?)\.(?:(?:caffemodel|solverstate)(\.h5)?|json)", str(path), re.DOTALL)
+        if named is None:
+            return cls._of_stem(str(path), False)
+        return cls._of_stem(named.group(1), None if str(path).endswith(".json") else named.group(2) is not None)
+
+
+def _is_hdf5(stem: str) -> bool:
+    """Whether the snapshot of that name is in HDF5: where files of both formats are there, its manifest says so."""
+    there = [any(Path(f"{stem}.{kind}{h5}").exists() for kind in ("caffemodel", "solverstate")) for h5 in ("", ".h5")]
+    if there[0] and there[1]:
+        try:
+            name = read_object(Path(f"{stem}.json"), "a snapshot manifest").get("caffemodel", {}).get("name")
+        except (InputError, AttributeError):
+            return False
+        return str(name).endswith(".h5")
+    return there[1]
 
 
 @dataclass
@@ -205,7 +223,7 @@ def belongs(paths: SnapshotPaths, course: Course) -> bool:
 
 def check_own(weights: Path) -> None:
     """Refuse a snapshot that does not belong to the run its prefix belongs to.  Raises InputError."""
-    named = re.fullmatch(r"(.+)_iter_(\d+)\.caffemodel", weights.name)
+    named = re.fullmatch(r"(.+)_iter_(\d+)\.caffemodel(?:\.h5)?", weights.name)
     if not named or not weights.exists():
         return
     prefix = weights.parent / named.group(1)
@@ -218,7 +236,7 @@ def check_own(weights: Path) -> None:
 def note_of(weights: Path) -> str:
     """What the JSON beside a caffemodel (a manifest, or that of starting weights) says of its origin."""
     try:
-        content = read_object(ending(without(weights, ".caffemodel"), ".json"), "a note")
+        content = read_object(ending(without(weights, ".caffemodel.h5", ".caffemodel"), ".json"), "a note")
     except InputError:
         return ""
     return str(content.get("note") or "")
@@ -234,5 +252,5 @@ def is_lean(weights: Path) -> bool:
 
 def iteration_of(weights: Path) -> int:
     """Iteration of a snapshot, by Caffe's way of naming it; 0 for starting weights."""
-    named = re.search(r"_iter_(\d+)$", weights.stem)
+    named = re.search(r"_iter_(\d+)(?:\.(?:caffemodel|solverstate)(?:\.h5)?|\.[^.]*)?$", weights.name)
     return int(named.group(1)) if named else 0

@@ -11,14 +11,13 @@ from typing import Any
 from siamplex.engine import update_rules
 from siamplex.schema import prototxt
 from siamplex.schema.bounds import Bounds
-from siamplex.schema.messages import enum_name
 from siamplex.schema.prototxt import ANYWHERE, Prototxt
 
 _SUPPORTED = frozenset(
     "net net_param train_net train_net_param test_net test_net_param train_state test_state "
     "test_iter test_interval test_compute_loss test_initialization base_lr display average_loss "
     "max_iter iter_size lr_policy gamma power momentum weight_decay regularization_type stepsize "
-    "stepvalue clip_gradients snapshot snapshot_prefix snapshot_format solver_mode device_id "
+    "stepvalue clip_gradients snapshot snapshot_prefix snapshot_diff snapshot_format solver_mode device_id "
     "random_seed type solver_type snapshot_after_train layer_wise_reduce weights debug_info "
     "delta momentum2 rms_decay".split()  # those of other types are passed over, as in Caffe
 )
@@ -51,8 +50,6 @@ class SolverFile:
             if descriptor.name not in _SUPPORTED:
                 raise source.error(f"field '{descriptor.name}' is not supported", descriptor.name, 0)
         update_rules.check(source)
-        if enum_name(p, "snapshot_format") == "HDF5":
-            raise source.error("snapshot_format HDF5 is not supported", "snapshot_format", 0)
         for field in ("base_lr", "max_iter", "lr_policy"):
             if not p.HasField(field):
                 raise source.error(f"{field} is missing")

@@ -23,7 +23,7 @@ from siamplex.schema.wire import (
 
 Array = npt.NDArray[np.float32]
 
-_SHAPE, _DATA, _DOUBLE = 7, 5, 8
+_SHAPE, _DATA, _DIFF, _DOUBLE = 7, 5, 6, 8
 _LEGACY = (1, 2, 3, 4)  # num, channels, height, width of files older than BlobShape
 MAX_AXES = 32  # Caffe's own limit
 
@@ -80,18 +80,21 @@ def _read_dims(buffer: memoryview, start: int, end: int) -> list[int]:
     return dims
 
 
-def blob_parts(number: int, array: Array) -> Iterator[bytes | memoryview]:
-    """The bytes of ``array`` as a BlobProto in field ``number``, the array itself not copied."""
+def blob_parts(number: int, array: Array, diff: Array | None = None) -> Iterator[bytes | memoryview]:
+    """The bytes of ``array``, and of a ``diff`` of its shape, as a BlobProto in field ``number``, not copied."""
     data = np.asarray(array, dtype="<f4", order="C")  # unlike ascontiguousarray, one value without axes stays so
     dims = b"".join(varint(size) for size in data.shape)
     packed = prefix(1, len(dims)) + dims
     shape = prefix(_SHAPE, len(packed)) + packed
-    head = prefix(_DATA, data.nbytes)
-    yield prefix(number, len(head) + data.nbytes + len(shape)) + head
-    yield memoryview(data.reshape(-1).data).cast("B") if data.size else b""
+    parts = [(_DATA, data)] if diff is None else [(_DATA, data), (_DIFF, np.asarray(diff, dtype="<f4", order="C"))]
+    heads = [prefix(field, values.nbytes) for field, values in parts]
+    yield prefix(number, sum(map(len, heads)) + sum(values.nbytes for _, values in parts) + len(shape))
+    for head, (_, values) in zip(heads, parts, strict=True):
+        yield head
+        yield memoryview(values.reshape(-1).data).cast("B") if values.size else b""
     yield shape
 
 
-def blob_size(number: int, array: Array) -> int:
+def blob_size(number: int, array: Array, diff: Array | None = None) -> int:
     """Bytes :func:`blob_parts` will yield."""
-    return sum(len(part) for part in blob_parts(number, array))
+    return sum(len(part) for part in blob_parts(number, array, diff))

@@ -1,4 +1,4 @@
-"""Caffemodel and solverstate files, as Caffe reads and writes them.
+"""Caffemodel and solverstate files, as Caffe reads and writes them, in binaryproto or HDF5.
 
 A written caffemodel names each shared array once, in the layer that owns it: Caffe loads the
 owner and its twin shares it, and files are half as large as Caffe's own.
@@ -9,13 +9,16 @@ from __future__ import annotations
 import mmap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat, zip_longest
 from pathlib import Path
 from typing import Any, TypeVar
 
 from siamplex.durable import HashingWriter, atomic_file
 from siamplex.errors import InputError
-from siamplex.schema import messages
+from siamplex.schema import hdf5_weights, messages
 from siamplex.schema.blobs import Array, blob_parts, blob_size, read_blob
+from siamplex.schema.hdf5_files import is_hdf5
+from siamplex.schema.hdf5_weights import StoredLayer
 from siamplex.schema.instead import instead
 from siamplex.schema.wire import BYTES, VARINT, Field, WireError, fields, key, prefix, varint
 
@@ -72,9 +75,12 @@ def read_caffemodel(path: str | Path) -> dict[str, list[Array]]:
     """Arrays of each layer of a caffemodel, by layer name; layers without arrays are left out.
 
     Reads today's files and those of both older ages (V1 and V0 layers, 4-axis shapes), which
-    bvlc_alexnet.caffemodel has.  Arrays are float32 views of the file.  A second layer of one name is
-    ``name#2`` here, a third ``name#3``.  Raises InputError.
+    bvlc_alexnet.caffemodel has, and HDF5 by its content, where layers have :class:`OwnArrays`.  Arrays are
+    float32, of binaryproto views of the file.  A second layer of one name is ``name#2`` here, a third ``name#3``.
+    Raises InputError.
     """
+    if is_hdf5(path):
+        return hdf5_weights.read_layers(Path(path))
 
     def read(buffer: memoryview) -> dict[str, list[Array]]:
         layers: dict[str, list[Array]] = {}
@@ -128,23 +134,35 @@ def _read_layer(
     return name, arrays
 
 
-def write_caffemodel(path: str | Path, net_name: str, layers: Iterable[tuple[Any, Sequence[Array]]]) -> Written:
-    """Write a caffemodel of (LayerParameter without blobs, its float32 arrays) in order."""
+def write_caffemodel(
+    path: str | Path, net_name: str, layers: Iterable[tuple[Any, Sequence[Array]]],
+    diffs: Iterable[Sequence[Array]] | None = None,
+) -> Written:  # fmt: skip
+    """Write a caffemodel of (LayerParameter without blobs, its float32 arrays) in order, with ``diffs`` where given."""
+    of_layers = repeat(()) if diffs is None else iter(diffs)
     with atomic_file(path) as handle:
         out = HashingWriter(handle)
         out.write(messages.NetParameter(name=net_name).SerializeToString())
-        for layer, arrays in layers:
+        for (layer, arrays), updates in zip(layers, of_layers, strict=False):
             head = layer.SerializeToString()
-            out.write(prefix(_LAYER, len(head) + sum(blob_size(_BLOBS, a) for a in arrays)))
+            pairs: list[tuple[Array, Array | None]] = list(zip_longest(arrays, updates))
+            out.write(prefix(_LAYER, len(head) + sum(blob_size(_BLOBS, a, d) for a, d in pairs)))
             out.write(head)
-            for array in arrays:
-                for part in blob_parts(_BLOBS, array):
+            for array, diff in pairs:
+                for part in blob_parts(_BLOBS, array, diff):
                     out.write(part)
     return Written(out.size, out.sha256)
 
 
+def write_caffemodel_hdf5(path: str | Path, layers: Iterable[StoredLayer], diffs: bool = False) -> Written:
+    """Write a caffemodel in HDF5: all layers, those without arrays too; with a group of ``diffs`` or without."""
+    return Written(*hdf5_weights.write_layers(Path(path), layers, diffs))
+
+
 def read_solverstate(path: str | Path) -> SolverStateFile:
-    """Read a solverstate; history arrays are float32 views.  Raises InputError."""
+    """Read a solverstate, in HDF5 by its content; history arrays are float32.  Raises InputError."""
+    if is_hdf5(path):
+        return SolverStateFile(*hdf5_weights.read_state(Path(path)))
 
     def read(buffer: memoryview) -> SolverStateFile:
         iteration: int | None = None
@@ -171,9 +189,11 @@ def read_solverstate(path: str | Path) -> SolverStateFile:
 
 
 def write_solverstate(
-    path: str | Path, iteration: int, learned_net: str, history: Iterable[Array], current_step: int
+    path: str | Path, iteration: int, learned_net: str, history: Iterable[Array], current_step: int, hdf5: bool = False
 ) -> Written:
-    """Write a solverstate Caffe can resume from."""
+    """Write a solverstate Caffe can resume from, in binaryproto or HDF5."""
+    if hdf5:
+        return Written(*hdf5_weights.write_state(Path(path), iteration, learned_net, history, current_step))
     with atomic_file(path) as handle:
         out = HashingWriter(handle)
         name = learned_net.encode()

@@ -61,6 +61,7 @@ class SeedPlan:
 
 def train_seed(plan: SeedPlan, seed: int) -> Embedding:
     """Train stage 1 from ``seed``, or read what an earlier call left; snapshots go once embedded."""
+    from siamplex.engine.snapshot import SnapshotPaths
     from siamplex.engine.solver import Solver, TrainOptions
     from siamplex.pairs.build import open_store
     from siamplex.weights.initial import write_initial
@@ -80,7 +81,7 @@ def train_seed(plan: SeedPlan, seed: int) -> Embedding:
     solver = Solver(plan.solver, options)
     if not solver.finished:
         solver.solve()
-    last = Path(f"{solver.prefix}_iter_{solver.iteration}.caffemodel")
+    last = SnapshotPaths.of(solver.prefix, solver.iteration).caffemodel
     store = open_store(plan.pairs)
     found = embed(store, plan.pairs, plan.deploy, last, "fc6", 16, plan.device)
     found.facts["origin"], found.facts["seed"] = origin, seed

@@ -16,6 +16,7 @@ from siamplex.schema.array_files import read_arrays
 from siamplex.schema.blobs import Array
 from siamplex.schema.file_kinds import ARCHIVE, PICKLE, words_for
 from siamplex.schema.file_kinds import kind_of as kind_of_file
+from siamplex.schema.hdf5_files import is_hdf5
 from siamplex.schema.onnx_files import read_onnx
 from siamplex.schema.weights import mapped, read_caffemodel
 from siamplex.schema.wire import BYTES, VARINT, WireError, fields
@@ -50,6 +51,8 @@ def kind_of(path: Path) -> str:
         return NPZ
     if known is not None and known.name not in (kinds.CAFFEMODEL, kinds.ONNX):
         raise InputError(path, WHAT, known.words)
+    if is_hdf5(path):
+        return CAFFEMODEL
     try:
         return mapped(path, WHAT, _protobuf_kind)
     except InputError as error:
