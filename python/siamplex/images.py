@@ -23,8 +23,8 @@ MAX_BYTES = 256 << 20
 Picture = npt.NDArray[np.uint8]  # (H, W, 3) BGR
 
 
-def read_picture(path: str | Path) -> Picture:
-    """Decode an image file to (H, W, 3) BGR uint8.  Raises InputError."""
+def read_picture(path: str | Path, mode: str = "color") -> Picture:
+    """Decode an image file to (H, W, 3) BGR uint8, or with ``mode`` "gray" to (H, W).  Raises InputError."""
     path = Path(path)
     try:
         size = path.stat().st_size
@@ -34,7 +34,7 @@ def read_picture(path: str | Path) -> Picture:
     except (OSError, ValueError) as error:
         raise InputError(path, "a readable image", getattr(error, "strerror", None) or str(error)) from None
     try:
-        return np.asarray(decode(data), np.uint8)
+        return np.asarray(decode(data, mode), np.uint8)
     except PictureError as error:
         kind = kind_of(path)
         told = kind is not None and kind.name not in (PICTURE, TEXT)

@@ -16,6 +16,7 @@ from typing import Any
 from unittest import mock
 
 import cv2
+import h5py
 import lmdb
 import numpy as np
 from hypothesis import strategies as st
@@ -24,6 +25,7 @@ from siamplex.corpus_index import COLUMNS, index_table, read_index
 from siamplex.embedding import read_embedding
 from siamplex.engine import limits
 from siamplex.engine.data_source import DataSource
+from siamplex.engine.hdf5_source import Hdf5Source
 from siamplex.engine.learning_table import COLUMNS as LEARNING_COLUMNS
 from siamplex.engine.learning_table import read_learning
 from siamplex.engine.loss_log import read_losses, read_tests
@@ -38,12 +40,14 @@ from siamplex.pairs.split import read_split
 from siamplex.record import read_record
 from siamplex.schema import file_kinds, messages, prototxt
 from siamplex.schema.datum import DatumError, decode, encode
+from siamplex.schema.hdf5_weights import StoredLayer
 from siamplex.schema.instead import instead
 from siamplex.schema.weights import (
     read_caffemodel,
     read_mean_file,
     read_solverstate,
     write_caffemodel,
+    write_caffemodel_hdf5,
     write_solverstate,
 )
 from siamplex.similarity.matrices import read_judgements
@@ -122,6 +126,34 @@ def _read_convolutions(path: Path) -> None:
     """As AlexNet's are read, but for the shapes."""
     with mock.patch.multiple(convolution_files, SHAPES=_SMALL, _UNGROUPED={"conv2": (4, 4, 3, 3)}, _NPZ_BYTES=1 << 20):
         fingerprint(convolution_files.read_convolutions(path))
+
+
+def _hdf5_models(folder: Path) -> list[bytes]:
+    arrays = {0: np.ones((3, 4), np.float32), 1: np.ones(3, np.float32)}
+    write_caffemodel_hdf5(folder / "m.h5", [StoredLayer("fc", arrays, arrays), StoredLayer("relu")], True)
+    return [(folder / "m.h5").read_bytes()]
+
+
+def _hdf5_states(folder: Path) -> list[bytes]:
+    write_solverstate(folder / "s.h5", 7, "m.caffemodel.h5", [np.ones((2, 3), np.float32)] * 12, 1, True)
+    return [(folder / "s.h5").read_bytes()]
+
+
+def _hdf5_rows(folder: Path) -> list[bytes]:
+    """Rows as they are, and in compressed chunks, of the earliest and of the latest form of the format."""
+    seeds = []
+    for number, form in enumerate(("earliest", "latest")):
+        with h5py.File(folder / f"{number}.h5", "w", libver=form) as file:
+            file.create_dataset("data", data=STREAM.normal(size=(9, 5)), chunks=(4, 5), compression="gzip")
+            file["label"] = np.arange(9)
+        seeds.append((folder / f"{number}.h5").read_bytes())
+    return seeds
+
+
+def _read_rows(path: Path) -> None:
+    source = Hdf5Source([path], ["data", "label"], True, "d")
+    source.fingerprint()
+    source.batch(20, 0)
 
 
 # --- prototxt
@@ -443,6 +475,9 @@ TARGETS = {
         Target("caffemodel", _caffemodels, _read_as(read_caffemodel, "m.caffemodel")),
         Target("conv1-3", _convolutions, _read_as(_read_convolutions, "weights")),
         Target("solverstate", _solverstates, _read_as(read_solverstate, "s.solverstate")),
+        Target("HDF5 caffemodel", _hdf5_models, _read_as(read_caffemodel, "m.caffemodel.h5")),
+        Target("HDF5 solverstate", _hdf5_states, _read_as(read_solverstate, "s.solverstate.h5")),
+        Target("HDF5 rows", _hdf5_rows, _read_as(_read_rows, "rows.h5")),
         Target("mean file", _means, _read_as(read_mean_file, "mean.binaryproto")),
         Target("net prototxt", _nets, _build),
         Target("solver prototxt", lambda folder: [_SOLVER.encode()], _solve),

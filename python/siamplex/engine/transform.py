@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from siamplex.engine.layer import ALL, Context, LayerSpec, Share
+from siamplex.errors import InputError
 from siamplex.randomness import numpy_stream
 from siamplex.schema.weights import read_mean_file
 
@@ -34,6 +36,17 @@ class Transform:
         self._mean_values = np.array(p.mean_value, np.float32)
         self._scale = np.float32(p.scale)
 
+    @classmethod
+    def of(cls, spec: LayerSpec) -> Transform:
+        """That of a layer, its mean file found and read.  Raises PrototxtError."""
+        name = str(spec.message.transform_param.mean_file)
+        try:
+            return cls(spec, spec.source.find(name) if name else None)
+        except InputError as error:
+            found = spec.source.missing(name) if not Path(error.path).exists() else error.found
+            what = f"mean_file '{name}': expected {error.expected}, found {found}"
+            raise spec.error(what, "transform_param", 0, "mean_file", 0) from None
+
     def _error(self, what: str, field: str) -> Exception:
         return self._spec.error(what, "transform_param", 0, field, 0)
 
@@ -48,6 +61,11 @@ class Transform:
     def is_random(self) -> bool:
         """Whether two training passes over one sample may differ."""
         return bool(self._params.mirror or self._params.crop_size)
+
+    @property
+    def wants_one_size(self) -> bool:
+        """Whether samples of several sizes cannot all come out as one, or have no mean."""
+        return not self._params.crop_size or self._mean_image is not None
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """(C, H', W') for samples of (C, H, W); refuses a crop or mean that does not fit."""
@@ -67,6 +85,13 @@ class Transform:
         """(N, C, H, W) of bytes or floats to float32, cropped; ``batch`` is this share of a whole one."""
         out = self.apply_part(batch, (0, batch.shape[1]))
         return self._crop_and_mirror(out, context, layer, share) if self.is_random else out
+
+    def apply_each(self, samples: Sequence[npt.NDArray[Any]], context: Context, layer: str) -> npt.NDArray[np.float32]:
+        """As :meth:`apply` for samples (C, H, W) of several sizes: (N, C, H', W')."""
+        if len({sample.shape for sample in samples}) == 1:
+            return self.apply(np.stack(samples), context, layer)
+        parts = [self.apply_part(sample[None], (0, len(sample)))[0] for sample in samples]
+        return self._crop_and_mirror(parts, context, layer, ALL)
 
     def apply_part(self, batch: npt.NDArray[Any], part: tuple[int, int]) -> npt.NDArray[np.float32]:
         """(N, C', H, W), channels ``part`` of the samples, less the mean and scaled; never cropped."""
@@ -96,17 +121,18 @@ class Transform:
         return self._mean(part) is None and self._scale == 1
 
     def _crop_and_mirror(
-        self, batch: npt.NDArray[np.float32], context: Context, layer: str, share: Share
-    ) -> npt.NDArray[np.float32]:
-        crop = int(self._params.crop_size)
-        count, _, height, width = batch.shape
+        self, batch: Sequence[npt.NDArray[np.float32]] | npt.NDArray[np.float32], context: Context, layer: str,
+        share: Share,
+    ) -> npt.NDArray[np.float32]:  # fmt: skip
+        crop, count = int(self._params.crop_size), len(batch)
         stream = numpy_stream(context.seed, "transform", layer, context.iteration, context.sub_pass)
         result = []
         for i in range(count * share.size):  # drawn for the whole batch, so that shares have what it would have
+            mine = i - share.rank * count
+            _, height, width = batch[mine if 0 <= mine < count else 0].shape  # shares have samples of one size
             room = np.array([height - crop, width - crop]) if crop else np.zeros(2, int)
             top, left = stream.integers(0, room + 1) if crop and context.train else room // 2
             flip = bool(self._params.mirror and stream.integers(2))
-            mine = i - share.rank * count
             if not 0 <= mine < count:
                 continue
             sample = batch[mine]

@@ -27,6 +27,7 @@ from siamplex.engine.layers import (  # noqa: F401
     hdf5_data,
     hinge_loss,
     im2col,
+    image_data,
     infogain_loss,
     inner_product,
     input,

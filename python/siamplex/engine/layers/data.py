@@ -47,28 +47,17 @@ class Data(FeedingLayer):
         self.require(backend in BACKENDS, f"backend {backend} is not supported", "backend", 0)
 
     def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
-        self.transform = self._transform()
+        self.transform = Transform.of(self.spec)
         folder, backend = self.spec.source.find(self.params.source), enum_name(self.params, "backend")
         try:
             self.source = DataSource(folder, backend, self.transform.decoding)
         except InputError as error:
-            if " record " in error.path:  # it says which of the store's
-                raise
             raise self._not_readable(error, folder, backend) from None
         if self.transform.decoding != "native" and not self.source.encoded:  # Caffe logs it too, and goes on
             say(f"layer '{self.spec.name}': force_color and force_gray are for encoded samples; {folder} has others")
         shape = self.transform.output_shape(self.source.shape)
         count = self.rows(int(self.params.batch_size))
         return [(count, *shape), (count,)][: len(self.spec.message.top)]
-
-    def _transform(self) -> Transform:
-        name = str(self.spec.message.transform_param.mean_file)
-        try:
-            return Transform(self.spec, self.spec.source.find(name) if name else None)
-        except InputError as error:
-            found = self.spec.source.missing(name) if not Path(error.path).exists() else error.found
-            what = f"mean_file '{name}': expected {error.expected}, found {found}"
-            raise self.spec.error(what, "transform_param", 0, "mean_file", 0) from None
 
     def _not_readable(self, error: InputError, folder: Path, backend: str) -> PrototxtError:
         """The error of a store, with the layer and the line that name it."""

@@ -1,0 +1,99 @@
+"""ImageData: batches of pictures that a list names, and their labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from siamplex.engine.feeding import FeedingLayer
+from siamplex.engine.image_source import LIST, ImageSource, Listed, Sample, read_list
+from siamplex.engine.layer import Context, Shape, register
+from siamplex.engine.transform import Transform
+from siamplex.errors import InputError
+
+# old fields that Caffe takes in today's form of a layer and does not read
+_WITHOUT_EFFECT = frozenset({"scale", "mean_file", "crop_size", "mirror"})
+
+
+@register("ImageData")
+class ImageData(FeedingLayer):
+    """Tops: pictures (N, C, H, W) after transform_param, and labels (N,).
+
+    ``source`` lists a path and a label a line, ``root_folder`` stands before each path as it is.  Pictures are read as
+    OpenCV reads them, BGR or with ``is_color: false`` grey, and brought to ``new_height`` and ``new_width``.  All are
+    of one size then, that of the first, unless they are cropped: then none is smaller than ``crop_size``.
+    ``shuffle`` and ``rand_skip`` draw from (seed, layer, pass): never Caffe's own order, but the same one in a
+    resumed run.  Paths are those of the working folder, as in Caffe, or else of the prototxt's own.
+    """
+
+    param_field = "image_data_param"
+    supported = (
+        frozenset("source batch_size rand_skip shuffle new_height new_width is_color root_folder".split())
+        | _WITHOUT_EFFECT
+    )
+    bottom_count = (0, 0)
+    top_count = (2, 2)
+    source: ImageSource
+
+    def configure(self) -> None:
+        p = self.params
+        for descriptor, _ in p.ListFields():
+            if descriptor.name in _WITHOUT_EFFECT:
+                what = f"{descriptor.name} of image_data_param has no effect, as in Caffe: transform_param has it"
+                self.note(what, descriptor.name, 0)
+        self.require(bool(p.source), "source is missing")
+        self.require(p.batch_size > 0, "batch_size must be positive", "batch_size", 0)
+        field = "new_height" if p.new_height else "new_width"
+        self.require(
+            (p.new_height > 0) == (p.new_width > 0), "give both new_height and new_width, or neither", field, 0
+        )
+
+    def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
+        p = self.params
+        self.transform = Transform.of(self.spec)
+        count = self.rows(int(p.batch_size))
+        listed = self._list()
+        skips = f"rand_skip may skip {p.rand_skip - 1} of {len(listed)} pictures, which Caffe refuses"
+        self.require(p.rand_skip <= len(listed), skips, "rand_skip", 0)
+        size = (int(p.new_height), int(p.new_width)) if p.new_height else None
+        self.source = ImageSource(listed, size, bool(p.is_color), bool(p.shuffle), int(p.rand_skip), self.spec.key)
+        first = self.source.sample(0)
+        self._first: Shape = tuple(first.shape)
+        return [(count, *self.transform.output_shape(self._first)), (count,)]
+
+    def _list(self) -> list[Listed]:
+        """The pictures of the source.  Raises PrototxtError, or InputError for a line of it."""
+        name, root, prototxt = str(self.params.source), str(self.params.root_folder), self.spec.source
+        path = prototxt.find(name)
+        try:
+            return read_list(path, lambda one: prototxt.find(root + one), lambda one: prototxt.missing(root + one))
+        except InputError as error:
+            if error.path != str(path):  # a line's
+                raise
+            found = error.found if path.exists() else prototxt.missing(name)
+            what = f"source '{name}': expected {LIST}, found {found}"
+            raise self.spec.error(what, "image_data_param", 0, "source", 0) from None
+
+    def forward(
+        self, bottoms: Sequence[torch.Tensor], params: Sequence[torch.Tensor], context: Context
+    ) -> list[torch.Tensor]:
+        samples, labels, numbers = self.source.batch(int(self.params.batch_size), context.seed)
+        for sample, number in zip(samples, numbers, strict=True):
+            self._check(sample, number)
+        data = self.transform.apply_each(samples, context, self.spec.key)
+        share = self.spec.share
+        return [torch.from_numpy(share.of(data)), torch.from_numpy(share.of(labels))]
+
+    def _check(self, sample: Sample, number: int) -> None:
+        """Refuse a picture of another size than the first, or one too small to be cropped.  Raises InputError."""
+        (_, height, width), (_, first_height, first_width) = sample.shape, self._first
+        crop, exact = int(self.spec.message.transform_param.crop_size), self.transform.wants_one_size
+        if exact and (height, width) != (first_height, first_width):
+            why = "as its mean_file has" if crop else "as the first picture has (new_height and new_width resize them)"
+            expected = f"{first_height}x{first_width} pixels (height x width), {why}"
+        elif not exact and min(height, width) < crop:
+            expected = f"at least {crop}x{crop} pixels, crop_size"
+        else:
+            return
+        raise InputError(self.source.where(number), expected, f"{height}x{width}")
