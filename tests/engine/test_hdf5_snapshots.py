@@ -357,7 +357,9 @@ def test_one_for_the_other_is_told(twin_solver, tmp_path, capsys):
         read_caffemodel(state)
     with h5py.File(tmp_path / "data.h5", "w") as file:
         file["data"] = np.zeros(3)
-    with pytest.raises(InputError, match=r"data.h5: expected a whole caffemodel, found 'data', which is no group"):
+    with pytest.raises(
+        InputError, match=r"data.h5: expected a whole caffemodel, found an HDF5 file .'data', which is no"
+    ):
         read_caffemodel(tmp_path / "data.h5")
     assert main(["train", "--solver", str(path), "--snapshot", str(model), "--allow-outside"]) == 2
     assert capsys.readouterr().err.count("\n") == 1

@@ -115,6 +115,8 @@ class Solver:
             check_divisible(self.net)
         self.net.learn()
         self.test_nets = [self._build(source, "TEST", self.net) for source in self.net_sources[1:]]
+        if self._p.test_interval and not self.test_nets:
+            self.say(str(file.source.error("test_interval without test_iter: nothing is tested", "test_interval", 0)))
         for note in dict.fromkeys(note for net in (self.net, *self.test_nets) for note in net.notes):
             self.say(note)
         self.sgd = SGD(file.source, self.net.parameters, self.team)

@@ -104,8 +104,6 @@ class SolverFile:
             raise source.error(f"{len(p.test_state)} test states for {len(tests)} test nets", "test_state", 0)
         if tests and p.test_interval <= 0:
             raise source.error("test_iter needs a test_interval", "test_iter", 0)
-        if p.test_interval and not tests:
-            raise source.error("test_interval needs test_iter", "test_interval", 0)
         for i, test in enumerate(tests):
             yield NetSource(*test, p.test_state[i] if p.test_state else None)
 

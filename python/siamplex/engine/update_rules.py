@@ -25,6 +25,7 @@ from typing import Any
 
 import torch
 
+from siamplex.schema import prototxt
 from siamplex.schema.messages import enum_name
 from siamplex.schema.prototxt import Prototxt
 
@@ -36,6 +37,18 @@ KEPT = {"SGD": 1, "Nesterov": 1, "AdaGrad": 1, "RMSProp": 1, "AdaDelta": 2, "Ada
 _OLD_NAMES = {name.upper(): name for name in KEPT}
 
 
+def about_solver_type(name: str) -> str | None:
+    """What to say of a solver type, by its old or today's name, that is not known; None for a known one."""
+    if name in KEPT or name in _OLD_NAMES:
+        return None
+    meant = {known.lower(): known for known in KEPT}.get(name.lower())
+    hint = f"; '{meant}' is" if meant else ""
+    return f"solver type '{name}' is not known{hint} (known: {', '.join(KEPT)})"
+
+
+prototxt.about_solver_type = about_solver_type
+
+
 def type_of(solver: Prototxt) -> str:
     """The solver's type by today's name, also where the old ``solver_type`` states it.  Raises PrototxtError."""
     p = solver.message
@@ -44,7 +57,7 @@ def type_of(solver: Prototxt) -> str:
     if p.HasField("solver_type"):
         return _OLD_NAMES[enum_name(p, "solver_type")]
     if p.type not in KEPT:
-        raise solver.error(f"solver type '{p.type}' is not known (known: {', '.join(KEPT)})", "type", 0)
+        raise solver.error(about_solver_type(str(p.type)) or f"type '{p.type}' is the old solver_type's", "type", 0)
     return str(p.type)
 
 

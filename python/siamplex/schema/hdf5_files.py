@@ -163,7 +163,9 @@ def opened(path: str | Path, what: str) -> Iterator[Hdf5Group]:
 def _found(path: Path, what: str, said: str) -> str:
     """What is wrong with a file: ``said``, unless it is another thing than it should be."""
     kind = kind_of(path)
-    return said if kind is not None and kind.name in (HDF5, what) else instead(path, what, said)
+    if kind is not None and kind.name in (HDF5, what):
+        return said if kind.name == what else f"{kind.words} ({said})"
+    return instead(path, what, said)
 
 
 def write(path: str | Path, fill: Callable[[Any], None]) -> tuple[int, str]:

@@ -36,6 +36,8 @@ MAX_BYTES = 8 << 20  # far above any net; a wrong file is not read whole
 
 # What to say of a layer type that is not supported, None for one that is: known to whoever runs layers.
 about_type: Callable[[str], str | None] = lambda _: None  # noqa: E731
+# ... and of a solver type: known to whoever runs solvers.
+about_solver_type: Callable[[str], str | None] = lambda _: None  # noqa: E731
 
 _NETS = ("net_param", "train_net_param", "test_net_param")
 _NO_TEXT = re.compile(r"[\x00-\x08\x0e-\x1f]")
@@ -165,6 +167,9 @@ def _readable(path: Path, text: str, error: text_format.ParseError) -> PrototxtE
     what = re.sub(r"^'.*': (?=Expected|Enum|Couldn't|Invalid|Unexpected)", "", what)  # the whole line, once more
     unknown = re.search(r'"caffe\.(\w+)" has no field named "(\w+)"', what)
     value = re.search(r'Enum type "caffe\.\w+\.(\w+)" has no value (?:named (\w+|".*?")|with number (-?\d+))', what)
+    solver = _solver_type(path, text, value is not None and value.group(1) == "SolverType")
+    if solver and ((unknown and unknown.group(1) == "SolverParameter") or (value and value.group(1) == "SolverType")):
+        return solver
     if unknown:
         message, field = unknown.groups()
         what = f"field '{field}' of {message} is not supported"
@@ -175,6 +180,17 @@ def _readable(path: Path, text: str, error: text_format.ParseError) -> PrototxtE
     if value:
         return _in_layer(path, text, line, None, f"{value.group(1)} has no value {value.group(2) or value.group(3)}")
     return _in_layer(path, text, line, None, what)
+
+
+def _solver_type(path: Path, text: str, old: bool) -> PrototxtError | None:
+    """The error for a solver of an unknown type, by the field that states it; a fork's fields go with its type."""
+    found = locations.scan(text)
+    for field in ("solver_type", "type"):
+        line, value = found.get((field, 0), (0, ""))
+        about = about_solver_type(value.strip("\"'")) if value else None
+        if about and not (field == "type" and old):
+            return PrototxtError(path, line, about)
+    return None
 
 
 @dataclass(frozen=True)
@@ -218,14 +234,17 @@ def _in_layer(path: Path, text: str, line: int, field: str | None, what: str) ->
     if "Expected string" in what and not layer.old and line == layer.type_line and layer.type.isupper():
         what += f"; 'layers' is the old form, with type: {layer.type}, 'layer' takes a type in quotes"
         return PrototxtError(path, line, f"layer '{layer.name}': {what}")
+    if layer.old and layer.type.isupper() and layer.type not in messages.ENUMS["LayerType"]:
+        return _old_type(path, text, line, layer.type, layer)
     about = about_type(layer.type) if not layer.old and layer.type else None
     if about:
         return PrototxtError(path, layer.type_line, f"layer '{layer.name}': {about}")
     return PrototxtError(path, line, f"layer '{layer.name}' ({layer.type}): {what}")
 
 
-def _old_type(path: Path, text: str, line: int, kind: str) -> PrototxtError:
-    layer = _layer_around(text, line, "type")
+def _old_type(path: Path, text: str, line: int, kind: str, layer: _Layer | None = None) -> PrototxtError:
+    layer = layer or _layer_around(text, line, "type")
+    line = layer.type_line or line if layer else line
     known = sorted(name for name, number in messages.ENUMS["LayerType"].items() if number)
     today = kind if any(c.islower() for c in kind) else "".join(word.capitalize() for word in kind.split("_"))
     about = about_type(today)
