@@ -43,8 +43,12 @@ def test_a_golden_run_by_its_old_command(goldens, tmp_path, monkeypatch, capsys,
     np.testing.assert_allclose([e.loss for e in shown], [float(r["loss"]) for r in expected], atol=2e-5)
     assert [e.rate for e in shown[:-1]] == pytest.approx([float(r["lr"]) for r in expected[:-1]], rel=1e-5)
     assert [e.path for e in events if isinstance(e, Saved)][-1] == f"snap_iter_{shown[-1].iteration}.solverstate"
+    in_message = False  # settings are printed over several lines
     for line in log:
-        assert re.match(r"[IWEF]\d{4} \d\d:\d\d:\d\d\.\d{6} +\d+ [\w.:]+\] ", line), line
+        if re.match(r"[IWEF]\d{4} \d\d:\d\d:\d\d\.\d{6} +\d+ [\w.:]+:\d+\] ", line):
+            in_message = line.endswith("from parameters: ")
+        else:
+            assert in_message and re.match(r' *(\w+: ("[^"]*"|[\w.+-]+)|\w+ \{|\})$', line), line
     ours, theirs = (read_caffemodel(n) for n in (f"snap_iter_{shown[-1].iteration}.caffemodel", "expected.caffemodel"))
     for name in ours:
         for a, b in zip(ours[name], theirs[name], strict=True):

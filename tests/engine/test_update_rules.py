@@ -83,7 +83,7 @@ def test_stopped_and_resumed_ends_as_unbroken(twin_solver, tmp_path, kind, conv)
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('type: "sgd"', r"s\.prototxt:1: solver type 'sgd' is not known \(known: SGD, Nesterov, AdaGrad"),
+        ('type: "sgd"', r"s\.prototxt:1: solver type 'sgd' is not known; 'SGD' is \(known: SGD, Nesterov, AdaGrad"),
         ('type: "SGD" solver_type: ADAM', "give type or solver_type, not both"),
     ],
 )

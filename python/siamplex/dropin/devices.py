@@ -11,7 +11,10 @@ def device_of(flags: Flags, default: str = "cpu") -> str:
     """``cpu`` or ``cuda:N`` of ``-gpu``; ``default`` where it is not given.  Raises UsageError."""
     gpus = flags.listed("gpu")
     if not gpus:
-        info("Use CPU." if default == "cpu" else f"Using GPUs {default.partition(':')[2]}")
+        if default == "cpu":
+            info("Use CPU.", "caffe.cpp:197" if flags.command == "train" else "caffe.cpp:0")
+        else:
+            info(f"Using GPUs {default.partition(':')[2]}")
         return default
     if len(gpus) > 1 or gpus == ["all"]:
         raise UsageError(

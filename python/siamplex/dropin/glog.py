@@ -7,8 +7,8 @@ import sys
 from datetime import datetime
 
 
-def info(text: str, where: str = "caffe") -> None:
-    """One line at level I on standard error: level and day, time, process, where, text."""
+def info(text: str, where: str = "caffe.cpp:0") -> None:
+    """A message at level I on standard error: level and day, time, process, where, text, which may have more lines."""
     now = datetime.now()
     print(f"I{now:%m%d %H:%M:%S.%f} {os.getpid():5d} {where}] {text}", file=sys.stderr, flush=True)
 

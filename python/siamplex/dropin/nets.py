@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from siamplex.dropin.flags import Flags
+from siamplex.dropin.net_log import log_net
 from siamplex.engine.net import Net
 from siamplex.engine.net_kinds import check_train_val
 from siamplex.errors import UsageError
@@ -10,7 +11,7 @@ from siamplex.schema import messages, prototxt
 
 
 def build(flags: Flags, phase: str, device: str, feeds_itself: bool = False) -> Net:
-    """Build it; ``feeds_itself`` asks for data layers.
+    """Build it, with Caffe's log of that; ``feeds_itself`` asks for data layers.
 
     Raises UsageError for a phase Caffe has not, and all that a Net raises.
     """
@@ -22,4 +23,6 @@ def build(flags: Flags, phase: str, device: str, feeds_itself: bool = False) -> 
     source = prototxt.read(flags["model"], "NetParameter")
     if feeds_itself:
         check_train_val(source, source.message, (), state, phase)
-    return Net(source, phase, state=state, device=choose_device(device))
+    net = Net(source, phase, state=state, device=choose_device(device))
+    log_net(net, messages.NetState(level=state.level, stage=flags["stage"].split(",")))
+    return net

@@ -102,7 +102,7 @@ class Node:
 class Net:
     """Builds and runs a NetParameter as Caffe does.
 
-    ``message_path`` leads to the NetParameter inside ``source`` (empty for a net's own file).
+    ``message_path`` leads to the NetParameter inside ``source`` (empty for a net's own file); :attr:`message` is it.
     Raises PrototxtError, naming layer and line, for anything that cannot be built.
     """
 
@@ -121,10 +121,10 @@ class Net:
     ) -> None:
         self.source, self.phase, self.seed = source, phase, seed
         self.device = torch.device(device)
-        self._message = source.message if message is None else message
+        self.message = source.message if message is None else message
         self._path = message_path
         self._share_with = share_with
-        self.name = str(self._message.name)
+        self.name = str(self.message.name)
         self.nodes: list[Node] = []
         self.parameters: list[Parameter] = []
         self._by_name: dict[str, Parameter] = {}
@@ -137,13 +137,13 @@ class Net:
         self.bottoms_of: dict[str, dict[int, Callable[[], torch.Tensor]]] = {}
         self.skipped: set[str] = set()
         self._kept: tuple[int, list[Node]] = (0, [])
-        full_state = net_state(phase, self._message.state, *([state] if state is not None else []))
+        full_state = net_state(phase, self.message.state, *([state] if state is not None else []))
         self._state = full_state
         self.filled: set[str] = set()  # layers that weights were loaded into
         self._arrays = Arrays()
         specs = [
             LayerSpec(layer, source, (*message_path, "layer", index), share)
-            for index, layer in enumerate(self._message.layer)
+            for index, layer in enumerate(self.message.layer)
         ]
         for spec in specs:
             self._check_rules(spec)
@@ -362,7 +362,7 @@ class Net:
 
         Layers ``elsewhere`` have the arrays of another net (:func:`~siamplex.engine.unfilled.unfilled`).
         """
-        return unfilled(self._message, self._state, {*self.filled, *elsewhere}, learning)
+        return unfilled(self.message, self._state, {*self.filled, *elsewhere}, learning)
 
     def refuse_unfilled(
         self, found: Sequence[Unfilled], given: Sequence[object], option: str = OPTION, hint: str = ""

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -403,7 +404,7 @@ class Solver:
                 for name, value in found.items():
                     log.row(self.iteration, number, name, value)
             weights = loss_weights(net)
-            outputs = [Output(name, [v], weights.get(name, 0.0)) for name, v in found.items() if name != "(loss)"]
+            outputs = [Output(name, _values_of(name, found), weights.get(name, 0.0)) for name in net.outputs]
             self.watcher.tested(self.iteration, number, outputs, found.get("(loss)"))
             validation = loss_of(found) if number == 0 else validation
         self.tested_at = self.iteration
@@ -477,6 +478,13 @@ def loss_weights(net: Net) -> dict[str, float]:
     """Weight in the loss of each top that has one."""
     pairs = (pair for node in net.nodes for pair in zip(node.tops, node.loss_weights, strict=True))
     return {top: weight for top, weight in pairs if weight}
+
+
+def _values_of(name: str, found: Mapping[str, float]) -> list[float]:
+    """The values of an output among those of :meth:`Solver.test`."""
+    if name in found:
+        return [found[name]]
+    return [found[key] for key in takewhile(found.__contains__, (f"{name}[{i}]" for i in count()))]
 
 
 def outputs_of(net: Net, blobs: Mapping[str, torch.Tensor]) -> list[Output]:

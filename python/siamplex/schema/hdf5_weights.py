@@ -50,6 +50,12 @@ def read_layers(path: Path) -> dict[str, list[Array]]:
     return layers
 
 
+def read_names(path: Path) -> list[str]:
+    """Names of all layers of a caffemodel, in byte order.  Raises InputError."""
+    with opened(path, "caffemodel") as root:
+        return root.group("data").names()
+
+
 def _read_layer(group: Hdf5Group, layer: str) -> OwnArrays:
     numbers = {}
     for name in group.names():

@@ -102,6 +102,23 @@ def read_caffemodel(path: str | Path) -> dict[str, list[Array]]:
     return mapped(Path(path), "caffemodel", read)
 
 
+def read_layer_names(path: str | Path) -> list[str]:
+    """Names of all layers in a caffemodel, in order, those without arrays too.  Raises InputError."""
+    if is_hdf5(path):
+        return hdf5_weights.read_names(Path(path))
+
+    def read(buffer: memoryview) -> list[str]:
+        found = []
+        for field in fields(buffer, 0, len(buffer)):
+            if field.kind == BYTES and field.number in (_LAYER, _OLD_LAYER):
+                number = _NAME if field.number == _LAYER else _V1_NAME
+                inner = (f for f in fields(buffer, field.start, field.end) if f.number == number and f.kind == BYTES)
+                found += [_text(buffer, name) for name in inner][-1:]
+        return found
+
+    return mapped(Path(path), "caffemodel", read)
+
+
 def _free(name: str, taken: dict[str, list[Array]]) -> str:
     number, key = 1, name
     while key in taken:
