@@ -162,6 +162,22 @@ def test_a_half_written_state_of_caffes_is_passed_over(twin_solver, tmp_path):  
     assert newest_snapshot(str(tmp_path / "snap")) is None
 
 
+def test_a_run_in_hdf5_goes_on(twin_solver, tmp_path, drop_in):  # noqa: F811
+    path = twin_solver(more="snapshot_format: HDF5 solver_mode: CPU")
+    assert main(["train", "--engine", "caffe", "--solver", str(path)]) == 0
+    whole = read_losses(tmp_path / "snap_losses.csv")
+    assert newest_snapshot(str(tmp_path / "snap")) == tmp_path / "snap_iter_12.solverstate.h5"
+    for file in tmp_path.glob("snap_iter_12.*"):
+        file.unlink()
+    assert newest_snapshot(str(tmp_path / "snap")) == tmp_path / "snap_iter_6.solverstate.h5"
+    with pytest.raises(UsageError, match=r"found snap_iter_6: --resume goes on"):
+        train(path)
+    assert main(["train", "--engine", "caffe", "--solver", str(path), "--resume"]) == 0
+    assert (tmp_path / "snap_iter_12.caffemodel.h5").exists()
+    again = read_losses(tmp_path / "snap_losses.csv")
+    np.testing.assert_allclose([r[1] for r in again], [r[1] for r in whole], rtol=1e-4)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_reaches_the_process_and_ends_with_its_snapshot(twin_solver, tmp_path, drop_in, number):  # noqa: F811
     path = twin_solver(more="solver_mode: CPU")

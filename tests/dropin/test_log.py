@@ -6,6 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from siamplex.cli import main
@@ -95,6 +96,26 @@ def test_shared_parameters_and_gradients(capsys):
     lives = log_of(capsys, SHARED.replace("propagate_down: false propagate_down: true", ""))
     needs = [line.split("] ")[1].split(" ")[0] for line in lives if line.endswith("needs backward computation.")]
     assert needs == ["loss2", "b_b_0_split", "b"]
+
+
+def test_what_feeds_a_net(tmp_path, capsys):
+    from tests.engine.layers.test_hdf5_data import listed, write
+    from tests.engine.layers.test_image_data import write as draw
+
+    source = listed(tmp_path, write(tmp_path / "a.h5", x=np.zeros((3, 2))))
+    text = f"layer {{ name: 'h' type: 'HDF5Data' top: 'x' hdf5_data_param {{ source: '{source}' batch_size: 2 }} }}"
+    log = log_of(capsys, text)
+    assert f"hdf5_data_layer.cpp:0] Loading list of HDF5 filenames from: {source}" in log
+    assert "hdf5_data_layer.cpp:0] Number of HDF5 files: 1" in log
+    draw(tmp_path / "a.png")
+    source = listed(tmp_path, f"{tmp_path / 'a.png'} 1")
+    log = log_of(
+        capsys, f"layer {{ name: 'i' type: 'ImageData' top: 'x' top: 'y' image_data_param {{ source: '{source}' }} }}"
+    )
+    at = log.index(f"image_data_layer.cpp:0] Opening file {source}")
+    assert log[at + 1 : at + 3] == [
+        "image_data_layer.cpp:0] A total of 1 images.", "image_data_layer.cpp:0] output data size: 1,3,6,5",
+    ]  # fmt: skip
 
 
 RULES = """layer { name: "d" type: "Input" top: "x" input_param { shape { dim: 1 } } }

@@ -459,6 +459,8 @@ def _any(folder: Path) -> list[bytes]:
         *_means(folder),
         *_embeddings(folder),
         *_manifests(folder),
+        *_hdf5_models(folder),
+        *_hdf5_states(folder),
     ]
     return [*seeds, _NET.encode(), _SOLVER.encode(), model([tensor("w", np.ones((2, 2), np.float32))], [])]
 

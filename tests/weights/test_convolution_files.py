@@ -8,7 +8,8 @@ from tests.weights.conftest import as_caffemodel, as_npz, as_onnx
 from siamplex.errors import InputError
 from siamplex.schema import messages
 from siamplex.schema.blobs import read_blob
-from siamplex.schema.weights import write_caffemodel
+from siamplex.schema.hdf5_weights import StoredLayer
+from siamplex.schema.weights import write_caffemodel, write_caffemodel_hdf5
 from siamplex.weights import convolution_files
 from siamplex.weights.convolution_files import CAFFEMODEL, NPZ, ONNX, kind_of, read_convolutions
 from siamplex.weights.initial import ungroup
@@ -32,6 +33,13 @@ def same(found, wanted):
 def test_the_content_tells_the_format(kind, made_up, tmp_path):
     path = FORMATS[kind](tmp_path / "weights.of_any_name", made_up)
     assert kind_of(path) == kind
+    same(read_convolutions(path), made_up)
+
+
+def test_a_caffemodel_in_hdf5(made_up, tmp_path):
+    path = tmp_path / "weights.of_any_name"
+    write_caffemodel_hdf5(path, [StoredLayer(name, dict(enumerate(arrays))) for name, arrays in made_up.items()])
+    assert kind_of(path) == CAFFEMODEL
     same(read_convolutions(path), made_up)
 
 

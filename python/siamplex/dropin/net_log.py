@@ -14,6 +14,8 @@ from typing import Any
 from siamplex.dropin.glog import info, number
 from siamplex.dropin.message_text import message_text
 from siamplex.engine.layers.data import Data
+from siamplex.engine.layers.hdf5_data import HDF5Data
+from siamplex.engine.layers.image_data import ImageData
 from siamplex.engine.net import AUTOMATIC, Net, Node
 from siamplex.engine.phase import net_state
 from siamplex.engine.splits import Placed, insert_splits
@@ -86,6 +88,21 @@ def _unmet(rule: Any, state: Any) -> tuple[str, int] | None:
 # --- layers
 
 
+def _log_source(node: Node, shape: tuple[int, ...]) -> None:
+    """Say what a layer feeds the net with."""
+    layer = node.layer
+    size = f"output data size: {','.join(map(str, shape))}"
+    if isinstance(layer, Data):
+        info(size, "data_layer.cpp:45")
+    elif isinstance(layer, ImageData):
+        info(f"Opening file {layer.params.source}", "image_data_layer.cpp:0")
+        info(f"A total of {layer.source.entries} images.", "image_data_layer.cpp:0")
+        info(size, "image_data_layer.cpp:0")
+    elif isinstance(layer, HDF5Data):
+        info(f"Loading list of HDF5 filenames from: {layer.params.source}", "hdf5_data_layer.cpp:0")
+        info(f"Number of HDF5 files: {layer.source.files}", "hdf5_data_layer.cpp:0")
+
+
 @dataclass
 class _Built:
     """A net's layers as Caffe runs them, and what is known of their blobs and parameters so far."""
@@ -119,8 +136,8 @@ class _Built:
                 info(f"{name} -> {top} (in-place)", "net.cpp:369")
             else:
                 info(f"{name} -> {top}", "net.cpp:382")
-        if node and isinstance(node.layer, Data):
-            info(f"output data size: {','.join(map(str, tops[0][1]))}", "data_layer.cpp:45")
+        if node:
+            _log_source(node, tops[0][1] if tops else ())
         if node and layer.type in _OWN_SOFTMAX:
             info(f"Creating layer {name}", "layer_factory.hpp:77")
         info(f"Setting up {name}", "net.cpp:124")

@@ -42,6 +42,11 @@ class Hdf5Source:
         self._file_orders, self._row_orders = Orders(shuffle, key, "files"), Orders(shuffle, key, "rows")
         self._held: tuple[int, list[Array]] = -1, []
 
+    @property
+    def files(self) -> int:
+        """How many files there are."""
+        return len(self._files)
+
     def _look(self, path: Path) -> list[tuple[int, ...]]:
         """Shapes of a file's datasets, checked."""
         with opened(path, WHAT) as root:

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from siamplex.engine.layer import Context
+from siamplex.engine.layer import Context, Share
 from siamplex.engine.solver import Solver, TrainOptions
 from siamplex.errors import InputError, PrototxtError
 from siamplex.schema import prototxt
@@ -78,6 +78,14 @@ def test_a_batch_larger_than_all_and_files_listed_twice(two_files, tmp_path):
     twice = layer_of(listed(tmp_path, "  " + str(tmp_path / "1.h5"), f"{tmp_path / '1.h5'} {tmp_path / '0.h5'}", ""))
     twice.setup([])
     assert labels_of(twice, 3) == [[5, 6, 7], [5, 6, 7], [0, 1, 2]]
+
+
+def test_shares_of_a_batch_and_the_old_form(two_files):
+    text = f'layers {{ type: HDF5_DATA top: "label" hdf5_data_param {{ source: "{two_files}" batch_size: 6 }} }}'
+    parts = [make_net(text, share=Share(rank, 3)).forward(Context(train=True))[1]["label"] for rank in range(3)]
+    assert [part.tolist() for part in parts] == [[0, 1], [2, 3], [4, 5]]
+    with pytest.raises(PrototxtError, match="4 processes do not share 6 evenly"):
+        make_net(text, share=Share(0, 4))
 
 
 def test_shuffled_files_and_rows(two_files):

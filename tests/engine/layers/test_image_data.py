@@ -350,6 +350,17 @@ def test_paths_stay_within_bounds(five, tmp_path, monkeypatch):
     assert make_net(text).shapes["x"] == (1, 3, 6, 5)
 
 
+def test_the_old_form(five):
+    """There the transformation stands in image_data_param, and counts."""
+    text = f"""layers {{ name: "d" type: IMAGE_DATA top: "x" top: "y" image_data_param {{ source: "{five[0]}"
+  batch_size: 2 new_height: 4 new_width: 4 scale: 0.5 crop_size: 3 }} }}"""
+    net = make_net(text, "TEST")
+    assert net.shapes["x"] == (2, 3, 3, 3) and not net.notes
+    data = net.forward(Context(train=False))[1]["x"].numpy()
+    resized = cv2.resize(five[1][1].transpose(1, 2, 0).astype(np.uint8), (4, 4))[:3, :3].transpose(2, 0, 1)
+    np.testing.assert_array_equal(data[1], resized * np.float32(0.5))
+
+
 def test_old_fields_are_said_to_have_no_effect(five):
     layer = layer_of(five[0], "batch_size: 1 mirror: true crop_size: 3")
     assert layer.setup([])[0] == (1, 3, 6, 5)
