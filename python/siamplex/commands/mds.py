@@ -6,8 +6,10 @@ import argparse
 import json
 from pathlib import Path
 
+from siamplex.errors import UsageError
 from siamplex.output_names import ending, without
-from siamplex.similarity.matrices import KINDS, WAYS
+from siamplex.similarity.human import HUMAN_KINDS
+from siamplex.similarity.matrices import WAYS
 
 NAME = "mds"
 HELP = "map a confusion or dissimilarity matrix (human forced choice, another model) to two dimensions"
@@ -15,8 +17,8 @@ HELP = "map a confusion or dissimilarity matrix (human forced choice, another mo
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the subcommand."""
-    parser.add_argument("matrix", type=Path, help="CSV: a header of names, then a row a name")
-    parser.add_argument("--kind", choices=KINDS, default="auto", help="what kind of matrix it is (auto)")
+    parser.add_argument("matrix", type=Path, help="CSV: a header of names, then a row a name; or judged pictures")
+    parser.add_argument("--kind", choices=HUMAN_KINDS, default="auto", help="what kind of matrix it is (auto)")
     parser.add_argument("--by", choices=WAYS, default="profile", help="how confusions become distances (profile)")
     parser.add_argument("--title", help="title of the figure (the file's name)")
     parser.add_argument("--source", default="", help="where the numbers are from; printed below the figure")
@@ -41,14 +43,25 @@ def run(args: argparse.Namespace) -> None:
     from siamplex.durable import write_text
     from siamplex.embedding import read_embedding
     from siamplex.figures_similarity import draw_maps
+    from siamplex.similarity.human import read_human
     from siamplex.similarity.map_report import describe_maps
-    from siamplex.similarity.matrices import read_judgements
     from siamplex.similarity.mds import scale
+    from siamplex.similarity.picture_report import PictureJudgements
+    from siamplex.similarity.picture_table import PictureTable
 
-    judgements = read_judgements(args.matrix, args.kind)
+    given = read_human(args.matrix, args.kind)
+    embedding = read_embedding(args.embedding) if args.embedding else None
+    if isinstance(given, PictureTable):
+        if embedding is None:
+            raise UsageError(f"{args.matrix}: judgements of pictures need --embedding, which says what each one shows")
+        found = PictureJudgements.of(given, embedding, args.embedding).confusions(embedding)
+        if found is None:
+            raise UsageError(f"{args.matrix}: expected judged pictures of all six emotions for a map, found fewer")
+        judgements = found
+    else:
+        judgements = given
     rdm = judgements.rdm(args.by)
     maps = [scale(rdm, metric, args.seed) for metric in (True, False)]
-    embedding = read_embedding(args.embedding) if args.embedding else None
     result, text = describe_maps(judgements, rdm, maps, args.source, embedding)
     print(text)
     stem = _stem(args)

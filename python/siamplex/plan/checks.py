@@ -157,15 +157,22 @@ def check_processes(settings: RunSettings, batches: Sequence[int]) -> int:
     return count
 
 
-def check_people(path: Path) -> None:
-    """Refuse judgements that similarity and maps could not use."""
-    from siamplex.similarity.matrices import read_judgements
+def check_people(path: Path, corpus: Corpus | None, out: Path) -> None:
+    """Refuse judgements that similarity and maps could not use; those of pictures also where none is the corpus's."""
+    from siamplex.similarity.human import read_human
+    from siamplex.similarity.matching import match
+    from siamplex.similarity.picture_table import PictureTable
     from siamplex.similarity.report import check_people as check_names_of
 
-    judgements = read_judgements(path)
-    check_names_of(judgements)
-    if not judgements.rdm().values.any():
-        raise InputError(path, "judgements that tell emotions apart", "dissimilarities that are all zero")
+    judgements = read_human(path)
+    if isinstance(judgements, PictureTable):
+        if corpus is not None:
+            images = [entry.image for entry in corpus.index.entries]
+            match(judgements.pictures, path, images, (corpus.index, out / "pairs"))
+    else:
+        check_names_of(judgements)
+        if not judgements.rdm().values.any():
+            raise InputError(path, "judgements that tell emotions apart", "dissimilarities that are all zero")
     if find_spec("sklearn") is None:
         raise UsageError("HUMAN: maps need scikit-learn: pip install scikit-learn")
 

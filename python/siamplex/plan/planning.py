@@ -235,7 +235,7 @@ class _Examiner:
                 checks.check_emotions(plan.corpus, plan.targets)
         if s["HUMAN"] and "similarity" in plan.targets:
             with plan.refusing("HUMAN"):
-                checks.check_people(Path(s["HUMAN"]))
+                checks.check_people(Path(s["HUMAN"]), plan.corpus, s.out)
         seeds, report = self._options("seeds"), self._options("report")
         if seeds and seeds.seeds < 1:
             with plan.refusing():

@@ -27,6 +27,7 @@ from siamplex.similarity import report as similarity
 from siamplex.stage_learning import StageLearning
 
 SPLITS = {"train": "training subjects", "val": "validation subjects", "test": "test subjects"}
+JUDGED = ("distances", "confusions", "answers")  # figures of judged pictures
 _MOST_LOSSES = 1500  # points of a curve
 
 
@@ -43,6 +44,7 @@ class Content:
     geometry: list[tuple[str, dict[str, Any]]]
     structure: dict[str, Any] | None
     matrices: Path | None
+    judged: list[Path]
     learning: list[tuple[str, StageLearning]]
     seeds: str
     findings: list[Finding]
@@ -74,7 +76,7 @@ def gather(run: Path, embed_faces: bool, alexnet: Path | None = None) -> Content
             missing.append(f"losses of stage {stage}")
         learning.append((label, StageLearning.read(run / f"stage{stage}" / "snap")))
     picture, faces = _faces(store, embed_faces)
-    structure, matrices = _structure(run, last)
+    structure, matrices, judged = _structure(run, last)
     seeds = run / "seeds" / "seeds.txt"
     return Content(
         name=run.resolve().name,
@@ -86,6 +88,7 @@ def gather(run: Path, embed_faces: bool, alexnet: Path | None = None) -> Content
         geometry=_geometry(snapshots),
         structure=structure,
         matrices=matrices,
+        judged=judged,
         learning=learning,
         seeds=seeds.read_text(encoding="utf-8") if seeds.exists() else "",
         findings=audit(run, alexnet),
@@ -155,17 +158,23 @@ def _geometry(snapshots: Sequence[tuple[str, Embedding]]) -> list[tuple[str, dic
     return found
 
 
-def _structure(run: Path, embedding: Embedding) -> tuple[dict[str, Any] | None, Path | None]:
-    """The similarity structure and its figure: as written for this snapshot, or looked at now without layers."""
+def _structure(run: Path, embedding: Embedding) -> tuple[dict[str, Any] | None, Path | None, list[Path]]:
+    """The similarity structure and its figures: as written for this snapshot, or looked at now without layers.
+
+    The figures of judged pictures are those beside it, where it speaks of any.
+    """
     for path in sorted((run / "similarity").glob("*.json")):
         try:
             known = read_object(path, "a similarity structure")
             if known["facts"]["sha256"] == embedding.facts.get("sha256") and "parts" in known:
-                figure = ending(without(path, ".json"), ".png")
-                return dict(known), figure if figure.exists() else None
-        except (InputError, KeyError, TypeError):
+                stem = without(path, ".json")
+                figure = ending(stem, ".png")
+                spoken = any(part.get("pictures") for part in known["parts"].values())
+                judged = [ending(stem, f"_{name}.png") for name in JUDGED] if spoken else []
+                return dict(known), figure if figure.exists() else None, [p for p in judged if p.exists()]
+        except (InputError, KeyError, TypeError, AttributeError):
             continue
     try:
-        return similarity.describe(embedding), None
+        return similarity.describe(embedding), None, []
     except SiamplexError:
-        return None, None
+        return None, None, []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from siamplex.audit.tables import summary
 from siamplex.report.content import Content
 from siamplex.report.geometry_section import GeometrySection
+from siamplex.report.judgements_section import JudgementsSection
 from siamplex.report.learning_section import LearningSection
 from siamplex.report.plot_data import plot_data
 from siamplex.report.sections import Audit, Pictures, Provenance, Seeds
@@ -21,6 +22,7 @@ def as_page(content: Content) -> str:
         Pictures.maps(content),
         GeometrySection.of(content),
         StructureSection.of(content),
+        JudgementsSection.of(content),
         Seeds.of(content),
         Audit.of(content),
         Provenance.of(content),

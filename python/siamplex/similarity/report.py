@@ -19,6 +19,7 @@ from siamplex.similarity.compare import agreement_with, resamples
 from siamplex.similarity.matrices import Judgements
 from siamplex.similarity.overlap import overlaps
 from siamplex.similarity.patterns import Patterns, of_embedding
+from siamplex.similarity.picture_report import PictureJudgements, about_table, as_lines, describe_part, table_lines
 from siamplex.similarity.rdm import Rdm, of_action_units, of_circle
 
 PARTS = {"train": ("train",), "held_out": ("val", "test")}
@@ -38,24 +39,34 @@ def describe(
     human: Judgements | None = None,
     by: str = "profile",
     seed: int = 0,
+    pictures: PictureJudgements | None = None,
 ) -> dict[str, Any]:
     """The structure shown by training subjects and, where there are any, by held-out ones.
 
     ``layers`` are patterns of all subjects; ``human`` must be of the six emotions, and becomes
-    distances as ``by`` says (:meth:`Judgements.rdm`).  Raises UsageError.
+    distances as ``by`` says (:meth:`Judgements.rdm`).  Of ``pictures``, judged singly, the emotions' matrix is made
+    where all six have judged ones.  Raises UsageError.
     """
     references = {"action units": of_action_units(), _CIRCLE: of_circle()}
     result: dict[str, Any] = {"facts": embedding.facts, "seed": seed, "parts": {}}
+    if pictures is not None:
+        human = pictures.confusions(embedding)
+        result["human"] = {"kind": "pictures", "rdm": {}, "pictures": about_table(pictures)}
+        if human is None:
+            result["human"]["pictures"]["notes"].append("not every emotion has a judged picture: no matrix of emotions")
     if human is not None:
         check_people(human)
         references = {"people": human.rdm(by), **references}
-        result["human"] = {"kind": human.kind, "rdm": _rdm(human.rdm(by))}
+        result["human"] = {**result.get("human", {"kind": human.kind}), "rdm": _rdm(human.rdm(by))}
     result["references"] = {name: _rdm(rdm) for name, rdm in references.items()}
     for name, splits in PARTS.items():
         part = embedding.of_split(*splits)
         if set(part.emotions) >= set(PAPER_ORDER):
             own = [p.of_subjects(sorted(set(part.subjects))) for p in layers]
             result["parts"][name] = _part(part, own, references, seed)
+            if pictures is not None:
+                places = [i for i, split in enumerate(embedding.splits) if split in splits]
+                result["parts"][name]["pictures"] = describe_part(embedding, places, pictures, seed)
     if not result["parts"]:
         raise UsageError("similarity needs all six emotions among training or held-out subjects")
     return result
@@ -116,6 +127,8 @@ def as_text(result: dict[str, Any]) -> str:
     """The answers in words and small tables."""
     lines = [f"Similarity structure of {result['facts'].get('weights', '?')}"]
     lines += [f"note: {note}" for note in result["facts"].get("notes", [])]
+    about = result.get("human", {}).get("pictures")
+    lines += table_lines(about) if about else []
     lines.append("p: share of all 720 relabellings that agree as well; [..]: 95 %, subjects resampled 1000 times")
     for name, part in result["parts"].items():
         title = "training subjects" if name == "train" else "held-out subjects"
@@ -134,6 +147,7 @@ def as_text(result: dict[str, Any]) -> str:
                 f"(quartiles {a['lower_quartile']:+.2f} to {a['upper_quartile']:+.2f}), "
                 f"{actors.order_counts(a)}"
             )
+        lines += as_lines(part["pictures"]) if "pictures" in part else []
     return "\n".join(lines)
 
 
