@@ -80,7 +80,7 @@ def _draw_confusions(result: dict[str, Any], parts: list[str], notes: list[str],
     with plt.rc_context(SHEET):
         figure, grid = plt.subplots(len(shown), 2, figsize=(8.4, 3.9 * len(shown) + 0.4), squeeze=False)
         edge = 1 / (3.9 * len(shown) + 0.4)
-        figure.subplots_adjust(left=0.1, right=0.93, top=1 - 0.4 * edge, bottom=1.0 * edge, hspace=0.42, wspace=0.32)
+        figure.subplots_adjust(left=0.1, right=0.93, top=1 - 0.4 * edge, bottom=1.0 * edge, hspace=0.32, wspace=0.32)
         for line, (name, found, k) in zip(grid, shown, strict=True):
             for axes, key, title in ((line[0], "people", "people"), (line[1], "predicted", f"{k} nearest pictures")):
                 drawn = _heat(axes, np.array(found[key]), found["emotions"], f"{TITLES[name]}: {title}")

@@ -46,7 +46,11 @@ from siamplex.schema.weights import (
     write_caffemodel,
     write_solverstate,
 )
+from siamplex.similarity.human import read_human
+from siamplex.similarity.matching import match
 from siamplex.similarity.matrices import read_judgements
+from siamplex.similarity.picture_table import PictureTable
+from siamplex.similarity.responses import responses_of
 from siamplex.weights import convolution_files
 from siamplex.weights.fingerprint import fingerprint
 from tests.onnx_bytes import conv, model, tensor
@@ -356,6 +360,20 @@ def _matrices(folder: Path) -> list[bytes]:
     return [plain, german.encode("cp1252"), german.replace(";", "\t").encode("utf-16"), b"sep=;\n" + german.encode()]
 
 
+def _judged(folder: Path) -> list[bytes]:
+    """Tables of pictures, long and wide, as several programs save them."""
+    long = b"image,response,rater\na.png,happy,1\na.png,,2\nb.png,AN,1\n"
+    wide = "Bild;Beurteiler;Freude;\u00c4rger;Ekel\na.png;x;0,5;0,25;0,25\nb.png;y;1;5E-01;0\n"
+    return [long, wide.encode("cp1252"), wide.replace(";", "\t").encode("utf-16"), b"sep=;\n" + wide.encode()]
+
+
+def _read_judged(path: Path) -> None:
+    """Read a table and find its pictures."""
+    found = read_human(path)
+    if isinstance(found, PictureTable):
+        responses_of(found, match(found.pictures, path, ["a", "b"]), 2).totals()
+
+
 def _read_split(data: bytes, folder: Path) -> None:
     (folder / "index.csv").write_bytes(_indices(folder)[0])
     _read_as(lambda path: read_split(path, read_index(folder / "index.csv")), "split.csv")(data, folder)
@@ -455,6 +473,7 @@ TARGETS = {
         Target("split CSV", lambda folder: [b"subject,split\n01F,train\n02M,val\n",
                                             b"Person;Set\r\n1F;Train\r\n2M;val\r\n"], _read_split),
         Target("matrix CSV", _matrices, _read_as(read_judgements, "matrix.csv")),
+        Target("judged pictures CSV", _judged, _read_as(_read_judged, "people.csv")),
         Target("losses CSV", lambda folder: [b"iteration,loss,lr\n0,0.5,0.1\n1,0.25,\n",
                                              b"iteration;loss;lr\r\n0;0,5;1E-04\r\n1;0,2\r\n"],
                _read_as(read_losses, "l_losses.csv")),

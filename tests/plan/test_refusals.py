@@ -132,6 +132,21 @@ def test_judgements_that_no_later_step_could_use(capsys, tmp_path, zero):
     assert refused(capsys, "figures", *SMALL, f"HUMAN={matrix}") == []  # which does not look at it
 
 
+def test_judgements_of_pictures(capsys, tmp_path, faces):
+    """Read and matched before the first long step, by path or name, where the faces are known."""
+    own = ["report", *SMALL, f"FACES={faces}", "PAIRS_FLAGS=--fractions 0.6 0.2 0.2"]
+    names = sorted(path.name for path in faces.glob("*.BMP"))
+    table = tmp_path / "people.csv"
+    table.write_text("image,response\n" + "".join(f"{faces.name}/{name},happy\n" for name in names))
+    assert refused(capsys, *own, f"HUMAN={table}") == []
+    table.write_text("image,response\nnobody.png,happy\n")
+    (line,) = refused(capsys, *own, f"HUMAN={table}")
+    assert line.startswith("HUMAN: ") and "pictures of the embedding" in line and "nobody.png" in line
+    table.write_text(f"image,response\n{names[0]},hapy\n")
+    (line,) = refused(capsys, *own, f"HUMAN={table}")
+    assert "people.csv line 2: expected an emotion" in line
+
+
 def test_a_target_is_refused_only_what_it_uses(capsys):
     assert refused(capsys, "pairs", *SMALL, "DEVICE=tpu", "HUMAN=none", "SHOWN=20 60", "SEEDS=0") == []
     assert refused(capsys, "seeds", *SMALL, "SEEDS=0", "HUMAN=none") == ["SEEDS: expected at least 1, found 0"]

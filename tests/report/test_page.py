@@ -184,3 +184,22 @@ def test_a_crafted_index_does_not_bring_photographs_onto_the_page(own_run, tmp_p
         writer.writerows(rows)
     assert "image/jpeg" not in make(own_run)
     assert "image/jpeg" in make(own_run, "--embed-faces")
+
+
+def test_judged_pictures_have_a_section(own_run, tmp_path):
+    """Figures, tables and the names of files, escaped; gone again where the judgements are of emotions alone."""
+    known = read_embedding(own_run / "features/stage2.npz")
+    table = tmp_path / "people.csv"
+    stream = np.random.default_rng(0)
+    rows = [f"{image},{stream.choice(['happy', 'sad', known.emotions[i]])},r{k}"
+            for i, image in enumerate(known.images) for k in range(6)]  # fmt: skip
+    table.write_text("\n".join(["image,response,rater,<b>x</b>", *rows, "<i>none</i>.png,sad,r0"]) + "\n")
+    base = ["similarity", "run/features/stage2.npz", "--out", "run/similarity/stage2.json"]
+    assert main([*base, "--human", str(table)]) == 0
+    page = make(own_run)
+    found = outline(page)
+    assert "judgements-h" in found.ids and page.count("<figure") == 4 + 1 + 3
+    assert "answers of 6 raters" in page and "distances of" in page and "Spearman-Brown" in page
+    assert "&lt;i&gt;none" in page and "<i>none" not in page and "<b>x" not in page
+    assert main(base) == 0
+    assert "judgements-h" not in make(own_run)

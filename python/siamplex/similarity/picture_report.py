@@ -215,8 +215,9 @@ def misplaced_line(m: dict[str, Any]) -> str:
     """The counts of misplaced pictures, in a sentence."""
     if not m["differ"]:
         return "people's most frequent answer is the posed emotion, wherever there is one"
+    pictures = "1 picture" if m["differ"] == 1 else f"{m['differ']} pictures"
     return (
-        f"{m['differ']} pictures taken by people for another emotion than the posed one: the net places "
+        f"{pictures} taken by people for another emotion than the posed one: the net places "
         f"{m['with_people']} with people's ({m['expected']:.1f} by chance, p {m['p']:.4f}), {m['with_posed']} with the "
         f"posed one, {m['elsewhere']} elsewhere"
     )

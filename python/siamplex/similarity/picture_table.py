@@ -93,16 +93,18 @@ def is_picture_table(path: Path) -> bool:
     first = found.image or 0
     heads = [code_of(row[first]) or row[first] for _, row in rows if first < len(row)]
     square = bool(heads) and set(heads) == names
-    if found.image is not None and (found.response is not None or len(found.emotions) > 1):
-        if found.response is not None or not all(head in NAMES for head in heads):
+    if found.image is not None and found.response is not None:
+        return True
+    if found.image is not None and len(found.emotions) > 1 and not square:
+        shared = [head for head in heads if head in names]
+        if not shared:
             return True
-        if square or not heads:
-            return not heads
-        raise InputError(
-            path, "a matrix with a row for each column, or pictures in the first column",
-            f"emotions in the column '{header[first]}', and not those of the other columns (--kind pictures says that "
-            "they are pictures)",
-        )  # fmt: skip
+        if header[first]:
+            raise InputError(
+                path, "a matrix with a row for each column, or pictures in the first column",
+                f"'{shared[0]}' in the column '{header[first]}' and at the head of another, but not so for all (--kind "
+                "pictures says that they are pictures)",
+            )  # fmt: skip
     if not heads or square or names & set(heads):
         return False
     raise InputError(
