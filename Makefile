@@ -124,7 +124,7 @@ help: ## this text
 	@echo "  DEVICE=name   cpu, cuda or cuda:N; with ENGINE=caffe cuda:N,M too ($(DEVICE))"
 	@echo "  PROCESSES=n   train as n processes of the embedded engine, one GPU each with DEVICE=cuda ($(PROCESSES))"
 	@echo "  LAYOUT=name   indexed or stacked pairs; stacked is 39 GB for 504 images ($(LAYOUT))"
-	@echo "  HUMAN=csv     people's confusions or dissimilarities of the six emotions, for similarity and maps"
+	@echo "  HUMAN=csv     people's confusions or dissimilarities of the six emotions, or judgements of pictures, for similarity and maps"
 	@echo "  SEEDS=n       seeds of make seeds ($(SEEDS))"
 	@echo "  ALEXNET=file  AlexNet's weights: caffemodel, ONNX model or npz ("$(call q,$(ALEXNET))")"
 	@echo "  SUBSTITUTE=1  start your own FACES from a stated substitute; drawn faces do so without ALEXNET"

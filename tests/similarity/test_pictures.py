@@ -20,7 +20,7 @@ from siamplex.randomness import numpy_stream
 from siamplex.similarity import picture_distances
 from siamplex.similarity.misplaced import NONE, favourites, misplaced
 from siamplex.similarity.neighbours import neighbour_shares
-from siamplex.similarity.noise_ceiling import ceiling, halves_agree
+from siamplex.similarity.noise_ceiling import ceiling, halves_agree, most_untied
 from siamplex.similarity.picture_confusions import by_emotion, by_picture
 from siamplex.similarity.picture_distances import distances
 from siamplex.similarity.picture_report import PictureJudgements, as_table, misplaced_line
@@ -187,14 +187,26 @@ def test_shuffles_stay_within_their_emotion():
 # --- noise ceiling
 
 
-def test_the_ceiling_is_what_distances_without_noise_reach(ring):
-    embedding = ring(noise=0.5, actors=10)
-    shares = chances(embedding.points)
-    responses = answered(shares, 24, seed=3)
+@pytest.mark.parametrize("raters", [6, 24])
+@pytest.mark.parametrize("noise", [0.2, 0.6])
+@pytest.mark.parametrize("sure", [1, 2, 6])  # the last: nearly unanimous, so that most distances tie
+def test_the_ceiling_is_what_distances_without_noise_reach(ring, raters, noise, sure):
+    shares = chances(ring(noise=noise).points) ** sure
+    shares /= shares.sum(axis=1, keepdims=True)
+    responses = answered(shares, raters, seed=3)
     found = ceiling(responses, 0)
     truth, seen = (d[np.triu_indices(len(shares), 1)] for d in map(profile_distances, (shares, responses.totals())))
-    assert found.highest == pytest.approx(spearmanr(truth, seen).statistic, abs=0.05)
-    assert found.halves < found.reliability < found.highest and found.raters == 24
+    assert found.highest == pytest.approx(spearmanr(truth, seen).statistic, abs=0.06)
+    assert found.halves < found.reliability and found.highest <= found.untied <= 1 and found.raters == raters
+
+
+def test_ties_allow_no_more():
+    values = np.array([0, 0, 0, 1, 1, 2, 3, 3, 3, 3.0])
+    order = np.argsort(values, kind="stable")
+    untied = np.empty(10)
+    untied[order] = np.arange(10)
+    assert most_untied(values) == pytest.approx(spearmanr(untied, values).statistic)
+    assert most_untied(np.arange(5.0)) == 1 and most_untied(np.zeros(5)) == 0
 
 
 def test_raters_who_guess_have_no_ceiling_to_speak_of(ring):

@@ -107,7 +107,8 @@ def _ceiling(d: dict[str, Any] | None) -> list[str]:
         return []
     return [
         f"halves of the {c['raters']} raters agree by {c['halves']:+.2f} (Spearman, mean of {c['splits']} splits), all "
-        f"of them by {c['reliability']:.2f} (Spearman-Brown): distances without noise could reach {c['highest']:.2f}"
+        f"of them by {c['reliability']:.2f} (Spearman-Brown), and ties in their answers allow {c['untied']:.2f}: "
+        f"distances without noise could reach about {c['highest']:.2f}"
     ]
 
 

@@ -22,14 +22,16 @@ class Ceiling:
     """Split-half reliability of the distances of people's profiles.
 
     ``halves``: mean Spearman's rho of two halves of the ``raters``, over ``splits`` random ones; ``reliability`` that
-    of all raters (Spearman and Brown: 2 r / (1 + r)); ``highest`` its square root, the rho that distances without
-    noise could reach.
+    of all raters (Spearman and Brown: 2 r / (1 + r)).  ``untied``: the highest rho that distances without ties, such as
+    those of points, can have with these raters' (of unanimous ones, most tie): :func:`most_untied`.  ``highest``: the
+    square root of the reliability times ``untied``, the rho that distances without noise could reach.
     """
 
     raters: int
     splits: int
     halves: float
     reliability: float
+    untied: float
     highest: float
 
 
@@ -50,7 +52,20 @@ def ceiling(responses: Responses, seed: int) -> Ceiling | None:
         return None
     r = float(np.mean(found))
     reliability = max(0.0, 2 * r / (1 + r)) if r > -1 else 0.0
-    return Ceiling(len(present), len(found), r, reliability, float(np.sqrt(reliability)))
+    judged = responses.totals()[responses.judged()]
+    untied = most_untied(profile_distances(judged)[np.triu_indices(len(judged), 1)])
+    return Ceiling(len(present), len(found), r, reliability, untied, float(np.sqrt(reliability)) * untied)
+
+
+def most_untied(values: Floats) -> float:
+    """The highest Spearman's rho of ``values`` (P,) with any that have no ties.
+
+    sqrt(1 - sum(t^3 - t) / (P^3 - P)) over groups of t that tie: it is reached where the order is theirs, and ties are
+    broken in any way.
+    """
+    sizes = np.unique(values, return_counts=True)[1].astype(np.float64)
+    count = float(len(values))
+    return float(np.sqrt(max(0.0, 1 - (sizes**3 - sizes).sum() / (count**3 - count)))) if count > 1 else 0.0
 
 
 def halves_agree(responses: Responses, half: npt.NDArray[np.bool_]) -> float | None:

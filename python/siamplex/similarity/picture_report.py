@@ -189,7 +189,8 @@ def part_lines(found: dict[str, Any]) -> list[str]:
         if c:
             lines.append(
                 f"noise ceiling: halves of {c['raters']} raters agree by {c['halves']:+.2f} (mean of {c['splits']} "
-                f"splits), all by {c['reliability']:.2f} (Spearman-Brown): at most {c['highest']:.2f} can be reached"
+                f"splits), all by {c['reliability']:.2f} (Spearman-Brown); ties in their answers allow "
+                f"{c['untied']:.2f}: about {c['highest']:.2f} can be reached"
             )
     c = found["confusions"]
     if c:
