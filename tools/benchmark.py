@@ -167,12 +167,12 @@ def child_ours(
     solver = Solver(f"solvers{batch}/stage{stage}_{layout}.prototxt", options)
     setup = time.perf_counter() - start
     start = time.perf_counter()
-    solver._take_shortcut()
+    solver.take_plan()
     features = time.perf_counter() - start
     if stage == 1:
-        each = fmean(seconds(solver._step, iterations))
+        each = fmean(seconds(solver.step, iterations))
     else:
-        each = seconds_each(solver._step, min(20, iterations // 5), iterations)
+        each = seconds_each(solver.step, min(20, iterations // 5), iterations)
     measured = {"setup": setup, "features": features, "each": each}
     if solver.plan:
         (weight,) = solver.plan.keepers.values()

@@ -112,14 +112,14 @@ def test_a_disk_that_fills_mid_snapshot_keeps_the_one_before(twin_solver, tmp_pa
     path = twin_solver()
     solver = Solver(path, TrainOptions(quiet=True))
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    step = solver._step
+    step = solver.step
 
     def stepping():
         if solver.iteration == 9:
             resource.setrlimit(resource.RLIMIT_FSIZE, (300, before[1]))
         return step()
 
-    solver._step = stepping  # type: ignore[method-assign]
+    solver.step = stepping  # type: ignore[method-assign]
     try:
         with pytest.raises(StorageError, match=r"expected to write it, found: File too large"):
             solver.solve()

@@ -94,9 +94,10 @@ def run(args: argparse.Namespace) -> Told:
     """Train to max_iter."""
     if args.engine == "caffe":
         return _by_caffe(args)
-    from siamplex.engine.training.checkpoint import REFUSE, REMOVE
+    from siamplex.engine.training.occupied import REFUSE, REMOVE
+    from siamplex.engine.training.options import TrainOptions
     from siamplex.engine.training.process_group import leave_team
-    from siamplex.engine.training.solver import Solver, TrainOptions
+    from siamplex.engine.training.solver import Solver
     from siamplex.run.progress import say
 
     solver = Solver(

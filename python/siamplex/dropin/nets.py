@@ -15,7 +15,7 @@ def build(flags: Flags, phase: str, device: str, feeds_itself: bool = False) -> 
 
     Raises UsageError for a phase Caffe has not, and all that a Net raises.
     """
-    from siamplex.engine.training.solver import choose_device
+    from siamplex.engine.training.device import choose_device
 
     if phase not in ("TRAIN", "TEST"):
         raise UsageError(f"-phase: expected TRAIN or TEST, found '{phase}'")

@@ -16,7 +16,7 @@ def run(flags: Flags) -> None:
 
     from siamplex.engine.net.layer import Context
     from siamplex.engine.training.filling import lean_hint
-    from siamplex.engine.training.solver import loss_weights, outputs_of
+    from siamplex.engine.training.outputs import loss_weights, outputs_of
     from siamplex.schema.weights import read_caffemodel
 
     flags.needed("model", "a model definition to score")

@@ -143,8 +143,9 @@ def _as_caffe_runs_it(solver: Any, flags: Flags, prefix: str) -> Any:
 
 def run(flags: Flags) -> None:
     """Train.  Raises UsageError and all that a Solver raises."""
-    from siamplex.engine.training.checkpoint import AS_CAFFE
-    from siamplex.engine.training.solver import Solver, TrainOptions
+    from siamplex.engine.training.occupied import AS_CAFFE
+    from siamplex.engine.training.options import TrainOptions
+    from siamplex.engine.training.solver import Solver
     from siamplex.schema import prototxt
 
     path = Path(flags.needed("solver", "a solver definition to train"))

@@ -26,7 +26,7 @@ def open_tower(store: OpenedStore, folder: Path, deploy: Path, weights: Path, de
     """
     from siamplex.engine.net.net import Net
     from siamplex.engine.net.net_kinds import check_deploy
-    from siamplex.engine.training.solver import choose_device
+    from siamplex.engine.training.device import choose_device
     from siamplex.pairs.images import stored_images
     from siamplex.schema import prototxt
     from siamplex.schema.weights import read_caffemodel

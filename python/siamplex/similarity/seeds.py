@@ -62,8 +62,9 @@ class SeedPlan:
 
 def train_seed(plan: SeedPlan, seed: int) -> Embedding:
     """Train stage 1 from ``seed``, or read what an earlier call left; snapshots go once embedded."""
+    from siamplex.engine.training.options import TrainOptions
     from siamplex.engine.training.snapshot import SnapshotPaths
-    from siamplex.engine.training.solver import Solver, TrainOptions
+    from siamplex.engine.training.solver import Solver
     from siamplex.pairs.build import open_store
     from siamplex.weights.initial import write_initial
 

@@ -8,8 +8,8 @@ import pytest
 from siamplex.engine.fast import shortcut as shortcuts
 from siamplex.engine.fast.prefix import find_prefix
 from siamplex.engine.fast.twins import merge_twins
-from siamplex.engine.training.checkpoint import REMOVE
 from siamplex.engine.training.loss_log import read_losses
+from siamplex.engine.training.occupied import REMOVE
 from siamplex.engine.training.sgd import SGD
 from siamplex.engine.training.solver import Solver, TrainOptions
 from siamplex.schema.weights import read_caffemodel, read_solverstate
@@ -76,13 +76,13 @@ def test_updates_outside_the_span_keep_their_wide_weight(twin_solver, tmp_path, 
     on, off = both(path, tmp_path)
     np.testing.assert_allclose(on[0], off[0], rtol=1e-5, atol=1e-6)
     solver = Solver(path, TrainOptions(quiet=True))
-    solver._take_shortcut()
+    solver.take_plan()
     assert solver.plan and not solver.plan.grams
 
 
 def test_fc_is_kept_in_its_gram_form(twin_solver):
     solver = Solver(twin_solver(conv=0), TrainOptions(quiet=True))
-    solver._take_shortcut()
+    solver.take_plan()
     assert solver.plan
     assert [g.parameter.label for g in solver.plan.grams.values()] == ["fc[0]"]
     assert len(solver.plan.tables) == 1  # the twins share it
@@ -91,7 +91,7 @@ def test_fc_is_kept_in_its_gram_form(twin_solver):
 def test_no_shortcut_where_convolutions_learn(twin_solver):
     solver = Solver(twin_solver(conv=1), TrainOptions(quiet=True))
     assert not find_prefix(solver.net).entries
-    solver._take_shortcut()
+    solver.take_plan()
     assert solver.plan is None
 
 
@@ -132,7 +132,7 @@ def test_each_distinct_image_runs_once(twin_solver, tmp_path):
     run = type(conv).forward
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(conv, "forward", lambda b, p, c: seen.append(len(b[0])) or run(conv, b, p, c))
-        solver._step()
+        solver.step()
     assert seen == [3]  # four pairs hold eight images, three of them distinct
 
 
@@ -151,7 +151,7 @@ def test_no_shortcut_while_frozen_layers_still_move(twin_solver, tmp_path):
     path = twin_solver(conv=0)
     (tmp_path / "snap_iter_6.json").unlink()
     second = Solver(path, TrainOptions(snapshot=tmp_path / "snap_iter_6.solverstate", existing=REMOVE, quiet=True))
-    second._take_shortcut()
+    second.take_plan()
     assert second.plan is None
 
 

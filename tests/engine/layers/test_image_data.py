@@ -244,7 +244,7 @@ def test_a_run_resumes_where_it_read_and_is_known_by_its_pictures(five, tmp_path
     assert models[0] == models[1]
     losses = [dict(row[:2] for row in read_losses(tmp_path / f"{name}_losses.csv")) for name in ("whole", "cut")]
     assert losses[1] == {n: losses[0][n] for n in range(4, 10)}
-    cut = Solver(path, TrainOptions(quiet=True, snapshot=tmp_path / "cut_iter_8.solverstate")).checkpoint.course
+    cut = Solver(path, TrainOptions(quiet=True, snapshot=tmp_path / "cut_iter_8.solverstate")).start.course
     assert len(cut.segments) == 1
     write(tmp_path / "0.png")
     with pytest.raises(UsageError, match="other records of train:d"):

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from siamplex.engine.training import snapshot as snapshots
-from siamplex.engine.training.checkpoint import REMOVE
 from siamplex.engine.training.course import Course, Segment, standing
+from siamplex.engine.training.loop import Loop
+from siamplex.engine.training.occupied import REMOVE
 from siamplex.engine.training.origin import differences, solver_settings
 from siamplex.engine.training.snapshot import Manifest, SnapshotPaths
 from siamplex.engine.training.solver import Solver, TrainOptions
+from siamplex.engine.training.start import Start
 from siamplex.errors import Stopped, TrainingError, UsageError
 from siamplex.schema import prototxt
 from siamplex.schema.weights import read_caffemodel
@@ -236,16 +238,14 @@ def test_only_what_a_manifest_says_is_this_runs(twin_solver, tmp_path):
 
 def test_keep_states_and_the_stop_message_mind_their_own(twin_solver, tmp_path, monkeypatch):
     """Beside an older run's later snapshots the newest state of this run stays, and is what the message names."""
-    from siamplex.engine.training.checkpoint import Checkpoint
-
     path = two_runs(twin_solver, tmp_path)
     for file in tmp_path.glob("snap_iter_12.*"):
         file.unlink()
-    monkeypatch.setattr("siamplex.engine.training.checkpoint.check_free", lambda *a, **k: None)
-    monkeypatch.setattr(Checkpoint, "_own_newest", lambda self: None)
+    monkeypatch.setattr("siamplex.engine.training.start.check_free", lambda *a, **k: None)
+    monkeypatch.setattr(Start, "_own_newest", lambda self: None)
     states = {p.name: p.read_bytes() for n in (18, 24) for p in [tmp_path / f"snap_iter_{n}.solverstate"]}
     solver = Solver(path, TrainOptions(quiet=True, keep_states=1))
-    monkeypatch.setattr(solver, "_iterate", lambda stop: (_step_to(solver, 7), solver._stop(2)))
+    monkeypatch.setattr(Loop, "_iterate", lambda self: (_step_to(solver, 7), self._stop_here(2)))
     with pytest.raises(Stopped) as stopped:
         solver.solve()
     named = Path(str(stopped.value).split("--snapshot ")[1].split(" goes on")[0])
@@ -255,7 +255,7 @@ def test_keep_states_and_the_stop_message_mind_their_own(twin_solver, tmp_path, 
 
 def _step_to(solver: Solver, iteration: int) -> None:
     while solver.iteration < iteration:
-        solver._step()
+        solver.step()
 
 
 def test_a_manifest_of_the_first_format_is_of_an_unknown_course(twin_solver, tmp_path):

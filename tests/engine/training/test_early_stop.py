@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from siamplex.cli import main
-from siamplex.engine.training import solver as solvers
+from siamplex.engine.training import loop
 from siamplex.engine.training.early_stop import EarlyStop, lowest, validation_losses, validation_output
 from siamplex.engine.training.result import BY_LENGTH, BY_VALIDATION, Result
 from siamplex.engine.training.snapshot import SnapshotPaths, iterations
@@ -39,7 +39,7 @@ def course(monkeypatch):
             return found | {"at": self.iteration}
 
         monkeypatch.setattr(Solver, "test", testing)
-        monkeypatch.setattr(solvers, "loss_of", loss_of)
+        monkeypatch.setattr(loop, "loss_of", loss_of)
 
     return follow
 
@@ -123,8 +123,8 @@ def test_going_on_from_the_snapshot_of_a_best_test(path, tmp_path, course, monke
                 raise RuntimeError("killed")
             return step(self)
 
-        step = Solver._step
-        patch.setattr(Solver, "_step", failing)
+        step = Solver.step
+        patch.setattr(Solver, "step", failing)
         train(cut, patience=9)
     assert iterations(tmp_path / "cut") == [6, 8]
     assert json.loads(SnapshotPaths.of(tmp_path / "cut", 8).manifest.read_text())["tested"] is True

@@ -14,9 +14,9 @@ import pytest
 from siamplex.cli import main
 from siamplex.engine.net.splits import insert_splits
 from siamplex.engine.training import snapshot as snapshots
-from siamplex.engine.training.checkpoint import REMOVE
 from siamplex.engine.training.loss_log import read_losses
 from siamplex.engine.training.model_files import write_model
+from siamplex.engine.training.occupied import REMOVE
 from siamplex.engine.training.snapshot import Manifest, SnapshotPaths
 from siamplex.engine.training.solver import Solver, TrainOptions
 from siamplex.errors import InputError, PrototxtError, StorageError, UsageError
@@ -153,9 +153,9 @@ def test_resuming_changes_nothing(twin_solver, tmp_path, conv, dropout):
     train(twin_solver(conv=conv, dropout=dropout, prefix="whole", more=HDF5))
     path = twin_solver(conv=conv, dropout=dropout, prefix="cut", more=HDF5)
     first = Solver(path, TrainOptions(quiet=True))
-    first._take_shortcut()
+    first.take_plan()
     while first.iteration < 6:
-        first._step()
+        first.step()
     first.snapshot()
     assert train(path, resume=True).iteration == 12
     models = [(tmp_path / f"{name}_iter_12.caffemodel.h5").read_bytes() for name in ("cut", "whole")]

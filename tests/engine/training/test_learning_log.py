@@ -88,7 +88,7 @@ def test_dead_units_are_counted(twin_solver, pairs):
     solver = Solver(path, TrainOptions(quiet=True))
     solver.net.node("fc").params[1].tensor.data[:3] = -1e4
     log = LearningLog.of(solver.net, None)
-    solver._take_shortcut()
+    solver.take_plan()
     for _ in range(12):
         solver.pass_over(learning=False)
     row = log.look(0, solver.plan, None)
@@ -100,7 +100,7 @@ def test_dead_units_are_counted(twin_solver, pairs):
 def test_behind_a_table_only_what_is_in_it_is_looked_at(twin_solver, pairs):
     solver = Solver(twin_solver(conv=0), TrainOptions(quiet=True))
     log = LearningLog.of(solver.net, None)
-    solver._take_shortcut()
+    solver.take_plan()
     assert log.look(0, solver.plan, None) is None
     solver.pass_over(learning=False)
     before = [len(table) for table in solver.plan.tables.values()]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from siamplex.engine.training import snapshot as snapshots
-from siamplex.engine.training.checkpoint import REMOVE
 from siamplex.engine.training.loss_log import read_losses
+from siamplex.engine.training.occupied import REMOVE
 from siamplex.engine.training.solver import Solver, TrainOptions
 from siamplex.errors import InputError, PrototxtError, TrainingError, UsageError
 from siamplex.schema.weights import read_caffemodel, read_solverstate
@@ -46,9 +46,9 @@ def test_resuming_changes_nothing(twin_solver, tmp_path, conv, dropout):
     train(twin_solver(conv=conv, dropout=dropout, prefix="whole"))
     path = twin_solver(conv=conv, dropout=dropout, prefix="cut")
     first = Solver(path, QUIET)
-    first._take_shortcut()
+    first.take_plan()
     while first.iteration < 6:
-        first._step()
+        first.step()
     first.snapshot()
     second = train(path, resume=True)
     assert second.iteration == 12

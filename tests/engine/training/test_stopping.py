@@ -34,14 +34,14 @@ def solver_of(twin_solver, many_pairs, tmp_path, prefix, more="", **options):
 
 def stop_after(monkeypatch, iteration, number=signal.SIGTERM):
     """Send this process a signal in the given iteration."""
-    step = Solver._step
+    step = Solver.step
 
     def stepping(self):
         if self.iteration == iteration:
             os.kill(os.getpid(), number)
         return step(self)
 
-    monkeypatch.setattr(Solver, "_step", stepping)
+    monkeypatch.setattr(Solver, "step", stepping)
 
 
 def train(path, **options):
@@ -149,7 +149,7 @@ def test_without_its_gram_forms_a_stopped_run_still_resumes(twin_solver, many_pa
 def test_two_runs_in_one_folder_are_refused(twin_solver, tmp_path, monkeypatch):
     other = Solver(twin_solver(prefix="b"), TrainOptions(quiet=True))
     path = twin_solver(prefix="a")
-    step = Solver._step
+    step = Solver.step
 
     def stepping(self):
         if self.iteration == 1 and self is not other:
@@ -159,7 +159,7 @@ def test_two_runs_in_one_folder_are_refused(twin_solver, tmp_path, monkeypatch):
                 other.solve()
         return step(self)
 
-    monkeypatch.setattr(Solver, "_step", stepping)
+    monkeypatch.setattr(Solver, "step", stepping)
     train(path)
     assert not (tmp_path / "b_losses.csv").exists()
     other.solve()  # free again

@@ -7,7 +7,7 @@ import pytest
 
 from siamplex.cli import main
 from siamplex.engine.training import trial_steps
-from siamplex.engine.training.checkpoint import REMOVE
+from siamplex.engine.training.occupied import REMOVE
 from siamplex.engine.training.solver import Solver, TrainOptions
 from siamplex.engine.training.trial_steps import Trial, rows_of_first_batch
 from siamplex.errors import TrainingError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from siamplex.engine.training.checkpoint import REMOVE
+from siamplex.engine.training.occupied import REMOVE
 from siamplex.engine.training.solver import Solver, TrainOptions
 from siamplex.engine.training.update_rules import KEPT, rule_of, type_of
 from siamplex.errors import PrototxtError

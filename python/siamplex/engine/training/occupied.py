@@ -10,6 +10,9 @@ from siamplex.engine.training.origin import differences, in_words
 from siamplex.engine.training.snapshot import Manifest, SnapshotPaths
 from siamplex.errors import InputError, UsageError
 
+# what becomes of snapshots that are there already: refused, removed, or written over one by one as Caffe does
+REFUSE, REMOVE, AS_CAFFE = "refuse", "remove", "as caffe"
+
 _UNKNOWN = "what it was computed with is not known"
 
 
