@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from google.protobuf import text_format
 
 from siamplex.errors import InputError, PrototxtError
 from siamplex.run.durable import write_text
-from siamplex.schema import locations, messages
+from siamplex.schema import extensions, locations, messages
 from siamplex.schema.bounds import Bounds, here_or_beside
 from siamplex.schema.file_kinds import (
     DEPLOY,
@@ -29,7 +29,7 @@ from siamplex.schema.file_kinds import (
     words_for,
 )
 from siamplex.schema.instead import instead
-from siamplex.schema.upgrade import upgrade_net
+from siamplex.schema.upgrade import needs_upgrade, upgrade_net
 
 ANYWHERE = Bounds()
 MAX_BYTES = 8 << 20  # far above any net; a wrong file is not read whole
@@ -38,8 +38,9 @@ MAX_BYTES = 8 << 20  # far above any net; a wrong file is not read whole
 about_type: Callable[[str], str | None] = lambda _: None  # noqa: E731
 # ... and of a solver type: known to whoever runs solvers.
 about_solver_type: Callable[[str], str | None] = lambda _: None  # noqa: E731
+# Lets prototxts have the fields of the plug-ins of some layer types; whether there are any.
+declare_for: Callable[[Iterable[str]], bool] = lambda _: False  # noqa: E731
 
-_NETS = ("net_param", "train_net_param", "test_net_param")
 _NO_TEXT = re.compile(r"[\x00-\x08\x0e-\x1f]")
 _IN_NEW_FORM = {
     "blobs_lr": "that is of the old form, layers { }; here it is param { lr_mult: }",
@@ -50,12 +51,16 @@ _IN_NEW_FORM = {
 
 @dataclass(frozen=True)
 class Prototxt:
-    """A parsed prototxt: the message, the file it came from, and the line of each field."""
+    """A parsed prototxt: the message, the file it came from, and the line of each field.
+
+    ``upgraded`` says that a net in it was of one of Caffe's older forms.
+    """
 
     message: Any
     path: Path
     lines: dict[locations.Path, int]
     bounds: Bounds = ANYWHERE
+    upgraded: bool = False
 
     def find(self, name: str) -> Path:
         """A path this prototxt names: of the working folder as in Caffe, or else beside the prototxt.
@@ -135,17 +140,30 @@ def _check_kind(path: Path, text: str, message: str) -> None:
 
 def parse(text: str, message: str, path: str | Path = "<text>", bounds: Bounds = ANYWHERE) -> Prototxt:
     """Parse prototxt text; see :func:`read`."""
-    parsed = getattr(messages, message)()
+    make, text = getattr(messages, message), locations.joined_signs(text)
     try:
-        text_format.Parse(text, parsed)
+        try:
+            parsed = text_format.Parse(extensions.bracketed(text), make())
+        except text_format.ParseError:  # perhaps for a field of a plug-in that is not loaded yet
+            if not declare_for(_types_in(text)):
+                raise
+            parsed = text_format.Parse(extensions.bracketed(text), make())
     except text_format.ParseError as error:
         raise _readable(Path(path), text, error) from None
     except RecursionError:
         raise PrototxtError(path, None, "messages are nested too deeply") from None
-    result = Prototxt(parsed, Path(path), locations.locate(text), bounds)
-    for net, where in _nets_in(parsed, message):
+    nets = _nets_in(parsed, message)
+    old = any(needs_upgrade(net) for net, _ in nets)
+    result = Prototxt(parsed, Path(path), locations.locate(text), bounds, old)
+    for net, where in nets:
         upgrade_net(net, result.lines, where, result.error)
     return result
+
+
+def _types_in(text: str) -> list[str]:
+    """Layer types of a net's text, as far as it can be followed."""
+    found = locations.scan(text).items()
+    return [value.strip("\"'") for path, (_, value) in found if path[-2:] == ("type", 0) and path[-4:-3] == ("layer",)]
 
 
 def _nets_in(parsed: Any, message: str) -> list[tuple[Any, locations.Path]]:
@@ -256,7 +274,7 @@ def _old_type(path: Path, text: str, line: int, kind: str, layer: _Layer | None 
 
 def to_text(message: Any) -> str:
     """Prototxt text of a message, shaped as Caffe users write it."""
-    return str(text_format.MessageToString(message))
+    return extensions.plain(str(text_format.MessageToString(message)))
 
 
 def write(path: str | Path, message: Any, header: str = "") -> None:

@@ -27,7 +27,7 @@ def test_every_stock_layer_is_known_or_refused_by_its_name():
         "SigmoidCrossEntropyLoss Silence Slice Softmax SoftmaxWithLoss Split Swish TanH Threshold Tile "
         "WindowData".split()
     )
-    refused = {"HDF5Output", "LSTM", "MemoryData", "Python", "RNN", "WindowData"}
+    refused = {"HDF5Output", "LSTM", "Python", "RNN", "WindowData"}
     assert stock - refused <= set(known_types())
     for kind in refused:
         with pytest.raises(PrototxtError, match=f"layer 'it': type '{kind}' is not supported: (?!Caffe 1.0 has no)"):

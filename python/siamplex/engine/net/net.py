@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from siamplex.engine.net.fillers import FillerError, fill
+from siamplex.engine.net.fillers import FillerError, check, fill
 from siamplex.engine.net.layer import ALL, BlobSpec, Context, Layer, LayerSpec, Shape, Share, create
-from siamplex.engine.net.limits import Budget
+from siamplex.engine.net.limits import NO_LIMIT, Budget
 from siamplex.engine.net.overwritten import Arrays, Overwritten
 from siamplex.engine.net.phase import included, net_state
 from siamplex.engine.net.stand_ins import StandIns
@@ -103,6 +103,7 @@ class Net:
     """Builds and runs a NetParameter as Caffe does.
 
     ``message_path`` leads to the NetParameter inside ``source`` (empty for a net's own file); :attr:`message` is it.
+    With ``shapes_only`` parameters have shapes and no values, and what the machine holds is no limit.
     Raises PrototxtError, naming layer and line, for anything that cannot be built.
     """
 
@@ -118,8 +119,10 @@ class Net:
         device: str | torch.device = "cpu",
         share_with: Net | None = None,
         share: Share = ALL,
+        shapes_only: bool = False,
     ) -> None:
         self.source, self.phase, self.seed = source, phase, seed
+        self._shapes_only = shapes_only
         self.device = torch.device(device)
         self.message = source.message if message is None else message
         self._path = message_path
@@ -131,7 +134,7 @@ class Net:
         self.shapes: dict[str, Shape] = {}
         self.inputs: list[str] = []
         self._unread: dict[str, None] = {}
-        self._budget = Budget(self.device)
+        self._budget = Budget(self.device, None if not shapes_only else NO_LIMIT)
         self.stand_ins = StandIns()
         self._kept: tuple[int, list[Node]] = (0, [])
         full_state = net_state(phase, self.message.state, *([state] if state is not None else []))
@@ -282,6 +285,9 @@ class Net:
         if refused:
             raise spec.error(f"blob {index}: {refused}")
         try:
+            if self._shapes_only:
+                check(blob.filler, blob.shape)
+                return torch.empty(blob.shape, device="meta")
             values = fill(blob.filler, blob.shape, self.seed, spec.key, index)
         except FillerError as error:
             raise spec.error(str(error)) from None
