@@ -155,11 +155,19 @@ def check_memory() -> Check:
     return Check("memory", OK, f"{total:.0f} GB, {os.cpu_count()} cores")
 
 
+def check_plug_ins() -> list[Check]:
+    """Layer types that other packages add (entry points of the group ``siamplex.layers``); none is imported."""
+    return [
+        Check("layer plug-in", NOTE, f"{entry.name} = {entry.value}" + (f" of {entry.dist.name}" if entry.dist else ""))
+        for entry in metadata.entry_points(group="siamplex.layers")
+    ]
+
+
 def examine(folder: Path, alexnet_file: Path) -> list[Check]:
     """All checks."""
     groups: list[Callable[[], Check | list[Check]]] = [
         check_python, check_libraries, check_torch, check_caffe,
-        lambda: check_alexnet(alexnet_file), lambda: check_disk(folder), check_memory,
+        lambda: check_alexnet(alexnet_file), lambda: check_disk(folder), check_memory, check_plug_ins,
     ]  # fmt: skip
     found: list[Check] = []
     for group in groups:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, TypeVar
@@ -13,6 +13,7 @@ from siamplex.engine.unsupported import unsupported
 from siamplex.engine.wide import WideGradients
 from siamplex.errors import PrototxtError
 from siamplex.schema import messages, prototxt
+from siamplex.schema.extensions import Fields, settings
 from siamplex.schema.prototxt import Prototxt
 
 Shape = tuple[int, ...]
@@ -113,6 +114,8 @@ class Layer:
 
     param_field: ClassVar[str | None] = None
     supported: ClassVar[frozenset[str]] = frozenset()
+    # of a plug-in: the parameter message that Caffe has not
+    declares: ClassVar[Fields | None] = None
     bottom_count: ClassVar[tuple[int, int]] = (1, 1)
     top_count: ClassVar[tuple[int, int]] = (1, 1)
     # as many tops as bottoms
@@ -163,7 +166,7 @@ class Layer:
     @property
     def params(self) -> Any:
         """The layer's own settings message, with Caffe's defaults."""
-        return getattr(self.spec.message, self.param_field) if self.param_field else None
+        return settings(self.spec.message, self.param_field) if self.param_field else None
 
     def require(self, holds: bool, what: str, *field: str | int) -> None:
         """Raise at ``field`` of the layer's settings unless ``holds``."""
@@ -223,21 +226,54 @@ def known_types() -> list[str]:
     return sorted(_REGISTRY)
 
 
-def about_type(type_name: str, python_class: str = "") -> str | None:
-    """What to say of a layer type that is not known: which are, and what to do instead.  None for a known one."""
+def about_type(type_name: str, python: str = "") -> str | None:
+    """What to say of a layer type that is not known: which are, and what to do instead.  None for a known one.
+
+    ``python`` is ``MODULE.CLASS`` of a Python layer.  Plug-ins are looked for where the type is none of ours.
+    """
+    from siamplex.engine import plugins
+
     known = known_types()
-    return None if type_name in known else unsupported(type_name, known, python_class)
+    if type_name in known:
+        return None
+    try:
+        if plugins.find(_plugin_name(type_name, python)):
+            return None
+    except plugins.PluginError as error:
+        return f"type '{type_name}': {error}"
+    return unsupported(type_name, known, python)
+
+
+def _plugin_name(type_name: str, python: str) -> str:
+    return f"Python.{python}" if type_name == "Python" else type_name
+
+
+def _declare_for(types: Iterable[str]) -> bool:
+    from siamplex.engine import plugins
+
+    known = known_types()
+    return plugins.declare_for(name for name in dict.fromkeys(types) if name not in known)
 
 
 prototxt.about_type = about_type
+prototxt.declare_for = _declare_for
 
 
 def create(spec: LayerSpec) -> Layer:
     """Make the layer a prototxt asks for; raises PrototxtError for a type not known."""
-    about = about_type(spec.type, str(spec.message.python_param.layer))
+    from siamplex.engine import plugins
+
+    python = spec.message.python_param
+    inside = f"{python.module}.{python.layer}"
+    about = about_type(spec.type, inside)
+    cls = _REGISTRY.get(spec.type)
+    if cls is not None:
+        about = plugins.replacement(spec.type)
     if about:
         raise spec.source.error(f"layer '{spec.name}': {about}", *spec.path, "type", 0)
-    return _REGISTRY[spec.type](spec)
+    cls = cls or plugins.find(_plugin_name(spec.type, inside))
+    assert cls
+    return cls(spec)
 
 
 class _NoGradient(torch.autograd.Function):

@@ -48,27 +48,33 @@ _FORKS = {
 }
 
 
+_PLUG_IN = "a plug-in can add it (docs/plugins.md)"
+
+
 def in_stock_layers(name: str) -> str:
     """The stock layers that express a fork's layer, or a Python layer's class; empty where that is not known."""
-    plain = name.replace("_", "").lower().removesuffix("layer")
+    plain = name.rpartition(".")[2].replace("_", "").lower().removesuffix("layer")
     found = {fork.lower(): layers for fork, layers in _FORKS.items()}.get(plain)
     return f"; stock layers that express it: {found}" if found else ""
 
 
-def unsupported(type_name: str, known: Sequence[str], python_class: str = "") -> str:
+def unsupported(type_name: str, known: Sequence[str], python: str = "") -> str:
     """One line on a type that is none of the ``known``: what it is, what to use instead, which are known.
 
-    ``python_class`` is that of a Python layer.
+    ``python`` is ``MODULE.CLASS`` of a Python layer.
     """
     listed = f"known: {', '.join(known)}"
     if not type_name:
         return f"type is missing ({listed})"
     if type_name in _STOCK:
-        of = f" ({python_class})" if python_class else ""
-        return f"type '{type_name}'{of} is not supported: {_STOCK[type_name]}{in_stock_layers(python_class)} ({listed})"
+        named = type_name == "Python" and python.strip(".")
+        plug_in = f"; {_PLUG_IN.replace('it', f'Python.{python}', 1)}" if named else ""
+        of = f" ({python})" if named else ""
+        stock = in_stock_layers(python) if named else ""
+        return f"type '{type_name}'{of} is not supported: {_STOCK[type_name]}{stock}{plug_in} ({listed})"
     by_case = {name.lower().replace("_", ""): name for name in known}
     meant = by_case.get(type_name.lower().replace("_", ""))
     if meant:
         return f"type '{type_name}' is not known; '{meant}' is ({listed})"
     hint = in_stock_layers(type_name)
-    return f"type '{type_name}' is not supported: Caffe 1.0 has no such layer, a fork may{hint} ({listed})"
+    return f"type '{type_name}' is not supported: Caffe 1.0 has no such layer, a fork may{hint}; {_PLUG_IN} ({listed})"

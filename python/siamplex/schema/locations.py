@@ -18,6 +18,21 @@ _TOKEN = re.compile(
 )
 
 
+def names(text: str) -> Iterator[tuple[str, int, int]]:
+    """Each name of a message field (a word before ``{``, ``<`` or ``:`` and one of these): it, its start and end."""
+    word: re.Match[str] | None = None
+    at = 0
+    while at < len(text):
+        match = _TOKEN.match(text, at)
+        at = match.end() if match else at + 1
+        if match is None or match.lastgroup in ("space", "newline"):
+            continue
+        if word and match.group() in ("{", "<"):
+            yield word.group(), word.start(), word.end()
+        if not (word and match.group() == ":"):
+            word = match if match.lastgroup == "word" else None
+
+
 def _tokens(text: str) -> Iterator[tuple[str, str, int]]:
     line, at = 1, 0
     while at < len(text):

@@ -11,6 +11,8 @@ is a message or enum declared below.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
@@ -403,7 +405,7 @@ MESSAGES: dict[str, list[str]] = {
     **OLD_MESSAGES,
 }
 
-_PACKAGE = "caffe"
+PACKAGE = "caffe"
 _FIELD = descriptor_pb2.FieldDescriptorProto
 _SCALARS = {
     "int32": _FIELD.TYPE_INT32,
@@ -417,7 +419,11 @@ _SCALARS = {
 }
 
 
-def _add_field(message: Any, declaration: str) -> None:
+def add_field(message: Any, declaration: str, enums: Mapping[str, str] | None = None) -> None:
+    """Add a field, declared as above, to a DescriptorProto; ``enums`` are the full names of enums by their own.
+
+    Raises ValueError or KeyError for a declaration that is none.
+    """
     words = declaration.split()
     field = message.field.add()
     field.label = _FIELD.LABEL_OPTIONAL
@@ -431,15 +437,20 @@ def _add_field(message: Any, declaration: str) -> None:
     field.number = int(number)
     if kind in _SCALARS:
         field.type = _SCALARS[kind]
+    elif kind in (enums or {}):
+        field.type, field.type_name = _FIELD.TYPE_ENUM, (enums or {})[kind]
+    elif kind in ENUMS:
+        field.type, field.type_name = _FIELD.TYPE_ENUM, f".{PACKAGE}.{kind}Scope.{kind}"
+    elif kind in MESSAGES:
+        field.type, field.type_name = _FIELD.TYPE_MESSAGE, f".{PACKAGE}.{kind}"
     else:
-        field.type = _FIELD.TYPE_ENUM if kind in ENUMS else _FIELD.TYPE_MESSAGE
-        field.type_name = f".{_PACKAGE}.{kind}"
+        raise ValueError(f"no type {kind}")
     if default:
         field.default_value = default[0]
 
 
 def _build() -> dict[str, Any]:
-    file = descriptor_pb2.FileDescriptorProto(name="siamplex/messages.proto", package=_PACKAGE, syntax="proto2")
+    file = descriptor_pb2.FileDescriptorProto(name="siamplex/messages.proto", package=PACKAGE, syntax="proto2")
     for name, values in ENUMS.items():
         # Values live in the enum's scope in Caffe, at file scope here would clash (MAX, CAFFE ...):
         # each enum sits in a holder message of its own, which text and wire formats never see.
@@ -450,18 +461,18 @@ def _build() -> dict[str, Any]:
     for name, declarations in MESSAGES.items():
         message = file.message_type.add(name=name)
         for declaration in declarations:
-            _add_field(message, declaration)
-            field = message.field[-1]
-            if field.type == _FIELD.TYPE_ENUM:
-                enum_name = field.type_name.rsplit(".", 1)[1]
-                field.type_name = f".{_PACKAGE}.{enum_name}Scope.{enum_name}"
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return {
-        name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.{name}")) for name in MESSAGES
-    }
+            add_field(message, declaration)
+        if name == "LayerParameter":  # the numbers between are there for what plug-ins declare
+            taken = [*sorted(field.number for field in message.field if field.number >= 100), _MAX_NUMBER + 1]
+            for below, above in pairwise(taken):
+                if above > below + 1:
+                    message.extension_range.add(start=below + 1, end=above)
+    POOL.Add(file)
+    return {name: message_factory.GetMessageClass(POOL.FindMessageTypeByName(f"{PACKAGE}.{name}")) for name in MESSAGES}
 
 
+POOL = descriptor_pool.DescriptorPool()
+_MAX_NUMBER = 2**29 - 1
 _CLASSES = _build()
 
 BlobProto = _CLASSES["BlobProto"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from google.protobuf import text_format
 
 from siamplex.durable import write_text
 from siamplex.errors import InputError, PrototxtError
-from siamplex.schema import locations, messages
+from siamplex.schema import extensions, locations, messages
 from siamplex.schema.bounds import Bounds, here_or_beside
 from siamplex.schema.file_kinds import (
     DEPLOY,
@@ -36,8 +36,9 @@ MAX_BYTES = 8 << 20  # far above any net; a wrong file is not read whole
 
 # What to say of a layer type that is not supported, None for one that is: known to whoever runs layers.
 about_type: Callable[[str], str | None] = lambda _: None  # noqa: E731
+# Lets prototxts have the fields of the plug-ins of some layer types; whether there are any.
+declare_for: Callable[[Iterable[str]], bool] = lambda _: False  # noqa: E731
 
-_NETS = ("net_param", "train_net_param", "test_net_param")
 _NO_TEXT = re.compile(r"[\x00-\x08\x0e-\x1f]")
 _IN_NEW_FORM = {
     "blobs_lr": "that is of the old form, layers { }; here it is param { lr_mult: }",
@@ -133,9 +134,14 @@ def _check_kind(path: Path, text: str, message: str) -> None:
 
 def parse(text: str, message: str, path: str | Path = "<text>", bounds: Bounds = ANYWHERE) -> Prototxt:
     """Parse prototxt text; see :func:`read`."""
-    parsed = getattr(messages, message)()
+    make = getattr(messages, message)
     try:
-        text_format.Parse(text, parsed)
+        try:
+            parsed = text_format.Parse(extensions.bracketed(text), make())
+        except text_format.ParseError:  # perhaps for a field of a plug-in that is not loaded yet
+            if not declare_for(_types_in(text)):
+                raise
+            parsed = text_format.Parse(extensions.bracketed(text), make())
     except text_format.ParseError as error:
         raise _readable(Path(path), text, error) from None
     except RecursionError:
@@ -144,6 +150,12 @@ def parse(text: str, message: str, path: str | Path = "<text>", bounds: Bounds =
     for net, where in _nets_in(parsed, message):
         upgrade_net(net, result.lines, where, result.error)
     return result
+
+
+def _types_in(text: str) -> list[str]:
+    """Layer types of a net's text, as far as it can be followed."""
+    found = locations.scan(text).items()
+    return [value.strip("\"'") for path, (_, value) in found if path[-2:] == ("type", 0) and path[-4:-3] == ("layer",)]
 
 
 def _nets_in(parsed: Any, message: str) -> list[tuple[Any, locations.Path]]:
@@ -237,7 +249,7 @@ def _old_type(path: Path, text: str, line: int, kind: str) -> PrototxtError:
 
 def to_text(message: Any) -> str:
     """Prototxt text of a message, shaped as Caffe users write it."""
-    return str(text_format.MessageToString(message))
+    return extensions.plain(str(text_format.MessageToString(message)))
 
 
 def write(path: str | Path, message: Any, header: str = "") -> None:
