@@ -17,6 +17,7 @@ from siamplex.commands import (
     geometry,
     index,
     mds,
+    net,
     pairs,
     plan,
     prototxt,
@@ -44,5 +45,6 @@ ALL: tuple[ModuleType, ...] = (
     audit,
     report,
     doctor,
+    net,
     caffe,
 )

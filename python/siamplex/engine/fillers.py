@@ -27,10 +27,19 @@ def fill(filler: Any, shape: Shape, seed: int, layer: str, index: int) -> Array:
     The values depend only on the seed, the layer's name and the blob's index in it, so adding a
     layer does not change the others.  Raises FillerError.
     """
+    check(filler, shape)
+    return _FILLERS[str(filler.type)](filler, shape, numpy_stream(seed, "filler", layer, index))
+
+
+def check(filler: Any, shape: Shape) -> None:
+    """Raise FillerError where a filler is unknown or does not suit the shape."""
     kind = str(filler.type)
     if kind not in _FILLERS:
         raise FillerError(f"filler '{kind}' is not supported (known: {', '.join(sorted(_FILLERS))})")
-    return _FILLERS[kind](filler, shape, numpy_stream(seed, "filler", layer, index))
+    if kind == "gaussian" and filler.sparse >= 0 and (not shape or filler.sparse > shape[0]):
+        raise FillerError(f"sparse {filler.sparse} for a blob of shape {shape}")
+    if kind == "bilinear" and (len(shape) != 4 or shape[2] != shape[3]):
+        raise FillerError(f"bilinear needs a square 4-axis blob, found {shape}")
 
 
 def _fan(filler: Any, shape: Shape) -> float:
@@ -62,8 +71,6 @@ def _gaussian(filler: Any, shape: Shape, stream: np.random.Generator) -> Array:
     values *= np.float32(filler.std)
     values += np.float32(filler.mean)
     if filler.sparse >= 0:
-        if not shape or filler.sparse > shape[0]:
-            raise FillerError(f"sparse {filler.sparse} for a blob of shape {shape}")
         values *= stream.random(shape) < filler.sparse / shape[0]
     return values
 
@@ -85,8 +92,6 @@ def _positive_unitball(filler: Any, shape: Shape, stream: np.random.Generator) -
 
 
 def _bilinear(filler: Any, shape: Shape, stream: np.random.Generator) -> Array:
-    if len(shape) != 4 or shape[2] != shape[3]:
-        raise FillerError(f"bilinear needs a square 4-axis blob, found {shape}")
     size = shape[3]
     factor = math.ceil(size / 2)
     centre = (2 * factor - 1 - factor % 2) / (2.0 * factor)

@@ -25,11 +25,14 @@ def memory_of(device: torch.device) -> int:
     return machine_memory()
 
 
-class Budget:
-    """Counts the float32 values a net asks for against a device's memory."""
+NO_LIMIT = 1 << 60  # bytes; more than this is no net but a mistake
 
-    def __init__(self, device: torch.device) -> None:
-        self._left = self._all = memory_of(device)
+
+class Budget:
+    """Counts the float32 values a net asks for against a device's memory, or against ``limit`` bytes."""
+
+    def __init__(self, device: torch.device, limit: int | None = None) -> None:
+        self._left = self._all = memory_of(device) if limit is None else limit
 
     def take(self, shape: Sequence[int]) -> str | None:
         """Count an array of ``shape``; what to say where it is not to be had, else None."""

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from siamplex.engine.fillers import FillerError, fill
+from siamplex.engine.fillers import FillerError, check, fill
 from siamplex.engine.layer import ALL, BlobSpec, Context, Layer, LayerSpec, Shape, Share, create
 from siamplex.engine.layers.inner_product import InnerProduct
-from siamplex.engine.limits import Budget
+from siamplex.engine.limits import NO_LIMIT, Budget
 from siamplex.engine.overwritten import Arrays, Overwritten
 from siamplex.engine.phase import included, net_state
 from siamplex.engine.unfilled import OPTION, Unfilled, refusal, unfilled
@@ -93,6 +93,7 @@ class Net:
     """Builds and runs a NetParameter as Caffe does.
 
     ``message_path`` leads to the NetParameter inside ``source`` (empty for a net's own file).
+    With ``shapes_only`` parameters have shapes and no values, and what the machine holds is no limit.
     Raises PrototxtError, naming layer and line, for anything that cannot be built.
     """
 
@@ -108,8 +109,10 @@ class Net:
         device: str | torch.device = "cpu",
         share_with: Net | None = None,
         share: Share = ALL,
+        shapes_only: bool = False,
     ) -> None:
         self.source, self.phase, self.seed = source, phase, seed
+        self._shapes_only = shapes_only
         self.device = torch.device(device)
         self._message = source.message if message is None else message
         self._path = message_path
@@ -121,7 +124,7 @@ class Net:
         self.shapes: dict[str, Shape] = {}
         self.inputs: list[str] = []
         self._unread: dict[str, None] = {}
-        self._budget = Budget(self.device)
+        self._budget = Budget(self.device, None if not shapes_only else NO_LIMIT)
         # what stands in for a node, or for what it reads, while a shortcut is taken
         self.overrides: dict[str, Callable[[Context], list[torch.Tensor]]] = {}
         self.bottoms_of: dict[str, dict[int, Callable[[], torch.Tensor]]] = {}
@@ -275,6 +278,9 @@ class Net:
         if refused:
             raise spec.error(f"blob {index}: {refused}")
         try:
+            if self._shapes_only:
+                check(blob.filler, blob.shape)
+                return torch.empty(blob.shape, device="meta")
             values = fill(blob.filler, blob.shape, self.seed, spec.key, index)
         except FillerError as error:
             raise spec.error(str(error)) from None

@@ -124,3 +124,36 @@ class SolverFile:
             raise self.source.error(what, field, index)
         source = prototxt.read(path, "NetParameter", self.source.bounds)
         return source, source.message, ()
+
+
+def nets_named(solver: Prototxt) -> Iterator[tuple[str, NetSource]]:
+    """The net of each phase that a solver names, its settings not looked at: TRAIN and the first TEST net.
+
+    A solver without test nets has its ``net`` in both.  Raises PrototxtError where it names none, or a missing file.
+    """
+    p = solver.message
+
+    def of(field: str, state: Any) -> NetSource:
+        value = getattr(p, field)
+        repeated = field in ("test_net", "test_net_param")
+        value = value[0] if repeated else value
+        if field.endswith("param"):
+            return NetSource(solver, value, (field, 0), state)
+        path = solver.find(value)
+        if not path.exists():
+            what = f"{field} '{value}': expected a net prototxt, found {solver.missing(value)}"
+            raise solver.error(what, field, 0)
+        source = prototxt.read(path, "NetParameter", solver.bounds)
+        return NetSource(source, source.message, (), state)
+
+    def given(*fields: str) -> str | None:
+        return next((name for name in fields if (len(getattr(p, name)) if name.startswith("test_") else
+                                                 p.HasField(name))), None)  # fmt: skip
+
+    train = given("train_net", "train_net_param", "net", "net_param")
+    if train is None:
+        raise solver.error("expected one of net, net_param, train_net, train_net_param, found none")
+    yield "TRAIN", of(train, p.train_state if p.HasField("train_state") else None)
+    test = given("test_net_param", "test_net", "net", "net_param")
+    if test is not None:
+        yield "TEST", of(test, p.test_state[0] if p.test_state else None)

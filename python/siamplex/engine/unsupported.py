@@ -8,7 +8,6 @@ from collections.abc import Sequence
 _STOCK = {
     "Python": "it runs code that a net file names; express it in stock layers, or run this net with Caffe",
     "WindowData": "it cuts R-CNN's windows out of images; write the crops as files for ImageData, or an LMDB for Data",
-    "MemoryData": "a program has to hand it its data; Input takes them from the caller, Data from an LMDB",
     "HDF5Output": "it writes what it reads to a file; leave it out and use extract_features on its bottoms",
     "LSTM": "it keeps its state from one batch to the next, which snapshots here do not hold; run this net with Caffe",
     "RNN": "it keeps its state from one batch to the next, which snapshots here do not hold; run this net with Caffe",

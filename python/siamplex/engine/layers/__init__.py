@@ -31,6 +31,7 @@ from siamplex.engine.layers import (  # noqa: F401
     input,
     log,
     lrn,
+    memory_data,
     multinomial_logistic_loss,
     mvn,
     normalize,

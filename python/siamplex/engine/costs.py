@@ -1,0 +1,98 @@
+"""What a net costs by its shapes: parameters, multiply-adds and memory of each layer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from siamplex.engine.layer import Shape
+from siamplex.engine.net import AUTOMATIC, Net, Node
+
+_FLOAT = 4  # bytes
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """A layer: its tops with their shapes, its parameters, what it costs for a batch as the file has it.
+
+    ``parameters`` are those that no layer before it owns; ``multiply_adds`` those of a forward pass in convolutions,
+    deconvolutions and inner products (0 for other types, whose work is of a lower order); ``memory`` the bytes of
+    tops that are no blob of before, written in place.
+    """
+
+    name: str
+    type: str
+    bottoms: tuple[str, ...]
+    tops: tuple[tuple[str, Shape], ...]
+    parameters: int
+    shared_with: tuple[str, ...]
+    multiply_adds: int
+    memory: int
+
+
+@dataclass(frozen=True)
+class NetCost:
+    """All layers of a net in one phase; ``learned`` of its parameters have a rate other than 0."""
+
+    name: str
+    phase: str
+    layers: tuple[LayerCost, ...]
+    learned: int
+
+    @property
+    def parameters(self) -> int:
+        return sum(layer.parameters for layer in self.layers)
+
+    @property
+    def multiply_adds(self) -> int:
+        """Of a forward pass; a backward pass has about twice as many."""
+        return sum(layer.multiply_adds for layer in self.layers)
+
+    @property
+    def memory(self) -> int:
+        """Bytes: blobs and parameters, in training with the gradients of both and a momentum for what learns."""
+        blobs = sum(layer.memory for layer in self.layers)
+        if self.phase == "TEST":
+            return blobs + _FLOAT * self.parameters
+        return 2 * blobs + _FLOAT * (self.parameters + 2 * self.learned)
+
+
+def cost_of(net: Net, types: Mapping[str, str] | None = None) -> NetCost:
+    """The cost of a net, which may be of shapes only; ``types`` by layer name where the net has stand-ins."""
+    shapes: dict[str, Shape] = {}
+    layers = []
+    for node in net.nodes:
+        given = {name: shapes[name] for name in node.bottoms}
+        tops = [(name, net.shapes[name]) for name in node.tops if name != AUTOMATIC]
+        owned = [p for p in node.params if p.layer == node.name]
+        new = [shape for name, shape in tops if name not in given]
+        shapes.update(tops)
+        layers.append(
+            LayerCost(
+                name=node.layer.spec.name,
+                type=(types or {}).get(node.layer.spec.name, node.layer.spec.type),
+                bottoms=tuple(node.bottoms),
+                tops=tuple(tops),
+                parameters=sum(p.tensor.numel() for p in owned),
+                shared_with=tuple(dict.fromkeys(p.layer for p in node.params if p.layer != node.name)),
+                multiply_adds=_multiply_adds(node, given, shapes),
+                memory=_FLOAT * sum(math.prod(shape) for shape in new),
+            )
+        )
+    learned = sum(p.tensor.numel() for p in net.parameters if p.lr_mult != 0)
+    return NetCost(net.name, net.phase, tuple(layers), learned)
+
+
+def _multiply_adds(node: Node, bottoms: Mapping[str, Shape], tops: Mapping[str, Shape]) -> int:
+    kind = node.layer.spec.type
+    if kind not in ("Convolution", "Deconvolution", "InnerProduct"):
+        return 0
+    weights = node.params[0].tensor.numel()
+    if kind == "InnerProduct":
+        shape = bottoms[node.bottoms[0]]
+        return weights * math.prod(shape[: node.layer.params.axis % len(shape)])
+    # each weight meets each place of the output once, or in a deconvolution each of the input
+    places = [bottoms[name] for name in node.bottoms] if kind == "Deconvolution" else [tops[name] for name in node.tops]
+    axis = node.layer.params.axis % len(places[0])
+    return weights * sum(math.prod(shape[:axis]) * math.prod(shape[axis + 1 :]) for shape in places)
