@@ -15,8 +15,8 @@ _VALUES = {
 }  # fmt: skip
 UNFILLED = "allow_unfilled"  # a switch of this tool's own: go on where a layer that never learns has no weights
 # glog's, which scripts of that era pass along; this log goes to standard error in any case
-_IGNORED_SWITCHES = frozenset({"logtostderr", "alsologtostderr"})
-_IGNORED_VALUES = frozenset({"minloglevel", "stderrthreshold", "v", "log_dir", "vmodule"})
+GLOG_SWITCHES = frozenset({"logtostderr", "alsologtostderr"})
+GLOG_VALUES = frozenset({"minloglevel", "stderrthreshold", "v", "log_dir", "vmodule"})
 USAGE = """usage: siamplex caffe COMMAND [-flag=value ...]
 
 commands:
@@ -24,6 +24,13 @@ commands:
   test           score a model: -model -weights [-iterations 50]
   time           time a model layer by layer: -model [-iterations 50 -phase TRAIN]
   device_query   say what the GPUs are: [-gpu all]
+
+the tools beside it:
+  convert_imageset [-gray -shuffle -resize_width N -resize_height N -check_size -encoded -encode_type png]
+                   ROOTFOLDER/ LISTFILE DB_NAME
+  compute_image_mean [-backend lmdb] INPUT_DB [OUTPUT_FILE]
+  extract_features WEIGHTS NET BLOB,... DB,... NUM_MINI_BATCHES lmdb [CPU|GPU] [DEVICE_ID=0]
+  upgrade_net_proto_text, upgrade_net_proto_binary, upgrade_solver_proto_text OLD NEW
 
 -gpu N, -phase, -level, -stage, -sigint_effect and -sighup_effect (snapshot, stop, none) mean what BVLC's do.
 train and test refuse a net with a layer that never learns and is in no weights file; -allow_unfilled lets it pass."""
@@ -78,12 +85,12 @@ def parse(arguments: Sequence[str]) -> Flags:
             words.append(word)
             continue
         name, equals, value = word.lstrip("-").partition("=")
-        if name.removeprefix("no") in _IGNORED_SWITCHES:
+        if name.removeprefix("no") in GLOG_SWITCHES:
             continue
         if name in (UNFILLED, "allow-unfilled"):
             allowed = value in ("", "true", "1")
             continue
-        if name not in _VALUES and name not in _IGNORED_VALUES:
+        if name not in _VALUES and name not in GLOG_VALUES:
             raise UsageError(f"caffe: unknown command line flag '{name}' (known: {', '.join(_VALUES)})")
         if not equals:
             if not rest:
@@ -91,7 +98,9 @@ def parse(arguments: Sequence[str]) -> Flags:
             value = rest.pop(0)
         given[name] = value
     if len(words) != 1 or words[0] not in COMMANDS:
-        raise UsageError(f"caffe: expected one command of {', '.join(COMMANDS)}, found '{' '.join(words)}'")
+        raise UsageError(
+            f"caffe: expected one command of {', '.join(COMMANDS)}, found '{' '.join(words)}' (-help: the others)"
+        )
     flags = Flags(words[0], allow_unfilled=allowed)
     flags.values.update({name: value for name, value in given.items() if name in _VALUES})
     return flags

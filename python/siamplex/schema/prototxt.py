@@ -29,7 +29,7 @@ from siamplex.schema.file_kinds import (
     words_for,
 )
 from siamplex.schema.instead import instead
-from siamplex.schema.upgrade import upgrade_net
+from siamplex.schema.upgrade import needs_upgrade, upgrade_net
 
 ANYWHERE = Bounds()
 MAX_BYTES = 8 << 20  # far above any net; a wrong file is not read whole
@@ -49,12 +49,16 @@ _IN_NEW_FORM = {
 
 @dataclass(frozen=True)
 class Prototxt:
-    """A parsed prototxt: the message, the file it came from, and the line of each field."""
+    """A parsed prototxt: the message, the file it came from, and the line of each field.
+
+    ``upgraded`` says that a net in it was of one of Caffe's older forms.
+    """
 
     message: Any
     path: Path
     lines: dict[locations.Path, int]
     bounds: Bounds = ANYWHERE
+    upgraded: bool = False
 
     def find(self, name: str) -> Path:
         """A path this prototxt names: of the working folder as in Caffe, or else beside the prototxt.
@@ -146,8 +150,10 @@ def parse(text: str, message: str, path: str | Path = "<text>", bounds: Bounds =
         raise _readable(Path(path), text, error) from None
     except RecursionError:
         raise PrototxtError(path, None, "messages are nested too deeply") from None
-    result = Prototxt(parsed, Path(path), locations.locate(text), bounds)
-    for net, where in _nets_in(parsed, message):
+    nets = _nets_in(parsed, message)
+    old = any(needs_upgrade(net) for net, _ in nets)
+    result = Prototxt(parsed, Path(path), locations.locate(text), bounds, old)
+    for net, where in nets:
         upgrade_net(net, result.lines, where, result.error)
     return result
 

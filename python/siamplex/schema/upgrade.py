@@ -80,6 +80,12 @@ class _Placed:
     renamed: Callable[[Path], Path | None]
 
 
+def needs_upgrade(net: Any) -> bool:
+    """Whether a NetParameter is of an older form than today's."""
+    statistics = any(layer.type == "BatchNorm" and len(layer.param) == 3 for layer in net.layer)
+    return bool(net.layers or net.input or statistics)
+
+
 def upgrade_net(net: Any, lines: dict[Path, int], where: Path, refuse: Refuse) -> None:
     """Bring a NetParameter at path ``where`` up to date in place, ``lines`` too.
 

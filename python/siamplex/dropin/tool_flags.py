@@ -1,0 +1,83 @@
+"""Command lines as gflags reads them, for the tools beside ``caffe``: flags of given kinds anywhere among the words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from siamplex.dropin.flags import GLOG_SWITCHES, GLOG_VALUES
+from siamplex.errors import UsageError
+
+_TRUE, _FALSE = ("true", "1", "t", "yes", "y"), ("false", "0", "f", "no", "n")
+Value = bool | int | str
+
+
+@dataclass(frozen=True)
+class ToolLine:
+    """A parsed command line: the words that are no flags, and each flag's value, of the kind its default has."""
+
+    words: list[str]
+    flags: dict[str, Value]
+
+    def on(self, name: str) -> bool:
+        """A switch."""
+        return bool(self.flags[name])
+
+    def number(self, name: str) -> int:
+        """A whole number, below 0 counted as 0."""
+        return max(int(self.flags[name]), 0)
+
+    def text(self, name: str) -> str:
+        """A text."""
+        return str(self.flags[name])
+
+
+def parse(tool: str, arguments: Sequence[str], defaults: Mapping[str, Value]) -> ToolLine:
+    """``-name``, ``--name``, ``-noname``, ``-name=value`` and, but for switches, ``-name value``; ``--`` ends them.
+
+    glog's own flags are passed over.  Raises UsageError for a flag the tool does not have, or a value of another kind.
+    """
+    words: list[str] = []
+    flags = dict(defaults)
+    rest = list(arguments)
+    while rest:
+        word = rest.pop(0)
+        if word == "--":
+            words += rest
+            break
+        if not word.startswith("-") or word == "-":
+            words.append(word)
+            continue
+        name, equals, value = word.lstrip("-").partition("=")
+        if name.removeprefix("no") in GLOG_SWITCHES:
+            continue
+        bare = name.removeprefix("no") if name not in flags else name
+        if isinstance(flags.get(bare), bool):
+            if bare != name and equals:
+                raise UsageError(f"{tool}: flag '-{name}' takes no value")
+            flags[bare] = bare == name and (not equals or _switch(tool, name, value))
+            continue
+        if name not in flags and name not in GLOG_VALUES:
+            raise UsageError(f"{tool}: unknown command line flag '{name}' (known: {', '.join(defaults)})")
+        if not equals:
+            if not rest:
+                raise UsageError(f"{tool}: flag '-{name}' is missing its value")
+            value = rest.pop(0)
+        if name in flags:
+            flags[name] = _number(tool, name, value) if isinstance(flags[name], int) else value
+    return ToolLine(words, flags)
+
+
+def _switch(tool: str, name: str, value: str) -> bool:
+    if value.lower() in _TRUE:
+        return True
+    if value.lower() in _FALSE:
+        return False
+    raise UsageError(f"{tool}: -{name}: expected true or false, found '{value}'")
+
+
+def _number(tool: str, name: str, value: str) -> int:
+    try:
+        return int(value)
+    except ValueError:
+        raise UsageError(f"{tool}: -{name}: expected a whole number, found '{value}'") from None
