@@ -52,10 +52,12 @@ class Assumed:
 class Outline:
     """A net of shapes; ``missing`` says of each layer what it reads that is not there.
 
-    ``types`` are those that the file has, by layer name, of layers that another stands for.
+    ``types`` are those that the file has, by layer name, of layers that another stands for; ``message`` is the net with
+    these in it.
     """
 
     net: Net
+    message: Any
     assumed: tuple[Assumed, ...] = ()
     missing: tuple[str, ...] = ()
     types: Mapping[str, str] = field(default_factory=dict)
@@ -91,8 +93,11 @@ def outline(
     path: tuple[str | int, ...] = (),
     state: Any = None,
     given: Mapping[str, Shape] | None = None,
+    most_samples: int | None = None,
 ) -> Outline:
     """The net in a phase, by shapes; ``given`` are shapes of blobs that come from sources or inputs.
+
+    ``most_samples`` lowers the batches of missing sources.
 
     Raises PrototxtError for a net that does not go together whatever its sources hold.
     """
@@ -102,6 +107,8 @@ def outline(
     specs = [(i, LayerSpec(layer, source, (*path, "layer", i))) for i, layer in enumerate(message.layer)]
     specs = [(i, spec) for i, spec in specs if included(spec.message, full)]
     sources = [found for i, spec in specs if (found := _missing(i, spec))]
+    if most_samples:
+        sources = [replace(one, batch=min(one.batch, most_samples)) for one in sources]
     absent = {one.index for one in sources}
     _check_given(source, given, specs, absent)
     changed = _without_files(message, specs, given)
@@ -112,7 +119,7 @@ def outline(
     types = {str(new.name): str(old.type) for old, new in zip(message.layer, changed.layer, strict=True)
              if old.type != new.type}  # fmt: skip
     if not sources:
-        return Outline(build(changed), (), (), types)
+        return Outline(build(changed), changed, (), (), types)
     types |= {one.spec.name: one.spec.type for one in sources}
     missing = tuple(one.missing for one in sources)
     specs = [(i, replace(spec, message=changed.layer[i])) for i, spec in specs]
@@ -123,9 +130,10 @@ def outline(
         guesses = _Guesses(sources, given, channels, size)
         try:
             reached, fault = _go_through(specs, absent, guesses)
-            net = build(guesses.put_into(changed)) if fault is None else None
+            whole = guesses.put_into(changed) if fault is None else None
+            net = build(whole) if whole is not None else None
             if net is not None:
-                return Outline(net, tuple(guesses.assumed()), missing, types)
+                return Outline(net, whole, tuple(guesses.assumed()), missing, types)
         except PrototxtError as error:  # of the net as a whole
             reached, fault = len(specs), error
         assert fault
