@@ -143,7 +143,7 @@ def _survey_net(path: Path, text: str, found: Finding, memory: int, run: bool) -
         source = prototxt.read(path, "NetParameter")
     except SiamplexError as error:
         if not found.blockers:
-            found.block(_kind(error), _general(error), str(error))
+            found.block(_kind(error), _general(error), _said(error))
         return
     found.parses = True
     faults: list[tuple[str, SiamplexError]] = []
@@ -166,11 +166,22 @@ def _survey_net(path: Path, text: str, found: Finding, memory: int, run: bool) -
             break
     found.builds, found.runs = bool(found.phases), bool(found.ran)
     if found.builds:
-        found.notes += [f"{label} does not build: {fault}" for label, fault in faults]
+        found.notes += [f"{label} does not build: {_said(fault)}" for label, fault in faults]
     else:
-        for _, fault in faults:
-            if not (found.blockers and _kind(fault) in (FORK, PYTHON)):
-                found.block(_kind(fault), _general(fault), str(fault))
+        _block_by(found, [fault for _, fault in faults])
+
+
+def _block_by(found: Finding, faults: Sequence[SiamplexError]) -> None:
+    """Add what was raised, but for what only follows from something else: layers that are not there in a phase."""
+    known = any(b.kind in (FORK, PYTHON, OURS) for b in found.blockers)
+    own = [fault for fault in faults if not _NO_TOP.search(str(fault))]
+    for fault in own or ([] if known else faults):
+        if not (known and _TYPE.search(str(fault))):
+            found.block(_kind(fault), _general(fault), _said(fault))
+
+
+def _said(error: SiamplexError) -> str:
+    return str(error).split(" (known:")[0]
 
 
 def _stages(message: Any) -> Iterator[list[str]]:
@@ -240,7 +251,7 @@ def _survey_solver(path: Path, text: str, found: Finding) -> None:
         found.builds = True
     except SiamplexError as error:
         if not found.blockers:
-            found.block(_kind(error), _general(error), str(error))
+            found.block(_kind(error), _general(error), _said(error))
 
 
 # --- what stands in the way
@@ -284,7 +295,9 @@ def _about_layer(
         return None
     if kind == "Python":
         return Blocker(PYTHON, "Python layers", f"line {line}: Python layer {module}.{cls}")
-    if "Caffe 1.0 has no such layer" in about or "is not known" in about:
+    if "is not known" in about:  # misspelt
+        return Blocker(CAFFE, f"layer type {printable(kind)}", f"line {line}: {about.split(' (known:')[0]}")
+    if "Caffe 1.0 has no such layer" in about or "plug-in" in about:
         return Blocker(FORK, f"layer type {printable(kind)}", f"line {line}: layer type {kind}")
     return Blocker(OURS, f"layer type {kind}", f"line {line}: {about.split(' (known:')[0]}")
 
@@ -299,6 +312,8 @@ def _holder(descriptor: Any, path: locations.Path) -> Any:
     return descriptor
 
 
+_NO_TOP = re.compile(r"bottom '.*' is no top of a layer before it")
+_TYPE = re.compile(r"type '.*' .*is not (?:supported|known)")
 _FORK_WORDS = re.compile(r"Caffe 1\.0 has no such layer|has no value|none of the old form's|no field|field '\w+' of")
 _OUR_WORDS = re.compile(r"is not supported|than the [\d.]+ GiB there are")
 

@@ -137,7 +137,7 @@ def test_no_values_are_drawn_and_memory_is_no_limit():
     huge = FC.replace("num_output: 7", "num_output: 900000000")
     found = of(DATA.format("transform_param { crop_size: 224 }") + CONV + huge)
     assert cost_of(found.net).parameters == 4 * 222 * 222 * 900000000 + 900000000 + 4 * 3 * 9 + 4
-    with pytest.raises(PrototxtError, match="asks for more than"):
+    with pytest.raises(PrototxtError, match="asks for more than any machine has"):
         of(DATA.format("") + CONV + FC.replace("7", "2000000000") + FC.replace("7", "2000000000").replace(
             '"c"', '"f"').replace('top: "f"', 'top: "g"'))  # fmt: skip
 

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
 
 from siamplex.errors import InputError, PrototxtError
-from siamplex.schema import messages, prototxt
+from siamplex.schema import locations, messages, prototxt
 from siamplex.schema.messages import enum_name
 
 NET = """# a comment
@@ -87,3 +88,24 @@ def test_caffes_defaults():
     solver = messages.SolverParameter()
     assert solver.clip_gradients == -1 and solver.iter_size == 1 and solver.test_initialization
     assert solver.regularization_type == "L2" and solver.type == "SGD" and solver.snapshot_after_train
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("- 0.5", -0.5), ("-\n  .5", -0.5), ("- 2", -2), ("- inf", -math.inf), ("-0.5 # - 3", -0.5), ("-  1e-2f", -0.01)],
+)
+def test_a_minus_apart_from_its_number(text, value):
+    """Caffe's parser takes a sign and a number, with space between them or not."""
+    parsed = prototxt.parse(f'layer {{ name: "- 1" power_param {{ shift: {text}\n}} }}\nlayer {{ }}', "NetParameter")
+    assert parsed.message.layer[0].power_param.shift == pytest.approx(value)
+    assert parsed.message.layer[0].name == "- 1"
+    assert parsed.line("layer", 1) == 3 + text.count("\n")
+
+
+def test_places_in_a_text_of_many_levels():
+    """Paths are kept down to a hundred messages in one another, and what comes after them is still found."""
+    text = "layer { " * 100_000 + "} " * 100_000 + '\nlayer { name: "after" }'
+    found = locations.scan(text)
+    assert len(found) < 200 and found[("layer", 1, "name", 0)] == (2, '"after"')
+    with pytest.raises(PrototxtError):
+        prototxt.parse(text, "NetParameter")

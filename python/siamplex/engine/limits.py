@@ -41,4 +41,6 @@ class Budget:
         self._left -= 4 * math.prod(shape)
         if self._left >= 0:
             return None
+        if self._all == NO_LIMIT:
+            return f"shape {tuple(shape)}: with this the net asks for more than any machine has"
         return f"shape {tuple(shape)}: with this the net asks for more than the {self._all / 2**30:.1f} GiB there are"

@@ -154,11 +154,14 @@ def _missing(index: int, spec: LayerSpec) -> _Source | None:
     p, transform = getattr(spec.message, param), spec.message.transform_param
     name, mean = str(getattr(p, name_field)), str(transform.mean_file)
     lost = [said for file in (name, mean) if file and (said := _lost(spec.source, file))]
+    if not name:  # a program fills it in, as DIGITS does
+        lost.insert(0, "it names no source")
     try:
-        layer = create(spec)  # its settings are looked at all the same
-        if not lost:
-            layer.setup([])
-            return None
+        if name:
+            layer = create(spec)  # its settings are looked at all the same
+            if not lost:
+                layer.setup([])
+                return None
     except PrototxtError as error:
         if not any(f"'{file}'" in str(error) for file in (name, mean) if file):  # a fault of the settings
             raise

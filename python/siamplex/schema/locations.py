@@ -18,6 +18,10 @@ _TOKEN = re.compile(
 )
 
 
+_DEEPEST = 100  # messages in one another: more than any parser of protobuf follows
+_APART = re.compile(r"-[ \t\n]+[\d.in]")
+
+
 def names(text: str) -> Iterator[tuple[str, int, int]]:
     """Each name of a message field (a word before ``{``, ``<`` or ``:`` and one of these): it, its start and end."""
     word: re.Match[str] | None = None
@@ -31,6 +35,25 @@ def names(text: str) -> Iterator[tuple[str, int, int]]:
             yield word.group(), word.start(), word.end()
         if not (word and match.group() == ":"):
             word = match if match.lastgroup == "word" else None
+
+
+def joined_signs(text: str) -> str:
+    """Text with each minus that stands apart from its number put before it, as Caffe's parser takes it."""
+    if not _APART.search(text):
+        return text
+    parts, done = [], 0
+    minus: re.Match[str] | None = None
+    at = 0
+    while at < len(text):
+        match = _TOKEN.match(text, at)
+        at = match.end() if match else at + 1
+        if match is None or match.lastgroup in ("space", "newline"):
+            continue
+        if minus and match.lastgroup == "word" and re.match(r"[\d.]|inf|nan", match.group()):
+            parts += [text[done : minus.start()], text[minus.end() : match.start()], "-"]
+            done = match.start()
+        minus = match if match.group() == "-" else None
+    return "".join([*parts, text[done:]])
 
 
 def _tokens(text: str) -> Iterator[tuple[str, str, int]]:
@@ -66,7 +89,9 @@ def scan(text: str) -> dict[Path, tuple[int, str]]:
     for kind, token, line in _tokens(text):
         if token in ("{", "<"):
             path, counts = stack[-1]
-            if name is not None:
+            if name is not None and len(stack) > _DEEPEST:
+                stack.append((path, Counter()))
+            elif name is not None:
                 child: Path = (*path, name, counts[name])
                 counts[name] += 1
                 found[child] = line, ""

@@ -138,7 +138,7 @@ def _check_kind(path: Path, text: str, message: str) -> None:
 
 def parse(text: str, message: str, path: str | Path = "<text>", bounds: Bounds = ANYWHERE) -> Prototxt:
     """Parse prototxt text; see :func:`read`."""
-    make = getattr(messages, message)
+    make, text = getattr(messages, message), locations.joined_signs(text)
     try:
         try:
             parsed = text_format.Parse(extensions.bracketed(text), make())
