@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from siamplex.engine.costs import cost_of
+from siamplex.engine.layer import known_types
 from siamplex.engine.outline import Outline, outline
 from siamplex.errors import PrototxtError
 from siamplex.schema import messages, prototxt
@@ -26,6 +27,7 @@ CONV = (
     'layer { name: "c" type: "Convolution" bottom: "x" top: "c" convolution_param { num_output: 4 kernel_size: 3 } }\n'
 )
 FC = 'layer { name: "f" type: "InnerProduct" bottom: "c" top: "f" inner_product_param { num_output: 7 } }\n'
+DISTANCE = 'layer { name: "e" type: "EuclideanLoss" bottom: "f" bottom: "y" } '
 SOFTMAX = 'layer { name: "l" type: "SoftmaxWithLoss" bottom: "f" bottom: "y" top: "l" }\n'
 
 
@@ -77,6 +79,49 @@ def test_given_shapes_win():
 )
 def test_labels_are_as_their_readers_need_them(rest, blob, shape):
     assert shapes(of(DATA.format("transform_param { crop_size: 24 }") + CONV + rest))[blob] == shape
+
+
+@pytest.mark.parametrize(
+    ("rest", "shape"),
+    [
+        # a label that is made into something else before a loss reads it
+        ('layer { type: "Power" bottom: "y" top: "z" }' + DISTANCE.replace('"y"', '"z"'), (5, 7)),
+        ('layer { type: "Silence" bottom: "y" }' + DISTANCE, (5, 7)),
+        ('layer { type: "Split" bottom: "y" top: "z" top: "w" } layer { type: "Silence" bottom: "z" } '
+         'layer { type: "SoftmaxWithLoss" bottom: "c" bottom: "w" }', (5, 1, 22, 22)),
+        ('layer { type: "Concat" bottom: "f" bottom: "y" top: "z" }', (5, 7)),
+    ],
+)  # fmt: skip
+def test_labels_that_are_read_on_a_detour(rest, shape):
+    found = of(DATA.format("transform_param { crop_size: 24 }") + CONV + FC + rest)
+    assert shapes(found) == {"x": (5, 3, 24, 24), "y": shape}
+
+
+@pytest.mark.skipif("HDF5Data" not in known_types(), reason="no HDF5Data")
+def test_columns_of_hdf5():
+    data = 'layer { name: "d" type: "HDF5Data" top: "x" top: "label" '
+    data += 'hdf5_data_param { source: "no" batch_size: 5 } }\n'
+    flat = 'layer { type: "Flatten" bottom: "label" top: "flat" }' + DISTANCE.replace('"y"', '"flat"')
+    found = of(data + CONV + FC + flat)
+    assert shapes(found)["label"] == (5, 7) and shapes(found)["x"][:2] == (5, 3)
+    sliced = of(
+        data + CONV + FC + 'layer { type: "Slice" bottom: "label" top: "p" top: "q" }' + DISTANCE.replace('"y"', '"p"')
+    )
+    assert shapes(sliced)["label"][0] == 5
+
+
+def test_labels_that_two_layers_want_otherwise_are_refused():
+    loss = DISTANCE
+    other = loss.replace('"e"', '"q"').replace('"f"', '"c"')
+    with pytest.raises(PrototxtError, match=r"layer 'q' \(EuclideanLoss\): bottoms of shapes"):
+        of(DATA.format("transform_param { crop_size: 24 }") + CONV + FC + loss + other)
+
+
+def test_what_a_program_fills_in():
+    unnamed, unsized = DATA.replace('source: "no_lmdb"', ""), DATA.replace("batch_size: 5", "")
+    for text, said in ((unnamed, "it names no source"), (unsized, "it states no batch_size")):
+        found = of(text.format("transform_param { crop_size: 24 }") + CONV)
+        assert said in found.missing[0] and found.net.shapes["c"][1:] == (4, 22, 22)
 
 
 @pytest.mark.parametrize(

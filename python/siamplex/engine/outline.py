@@ -35,7 +35,8 @@ _SECONDS = 20.0  # of looking for shapes that go together
 _LABELS = ("label", "lab", "target", "gt", "sim", "truth", "class", "cont", "weight", "mask")
 _SAMPLES = frozenset({"Convolution", "Deconvolution", "Pooling", "LRN", "InnerProduct", "BatchNorm", "Crop", "Im2col"})
 _SCORED = frozenset({"SoftmaxWithLoss", "Accuracy", "InfogainLoss", "HingeLoss", "MultinomialLogisticLoss"})
-_ALIKE = frozenset({"EuclideanLoss", "SigmoidCrossEntropyLoss", "Eltwise"})
+_ALIKE = frozenset({"EuclideanLoss", "SigmoidCrossEntropyLoss", "Eltwise", "Concat"})
+_REPAIRS = 6  # shapes settled anew from what a later layer needs, for one guess
 
 
 @dataclass(frozen=True)
@@ -127,9 +128,8 @@ def outline(
     furthest, same = -1, 0
     until = time.monotonic() + _SECONDS
     for channels, size in _candidates(sources, specs):
-        guesses = _Guesses(sources, given, channels, size)
         try:
-            reached, fault = _go_through(specs, absent, guesses)
+            guesses, reached, fault = _guess(sources, given, channels, size, specs, absent)
             whole = guesses.put_into(changed) if fault is None else None
             net = build(whole) if whole is not None else None
             if net is not None:
@@ -154,10 +154,11 @@ def _missing(index: int, spec: LayerSpec) -> _Source | None:
     p, transform = getattr(spec.message, param), spec.message.transform_param
     name, mean = str(getattr(p, name_field)), str(transform.mean_file)
     lost = [said for file in (name, mean) if file and (said := _lost(spec.source, file))]
-    if not name:  # a program fills it in, as DIGITS does
-        lost.insert(0, "it names no source")
+    told = bool(name) and (p.HasField("batch_size") or spec.type not in ("Data", "HDF5Data"))
+    if not told:  # a program fills it in, as DIGITS does
+        lost.insert(0, "it states no batch_size" if name else "it names no source")
     try:
-        if name:
+        if told:
             layer = create(spec)  # its settings are looked at all the same
             if not lost:
                 layer.setup([])
@@ -254,6 +255,16 @@ class _Guesses:
         self._by_top = {top: one for one in sources for top in one.tops}
         self.shapes: dict[str, Shape] = {top: given[top] for top in self._by_top if top in given}
         self._why: dict[str, str] = dict.fromkeys(self.shapes, "given")
+        self.mended: frozenset[str] = frozenset()
+
+    def repaired(self, top: str, shape: Shape, why: str) -> _Guesses:
+        """The same anew, with one more shape settled: that of ``top``."""
+        kept = {name: s for name, s in self.shapes.items() if self._why[name] == "given" or name in self.mended}
+        made = _Guesses(self._sources, kept, self._channels, self._size)
+        made._why |= {name: self._why[name] for name in kept}
+        made.mended = self.mended | {top}
+        made.settle(top, shape, why)
+        return made
 
     def samples(self, top: str) -> Shape:
         """(N, C, H, W) as far as the source says, else as this guess has it."""
@@ -275,23 +286,27 @@ class _Guesses:
     def _settle_one(self, spec: LayerSpec, i: int, name: str, bottoms: list[Shape | None]) -> None:
         one = self._by_top[name]
         other = next((shape for shape in bottoms if shape is not None), None)
-        as_for = f"as layer '{spec.name}' ({spec.type}) needs it"
-        if other is not None and spec.type in _SCORED and i:
-            axis = spec.message.softmax_param.axis if spec.type == "SoftmaxWithLoss" else 1
-            rest = [size for at, size in enumerate(other) if at != axis % max(len(other), 1)]
-            spread = math.prod(rest[1:]) > 1
-            shape: Shape = (rest[0], 1, *rest[1:]) if spread and len(rest) > 1 else tuple(rest[:1]) or (1,)
-            self.settle(name, shape, as_for)
-        elif other is not None and spec.type in _ALIKE:
-            self.settle(name, other, as_for)
-        elif other is not None and spec.type == "ContrastiveLoss":
-            self.settle(name, other[:1], as_for)
+        needed = _needed(spec, i, other) if other is not None else None
+        if needed is not None:
+            self.settle(name, needed, _as_needed(spec))
         elif spec.type in _SAMPLES or not self._is_label(one, name):
             told = one.told()
             self.settle(name, self.samples(name), f"{told} tell it" if one.size and one.channels else
                         f"a guess{f', but for {told}' if told else ''}")  # fmt: skip
         else:
             self.settle(name, self._label(one, spec), "one label a sample")
+
+    def is_given(self, top: str) -> bool:
+        """Whether the caller gave its shape."""
+        return self._why.get(top) == "given"
+
+    def may_be_a_column(self, top: str) -> bool:
+        """Whether labels that count as (N,) may as well be (N, 1)."""
+        return len(self.shapes.get(top, ())) == 1 and self._by_top[top].spec.type == "HDF5Data"
+
+    def is_label(self, top: str) -> bool:
+        """Whether a top seems to hold labels."""
+        return self._is_label(self._by_top[top], top)
 
     def _is_label(self, one: _Source, name: str) -> bool:
         if one.spec.type != "HDF5Data":
@@ -330,16 +345,82 @@ class _Guesses:
         return net
 
 
+def _as_needed(spec: LayerSpec) -> str:
+    return f"as layer '{spec.name}' ({spec.type}) needs it"
+
+
+def _needed(spec: LayerSpec, i: int, other: Shape) -> Shape | None:
+    """The shape that a layer needs of its bottom ``i`` beside one of shape ``other``; None where any may do."""
+    if spec.type in _SCORED and i:
+        axis = spec.message.softmax_param.axis if spec.type == "SoftmaxWithLoss" else 1
+        rest = [size for at, size in enumerate(other) if at != axis % max(len(other), 1)]
+        spread = math.prod(rest[1:]) > 1
+        return (rest[0], 1, *rest[1:]) if spread and len(rest) > 1 else tuple(rest[:1]) or (1,)
+    if spec.type in _ALIKE:
+        return other
+    return other[:1] if spec.type == "ContrastiveLoss" and i == 2 else None
+
+
+def _guess(
+    sources: Sequence[_Source],
+    given: Mapping[str, Shape],
+    channels: int,
+    size: tuple[int, int],
+    specs: Sequence[tuple[int, LayerSpec]],
+    absent: set[int],
+) -> tuple[_Guesses, int, PrototxtError | None]:
+    """Shapes for all sources, mended where a later layer needs others: with how far they go, and what ends it."""
+    guesses = _Guesses(sources, given, channels, size)
+    best: tuple[_Guesses, int, PrototxtError | None] | None = None
+    for _ in range(_REPAIRS):
+        reached, fault, repair = _go_through(specs, absent, guesses)
+        if best is None or fault is None or reached > best[1]:
+            best = guesses, reached, fault
+        if fault is None or repair is None:
+            break
+        guesses = guesses.repaired(*repair)
+    assert best
+    return best
+
+
+_Repair = tuple[str, Shape, str]
+
+
+def _repair(spec: LayerSpec, bottoms: Sequence[Shape], roots: Mapping[str, str], guesses: _Guesses) -> _Repair | None:
+    """A guessed blob behind a layer's bottoms, the shape that the layer needs of it, and why."""
+    names = [str(bottom) for bottom in spec.message.bottom]
+    for i in reversed(range(min(len(names), len(bottoms)))):
+        root = roots.get(names[i])
+        if root is None or guesses.is_given(root):
+            continue
+        for j, other in enumerate(bottoms):
+            if j != i and roots.get(names[j]) != root:
+                shape = _needed(spec, i, other)
+                if shape is not None and shape != guesses.shapes.get(root):
+                    return root, shape, _as_needed(spec)
+        if len(names) == 1 and guesses.may_be_a_column(root):
+            return root, (*guesses.shapes[root], 1), _as_needed(spec)
+    return None
+
+
 def _go_through(
     specs: Sequence[tuple[int, LayerSpec]], absent: set[int], guesses: _Guesses
-) -> tuple[int, PrototxtError | None]:
-    """Shapes from layer to layer, guesses settled on the way: how far it went, and the fault that ended it."""
+) -> tuple[int, PrototxtError | None, _Repair | None]:
+    """Shapes from layer to layer, guesses settled on the way: how far it went, the fault that ended it, how to mend it.
+
+    ``roots`` has the guessed label behind each blob that one layer after the other made of it alone.
+    """
     known: dict[str, Shape | None] = {}
+    roots: dict[str, str] = {}
     for number, (index, spec) in enumerate(specs):
         if index in absent:
             known.update({str(top): guesses.shapes.get(str(top)) for top in spec.message.top})
+            roots.update({str(top): str(top) for top in spec.message.top if guesses.is_label(str(top))})
             continue
         layer: Layer | None = None
+        bottoms: list[Shape] = []
+        if spec.type == "Silence":  # takes anything: what else reads it may tell
+            continue
         try:
             layer = create(spec)
             names = [str(bottom) for bottom in spec.message.bottom]
@@ -349,12 +430,15 @@ def _go_through(
             known.update({name: guesses.shapes[name] for name in names if known[name] is None})
             shapes = layer.setup(bottoms)
         except PrototxtError as error:
-            return number, error
+            return number, error, _repair(spec, bottoms, roots, guesses)
         except (IndexError, ValueError, ZeroDivisionError):
-            return number, spec.error(f"takes no bottoms of shapes {', '.join(map(str, bottoms))}", "bottom", 0)
+            fault = spec.error(f"takes no bottoms of shapes {', '.join(map(str, bottoms))}", "bottom", 0)
+            return number, fault, _repair(spec, bottoms, roots, guesses)
+        if len(names) == 1 and names[0] in roots and not layer.blobs:
+            roots.update({str(top): roots[names[0]] for top in spec.message.top})
         known.update(zip((str(top) for top in spec.message.top), shapes, strict=False))
     guesses.settle_rest()
-    return len(specs), None
+    return len(specs), None, None
 
 
 def sources_named(path: Path, found: Outline) -> list[str]:
