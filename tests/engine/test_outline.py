@@ -104,10 +104,9 @@ def test_columns_of_hdf5():
     flat = 'layer { type: "Flatten" bottom: "label" top: "flat" }' + DISTANCE.replace('"y"', '"flat"')
     found = of(data + CONV + FC + flat)
     assert shapes(found)["label"] == (5, 7) and shapes(found)["x"][:2] == (5, 3)
-    sliced = of(
-        data + CONV + FC + 'layer { type: "Slice" bottom: "label" top: "p" top: "q" }' + DISTANCE.replace('"y"', '"p"')
-    )
-    assert shapes(sliced)["label"][0] == 5
+    cut = 'layer { type: "Slice" bottom: "label" top: "p" top: "q" }'
+    sliced = of(data + CONV + FC + cut + SOFTMAX.replace('"y"', '"p"'))
+    assert shapes(sliced)["label"] == (5, 2)
 
 
 def test_labels_that_two_layers_want_otherwise_are_refused():

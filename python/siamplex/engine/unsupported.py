@@ -68,7 +68,7 @@ def unsupported(type_name: str, known: Sequence[str], python: str = "") -> str:
     if type_name in _STOCK:
         named = type_name == "Python" and python.strip(".")
         plug_in = f"; {_PLUG_IN.replace('it', f'Python.{python}', 1)}" if named else ""
-        of = f" ({python})" if named else ""
+        of = f" ({python.rpartition('.')[2]})" if named else ""
         stock = in_stock_layers(python) if named else ""
         return f"type '{type_name}'{of} is not supported: {_STOCK[type_name]}{stock}{plug_in} ({listed})"
     by_case = {name.lower().replace("_", ""): name for name in known}

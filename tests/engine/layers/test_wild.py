@@ -43,7 +43,7 @@ def test_every_stock_layer_is_known_or_refused_by_its_name():
 def test_forks_and_python_layers_are_refused_with_what_expresses_them():
     with pytest.raises(PrototxtError, match=r"it.prototxt:1: .*'TripletLoss' .*Slice .*Eltwise.*Power.*ReLU"):
         make_layer("type: 'TripletLoss'")
-    with pytest.raises(PrototxtError, match=r"'Python' \(m\.TripletLossLayer\) is not supported: .*Slice the batch"):
+    with pytest.raises(PrototxtError, match=r"'Python' \(TripletLossLayer\) is not supported: .*Slice the batch"):
         make_layer("type: 'Python' python_param { module: 'm' layer: 'TripletLossLayer' }")
 
 
