@@ -57,7 +57,11 @@ def test_one_phase_and_one_that_is_alike(folder, capsys):
     out, err = capsys.readouterr()
     assert "TRAIN" not in out and "train_lmdb" not in err
     assert main(["net", "deploy.prototxt"]) == 0
-    assert "tower, TRAIN and TEST alike" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "tower, TRAIN and TEST alike" in out
+    blobs, parameters = 4 * (3 * 20 * 20 + 4 * 16 * 16), 4 * 304
+    assert rows(out)[-2] == ["total", "304", "76,800", f"{(2 * blobs + 3 * parameters) / 1024:.1f} KiB"]
+    assert f"({(blobs + parameters) / 1024:.1f} KiB in phase TEST, without gradients)" in out
 
 
 def test_shapes_given(folder, capsys):
@@ -130,6 +134,15 @@ def test_names_that_would_break_out_of_the_graph(folder):
     dot = (folder / "net.dot").read_text()
     bare = re.sub(r'"(?:[^"\\]|\\.)*"', "Q", dot)
     assert '"' not in bare and bare.count("[label=Q, fillcolor=Q]") == 2
+
+
+def test_names_that_are_no_text_for_a_terminal(folder, capsys):
+    (folder / "deploy.prototxt").write_text(
+        DEPLOY.replace('"conv"', r'"co\x1b[31m"').replace('"tower"', r'"to\x07wer"')
+    )
+    assert main(["net", "deploy.prototxt"]) == 0
+    out = capsys.readouterr().out
+    assert "\x1b" not in out and "\x07" not in out and r"co\x1b[31m" in out
 
 
 def test_what_lies_outside_is_not_looked_at(folder, capsys, tmp_path_factory):

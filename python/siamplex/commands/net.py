@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from siamplex.errors import PrototxtError, UsageError
+from siamplex.errors import PrototxtError, UsageError, printable
 from siamplex.progress import say
 
 if TYPE_CHECKING:
@@ -46,11 +46,11 @@ def run(args: argparse.Namespace) -> None:
     costs = _costs(args.file, [args.phase] if args.phase else list(PHASES), state, given,
                    ANYWHERE if args.allow_outside else Bounds.of(args.file))  # fmt: skip
     if len(costs) == 2 and costs[0].layers == costs[1].layers:
-        costs, same = costs[:1], True
+        print(*_table(costs[0], "TRAIN and TEST alike", costs[1]), sep="\n")
+        costs = costs[:1]
     else:
-        same = False
-    for number, cost in enumerate(costs):
-        print(*([""] if number else []), *_table(cost, "TRAIN and TEST alike" if same else cost.phase), sep="\n")
+        for number, cost in enumerate(costs):
+            print(*([""] if number else []), *_table(cost, cost.phase), sep="\n")
     if args.dot:
         from siamplex.durable import write_text
 
@@ -132,8 +132,11 @@ def _nets(
             yield phase, net.source, net.message, net.path, full
 
 
-def _table(cost: NetCost, phase: str) -> Iterator[str]:
-    """Lines of the table: a layer each, further tops below it, the totals."""
+def _table(cost: NetCost, phase: str, other: NetCost | None = None) -> Iterator[str]:
+    """Lines of the table: a layer each, further tops below it, the totals.
+
+    ``other`` is the same net in the other phase, where only what it holds in all differs.
+    """
     rows: list[tuple[str, ...]] = [("layer", "type", "top", "shape", "parameters", "multiply-adds", "memory")]
     for layer in cost.layers:
         tops = layer.tops or (("(loss)", ()),)
@@ -149,15 +152,17 @@ def _table(cost: NetCost, phase: str) -> Iterator[str]:
             adds = f"{layer.multiply_adds:,}" if layer.multiply_adds else ""
             rows.append((layer.name, layer.type, top, sizes, parameters, adds, own or _bytes(layer.memory)))
     rows.append(("total", "", "", "", f"{cost.parameters:,}", f"{cost.multiply_adds:,}", _bytes(cost.memory)))
-    yield f"{cost.name or '(without a name)'}, {phase}"
+    yield printable(f"{cost.name or '(without a name)'}, {phase}")
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
         pairs = enumerate(zip(row, widths, strict=True))
         cells = [cell.rjust(width) if i > 3 else cell.ljust(width) for i, (cell, width) in pairs]
-        yield "  ".join(cells).rstrip()
+        yield printable("  ".join(cells).rstrip())
     held = "blobs, parameters"
     if cost.phase == "TRAIN":
         held = "blobs and parameters with their gradients, momentum"
+    if other is not None:
+        held += f" ({_bytes(other.memory)} in phase {other.phase}, without gradients)"
     frozen = cost.parameters - cost.learned
     yield f"total memory: {held}; multiply-adds of one forward pass" + (f"; {frozen:,} parameters never learn" if
                                                                        frozen else "")  # fmt: skip
