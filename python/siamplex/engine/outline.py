@@ -31,7 +31,7 @@ SOURCES = {
 }
 _CHANNELS = (3, 1, 2, 6, 4)
 _SIZES = (*((n, n) for n in (227, 28, 256, 32, 64, 128, 512)), (360, 480), (96, 96), (500, 500), (1, 1))
-_SECONDS = 20.0  # of looking for shapes that go together
+_SECONDS = 10.0  # of looking for shapes that go together
 _LABELS = ("label", "lab", "target", "gt", "sim", "truth", "class", "cont", "weight", "mask")
 _SAMPLES = frozenset({"Convolution", "Deconvolution", "Pooling", "LRN", "InnerProduct", "BatchNorm", "Crop", "Im2col"})
 _SCORED = frozenset({"SoftmaxWithLoss", "Accuracy", "InfogainLoss", "HingeLoss", "MultinomialLogisticLoss"})
