@@ -35,7 +35,8 @@ from typing import Any
 import torch
 
 from siamplex.engine.net.costs import cost_of
-from siamplex.engine.net.layer import Context, about_type
+from siamplex.engine.net.layer import Context
+from siamplex.engine.net.layer_types import about_type
 from siamplex.engine.net.net import Net
 from siamplex.engine.net.outline import Outline, outline
 from siamplex.engine.training.rates import RatePolicy

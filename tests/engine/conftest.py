@@ -14,7 +14,8 @@ from siamplex.engine.fast import dead_units, products
 from siamplex.engine.fast.gram import GramWeight
 from siamplex.engine.fast.gram_arrays import Heights, Matrix
 from siamplex.engine.net.fillers import fill
-from siamplex.engine.net.layer import Context, Layer, LayerSpec, create
+from siamplex.engine.net.layer import Context, Layer, LayerSpec
+from siamplex.engine.net.layer_types import create
 from siamplex.engine.net.net import Net
 from siamplex.schema import messages, prototxt
 from siamplex.schema.datum import encode

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from siamplex.engine import net as _net  # noqa: F401  (says which layer types are known)
+from siamplex.engine.net import layer_types as _types  # noqa: F401  (says which layer types are known)
 from siamplex.errors import PrototxtError
 from siamplex.schema import messages, prototxt
 from siamplex.schema.messages import enum_name

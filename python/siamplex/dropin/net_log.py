@@ -16,9 +16,11 @@ from siamplex.dropin.message_text import message_text
 from siamplex.engine.layers.data import Data
 from siamplex.engine.layers.hdf5_data import HDF5Data
 from siamplex.engine.layers.image_data import ImageData
-from siamplex.engine.net.net import AUTOMATIC, Net, Node
+from siamplex.engine.net.net import Net
+from siamplex.engine.net.node import Node
 from siamplex.engine.net.phase import net_state
 from siamplex.engine.net.splits import Placed, insert_splits
+from siamplex.engine.net.wiring import AUTOMATIC
 from siamplex.schema import messages
 from siamplex.schema.messages import enum_name
 

@@ -12,7 +12,8 @@ from siamplex.dropin.flags import Flags
 from siamplex.dropin.glog import info, number
 from siamplex.dropin.nets import build
 from siamplex.engine.net.layer import Context
-from siamplex.engine.net.net import Net, Node
+from siamplex.engine.net.net import Net
+from siamplex.engine.net.node import Node
 
 
 def run(flags: Flags) -> None:

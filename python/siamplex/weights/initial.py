@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from siamplex.engine.net.net import Net, assign
+from siamplex.engine.net.arrays import assign
+from siamplex.engine.net.net import Net
 from siamplex.engine.net.net_kinds import check_deploy
 from siamplex.errors import InputError
 from siamplex.run.durable import write_text

@@ -9,7 +9,7 @@ import torch
 from siamplex.engine.fast import dead_units, gram_arrays, products
 from siamplex.engine.fast import gram as grams
 from siamplex.engine.fast.gram import GramWeight
-from siamplex.engine.net.net import Parameter
+from siamplex.engine.net.node import Parameter
 
 _IMAGES, _WIDTH, _OUT, _BATCH = 9, 40, 5, 4
 _RATE, _DECAY = 0.02, 0.05

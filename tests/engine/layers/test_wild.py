@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from siamplex.engine.net.layer import _REGISTRY as LAYERS
-from siamplex.engine.net.layer import Context, known_types
+from siamplex.engine.net.layer import LAYERS, Context
+from siamplex.engine.net.layer_types import known_types
 from siamplex.errors import PrototxtError
 from siamplex.schema import messages
 from tests.engine.conftest import make_layer, make_net, run_layer

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from siamplex.engine.net.layer import Context, known_types
-from siamplex.engine.net.net import values
+from siamplex.engine.net.arrays import values
+from siamplex.engine.net.layer import Context
+from siamplex.engine.net.layer_types import known_types
 from siamplex.errors import InputError, PrototxtError
 from siamplex.schema.weights import read_caffemodel, write_caffemodel
 from tests.engine.conftest import make_net

@@ -12,7 +12,8 @@ import torch
 from siamplex.engine.fast.kernels import FastKernels
 from siamplex.engine.fast.planner import FastPlanner
 from siamplex.engine.net.layer import Context
-from siamplex.engine.net.net import AUTOMATIC, Net
+from siamplex.engine.net.net import Net
+from siamplex.engine.net.wiring import AUTOMATIC
 from siamplex.engine.training.solver import Solver, TrainOptions
 from siamplex.errors import InputError, PrototxtError
 from siamplex.schema import prototxt

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from siamplex.engine.net.costs import cost_of
-from siamplex.engine.net.layer import known_types
+from siamplex.engine.net.layer_types import known_types
 from siamplex.engine.net.outline import Outline, outline
 from siamplex.errors import PrototxtError
 from siamplex.schema import messages, prototxt

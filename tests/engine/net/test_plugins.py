@@ -14,8 +14,9 @@ import torch
 
 from siamplex.cli import main
 from siamplex.engine.net import plugins
-from siamplex.engine.net.layer import Context, create, known_types
+from siamplex.engine.net.layer import Context
 from siamplex.engine.net.layer import LayerSpec as Spec
+from siamplex.engine.net.layer_types import create, known_types
 from siamplex.engine.net.net import Net
 from siamplex.engine.training.solver import Solver, TrainOptions
 from siamplex.errors import PrototxtError

@@ -11,6 +11,7 @@ import pytest
 
 from siamplex.cli import main
 from siamplex.engine.net import layer as layers
+from siamplex.engine.net.layer_types import known_types
 from siamplex.engine.net.phase import net_state
 from siamplex.engine.net.unfilled import FILLERS, STATISTICS, unfilled
 from siamplex.engine.training.snapshot import Manifest
@@ -87,10 +88,8 @@ def test_every_layer_type_with_arrays_is_known():
     """A new type with arrays belongs in FILLERS or STATISTICS."""
     with_arrays = {
         name
-        for name in layers.known_types()
-        if any(
-            "self.blobs" in inspect.getsource(c) for c in layers._REGISTRY[name].__mro__[:-2] if c is not layers.Layer
-        )
+        for name in known_types()
+        if any("self.blobs" in inspect.getsource(c) for c in layers.LAYERS[name].__mro__[:-2] if c is not layers.Layer)
     }
     assert {"Convolution", "InnerProduct", "Embed"} <= with_arrays <= {*FILLERS, *STATISTICS}
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from siamplex.engine.net.net import Parameter
+from siamplex.engine.net.node import Parameter
 from siamplex.engine.training.sgd import SGD
 from siamplex.errors import PrototxtError
 from siamplex.schema import prototxt

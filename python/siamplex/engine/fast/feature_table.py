@@ -11,7 +11,7 @@ import torch
 
 from siamplex.engine.fast.threads import threads
 from siamplex.engine.net.layer import Context
-from siamplex.engine.net.net import Node
+from siamplex.engine.net.node import Node
 from siamplex.engine.net.plan import PlanFull
 from siamplex.engine.net.sample_numbers import SampleNumbers
 

@@ -34,7 +34,7 @@ from siamplex.engine.fast.gram_rows import GramRows
 from siamplex.engine.fast.gram_state import ACTIVE, check_state
 from siamplex.engine.fast.products import among_zeros
 from siamplex.engine.net.kernels import Factors
-from siamplex.engine.net.net import Parameter
+from siamplex.engine.net.node import Parameter
 
 Joined = Callable[[torch.Tensor], torch.Tensor]
 Rows = Callable[[], torch.Tensor]

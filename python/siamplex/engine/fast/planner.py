@@ -9,7 +9,8 @@ from siamplex.engine.fast.memory import keep_freed_memory
 from siamplex.engine.fast.shortcut import Shortcut, take_shortcut
 from siamplex.engine.fast.twins import merge_twins
 from siamplex.engine.fast.wide import WideGradients
-from siamplex.engine.net.net import Net, Parameter
+from siamplex.engine.net.net import Net
+from siamplex.engine.net.node import Parameter
 from siamplex.engine.net.plan import Velocity
 
 

@@ -12,7 +12,8 @@ from typing import Any
 from siamplex.engine.layers.data import Data
 from siamplex.engine.layers.slice import Slice
 from siamplex.engine.net.alike import function_settings
-from siamplex.engine.net.net import Net, Node
+from siamplex.engine.net.net import Net
+from siamplex.engine.net.node import Node
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ from siamplex.engine.layers.data import Data
 from siamplex.engine.layers.embed import Embed
 from siamplex.engine.layers.inner_product import InnerProduct
 from siamplex.engine.net.layer import Context
-from siamplex.engine.net.net import Net, Node, Parameter
+from siamplex.engine.net.net import Net
+from siamplex.engine.net.node import Node, Parameter
 from siamplex.schema.weights import Written
 
 _MAX_ROWS = 8192

@@ -12,7 +12,7 @@ import torch
 from siamplex.engine.fast.feature_table import FeatureTable
 from siamplex.engine.fast.gram import GramWeight
 from siamplex.engine.net.layer import Context, Shape
-from siamplex.engine.net.net import Node
+from siamplex.engine.net.node import Node
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from siamplex.engine.layers.inner_product import InnerProduct
 from siamplex.engine.layers.relu import ReLU
 from siamplex.engine.net.alike import same_function
 from siamplex.engine.net.layer import Context
-from siamplex.engine.net.net import Net, Node
+from siamplex.engine.net.net import Net
+from siamplex.engine.net.node import Node
 
 Pair = tuple[Node, Node]
 Start = Callable[[], torch.Tensor]

@@ -16,7 +16,8 @@ from siamplex.engine.fast.prefix import Feature, find_prefix, signature
 from siamplex.engine.fast.tails import Tail, follow
 from siamplex.engine.layers.data import Data
 from siamplex.engine.net.layer import Context
-from siamplex.engine.net.net import Net, Node
+from siamplex.engine.net.net import Net
+from siamplex.engine.net.node import Node
 from siamplex.engine.net.sample_numbers import SampleNumbers
 
 Part = tuple[int, int]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from siamplex.engine.net.net import Node
+from siamplex.engine.net.node import Node
 
 
 def same_function(a: Node, b: Node) -> bool:

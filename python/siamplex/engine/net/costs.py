@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from siamplex.engine.net.layer import Shape
-from siamplex.engine.net.net import AUTOMATIC, Net, Node
+from siamplex.engine.net.net import Net
+from siamplex.engine.net.node import Node
+from siamplex.engine.net.wiring import AUTOMATIC
 
 _FLOAT = 4  # bytes
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, TypeVar
@@ -10,9 +10,8 @@ from typing import Any, ClassVar, TypeVar
 import torch
 
 from siamplex.engine.net.kernels import Kernels
-from siamplex.engine.net.unsupported import unsupported
 from siamplex.errors import PrototxtError
-from siamplex.schema import messages, prototxt
+from siamplex.schema import messages
 from siamplex.schema.extensions import Fields, settings
 from siamplex.schema.prototxt import Prototxt
 
@@ -205,7 +204,7 @@ class Layer:
         return axis % rank
 
 
-_REGISTRY: dict[str, type[Layer]] = {}
+LAYERS: dict[str, type[Layer]] = {}  # by Caffe's type name; importing siamplex.engine.layers fills it
 L = TypeVar("L", bound=type[Layer])
 
 
@@ -213,67 +212,10 @@ def register(type_name: str) -> Callable[[L], L]:
     """Class decorator: make a Layer known by Caffe's type name."""
 
     def add(cls: L) -> L:
-        _REGISTRY[type_name] = cls
+        LAYERS[type_name] = cls
         return cls
 
     return add
-
-
-def known_types() -> list[str]:
-    """Type names the engine runs."""
-    from siamplex.engine import layers  # noqa: F401  (importing registers)
-
-    return sorted(_REGISTRY)
-
-
-def about_type(type_name: str, python: str = "") -> str | None:
-    """What to say of a layer type that is not known: which are, and what to do instead.  None for a known one.
-
-    ``python`` is ``MODULE.CLASS`` of a Python layer.  Plug-ins are looked for where the type is none of ours.
-    """
-    from siamplex.engine.net import plugins
-
-    known = known_types()
-    if type_name in known:
-        return None
-    try:
-        if plugins.find(_plugin_name(type_name, python)):
-            return None
-    except plugins.PluginError as error:
-        return f"type '{type_name}': {error}"
-    return unsupported(type_name, known, python)
-
-
-def _plugin_name(type_name: str, python: str) -> str:
-    return f"Python.{python}" if type_name == "Python" else type_name
-
-
-def _declare_for(types: Iterable[str]) -> bool:
-    from siamplex.engine.net import plugins
-
-    known = known_types()
-    return plugins.declare_for(name for name in dict.fromkeys(types) if name not in known)
-
-
-prototxt.about_type = about_type
-prototxt.declare_for = _declare_for
-
-
-def create(spec: LayerSpec) -> Layer:
-    """Make the layer a prototxt asks for; raises PrototxtError for a type not known."""
-    from siamplex.engine.net import plugins
-
-    python = spec.message.python_param
-    inside = f"{python.module}.{python.layer}"
-    about = about_type(spec.type, inside)
-    cls = _REGISTRY.get(spec.type)
-    if cls is not None:
-        about = plugins.replacement(spec.type)
-    if about:
-        raise spec.source.error(f"layer '{spec.name}': {about}", *spec.path, "type", 0)
-    cls = cls or plugins.find(_plugin_name(spec.type, inside))
-    assert cls
-    return cls(spec)
 
 
 class _NoGradient(torch.autograd.Function):

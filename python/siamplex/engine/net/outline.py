@@ -15,7 +15,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from siamplex.engine.net.layer import Layer, LayerSpec, Shape, create
+from siamplex.engine.net.layer import Layer, LayerSpec, Shape
+from siamplex.engine.net.layer_types import create
 from siamplex.engine.net.net import Net
 from siamplex.engine.net.phase import included, net_state
 from siamplex.errors import InputError, PrototxtError

@@ -18,7 +18,7 @@ import torch
 from torch.autograd.graph import saved_tensors_hooks
 
 if TYPE_CHECKING:
-    from siamplex.engine.net.net import Node
+    from siamplex.engine.net.node import Node
 
 # layers whose top is their bottom's array in Caffe, under another shape or name
 _SAME_ARRAY = frozenset({"Flatten", "Reshape", "Split"})

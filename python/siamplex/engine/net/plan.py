@@ -16,7 +16,8 @@ import numpy.typing as npt
 import torch
 
 from siamplex.engine.net.kernels import Factors, Kernels
-from siamplex.engine.net.net import Net, Node, Parameter
+from siamplex.engine.net.net import Net
+from siamplex.engine.net.node import Node, Parameter
 from siamplex.schema.weights import Written
 
 Velocity = Callable[[int], torch.Tensor | None]

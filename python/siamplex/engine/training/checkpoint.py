@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from siamplex.engine.net.net import Parameter, values
+from siamplex.engine.net.arrays import values
+from siamplex.engine.net.node import Parameter
 from siamplex.engine.training import snapshot as snapshots
 from siamplex.engine.training.model_files import check_names, write_model
 from siamplex.engine.training.snapshot import Manifest, SnapshotPaths

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
-from siamplex.engine.net.net import Net, Node, Parameter, values
+from siamplex.engine.net.arrays import values
+from siamplex.engine.net.net import Net
+from siamplex.engine.net.node import Node, Parameter
 from siamplex.engine.net.splits import insert_splits
 from siamplex.schema.blobs import Array
 from siamplex.schema.hdf5_weights import StoredLayer

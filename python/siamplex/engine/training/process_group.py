@@ -20,7 +20,8 @@ from siamplex.engine.layers.dropout import Dropout
 from siamplex.engine.layers.slice import Slice
 from siamplex.engine.net.feeding import FeedingLayer
 from siamplex.engine.net.layer import Share
-from siamplex.engine.net.net import Net, Node
+from siamplex.engine.net.net import Net
+from siamplex.engine.net.node import Node
 from siamplex.errors import UsageError
 from siamplex.schema.messages import enum_name
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from siamplex.engine.net.net import Parameter
+from siamplex.engine.net.node import Parameter
 from siamplex.engine.net.plan import FactoredGradients, Keeper, Planner
 from siamplex.engine.training.process_group import Team
 from siamplex.engine.training.update_rules import KEPT, rule_of, type_of

@@ -1,0 +1,86 @@
+"""One layer in its place in a net, and the parameters it reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+
+from siamplex.engine.net.layer import Layer, Shape
+from siamplex.engine.net.overwritten import Overwritten
+
+
+@dataclass
+class Parameter:
+    """A learnable array: the layer and blob index that own it, its rates, its values.
+
+    ``tensor`` is float32 on the net's device; it asks for a gradient unless ``lr_mult`` is 0.
+    Layers that share it by name hold this same object.  ``moves`` says that forward passes change it
+    (the statistics of BatchNorm).
+    """
+
+    layer: str
+    index: int
+    name: str
+    lr_mult: float
+    decay_mult: float
+    tensor: torch.Tensor
+    states_lr: bool = False
+    states_decay: bool = False
+    moves: bool = False
+    by_factors: bool = True  # whether all that read it are plain InnerProducts
+
+    def is_of(self, layer: str, index: int) -> bool:
+        """Whether it is a layer's own array of that index, not one that it shares."""
+        return self.layer == layer and self.index == index
+
+    @property
+    def label(self) -> str:
+        """How messages call it: ``fc4[0]``."""
+        return f"{self.layer}[{self.index}]"
+
+
+@dataclass
+class Node:
+    """One layer in its place: where it reads, what it writes, what its tops add to the loss.
+
+    ``views`` are the shapes in which it sees parameters that another layer owns in other ones (share_mode
+    PERMISSIVE), by blob index.
+    """
+
+    layer: Layer
+    bottoms: list[str]
+    tops: list[str]
+    params: list[Parameter]
+    loss_weights: list[float]
+    propagate: list[bool]
+    train: bool
+    views: dict[int, Shape] = field(default_factory=dict)
+    overwritten: Overwritten | None = None
+
+    @cached_property
+    def name(self) -> str:
+        """The layer's name, made unique in the net."""
+        return self.layer.spec.key
+
+    @property
+    def plain(self) -> bool:
+        """Whether the layer may run apart from the net: on its own bottoms and parameters, nothing else."""
+        return not self.views and self.overwritten is None
+
+    @property
+    def owns(self) -> bool:
+        """Whether any of its parameters is its own."""
+        return any(p.layer == self.name for p in self.params)
+
+    def tensors(self) -> list[torch.Tensor]:
+        """The parameters in the shapes the layer expects."""
+        if not self.views:
+            return [p.tensor for p in self.params]
+        return [p.tensor.view(self.views.get(i, p.tensor.shape)) for i, p in enumerate(self.params)]
+
+
+def takes_factors(node: Node) -> bool:
+    """Whether a layer gives its weight's gradient as factors, where the update asks for them so."""
+    return node.layer.takes_factors and not node.views

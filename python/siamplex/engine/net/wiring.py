@@ -1,0 +1,222 @@
+"""A prototxt's layers of one phase, wired by blob names: their nodes, shapes and parameters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from siamplex.engine.net.fillers import FillerError, check, fill
+from siamplex.engine.net.layer import BlobSpec, Layer, LayerSpec, Shape, Share
+from siamplex.engine.net.layer_types import create
+from siamplex.engine.net.limits import NO_LIMIT, Budget
+from siamplex.engine.net.node import Node, Parameter, takes_factors
+from siamplex.engine.net.overwritten import Arrays
+from siamplex.engine.net.phase import included
+from siamplex.schema.messages import enum_name
+from siamplex.schema.prototxt import Prototxt
+
+AUTOMATIC = "(automatic)"  # the top of a loss that names none
+
+
+class Wiring:
+    """Adds one layer after the other, as Caffe does; raises PrototxtError, by layer and line, where one does not fit.
+
+    ``nodes`` in the order of the file, ``parameters`` in that of their owners, ``shapes`` of blobs by name, ``inputs``
+    and ``outputs`` their names; ``arrays`` are those that the blobs would be in Caffe.  Parameters are those of
+    ``theirs``, the nodes of the net of ``their_phase`` whose values are shared, where these have them.
+    """
+
+    def __init__(
+        self, message: Any, source: Prototxt, path: tuple[str | int, ...], phase: str, state: Any, seed: int,
+        device: torch.device, share: Share, shapes_only: bool, theirs: Sequence[Node], their_phase: str,
+    ) -> None:  # fmt: skip
+        self._phase, self._seed, self._device, self._shapes_only = phase, seed, device, shapes_only
+        self._theirs, self._their_phase = theirs, their_phase
+        self.nodes: list[Node] = []
+        self.parameters: list[Parameter] = []
+        self.shapes: dict[str, Shape] = {}
+        self.inputs: list[str] = []
+        self.arrays = Arrays()
+        self._by_name: dict[str, Parameter] = {}
+        self._unread: dict[str, None] = {}
+        self._budget = Budget(device, None if not shapes_only else NO_LIMIT)
+        specs = [LayerSpec(layer, source, (*path, "layer", index), share) for index, layer in enumerate(message.layer)]
+        for spec in specs:
+            self._check_rules(spec)
+        for spec in specs:
+            if included(spec.message, state):
+                twin = sum(node.layer.spec.name == spec.name for node in self.nodes)
+                self._add(replace(spec, twin=twin) if twin else spec)
+        self.arrays.mark(self.nodes)
+        self._check_shared()
+        # in byte order, as Caffe lists them
+        self.outputs = sorted(self._unread, key=lambda name: name.encode())
+
+    def _check_rules(self, spec: LayerSpec) -> None:
+        if spec.message.include and spec.message.exclude:
+            raise spec.error("give include rules or exclude rules, not both", "exclude", 0)
+
+    def _add(self, spec: LayerSpec) -> None:
+        layer = create(spec)
+        bottoms = self._take_bottoms(spec)
+        given = [self.shapes[name] for name in bottoms]
+        try:
+            shapes = layer.setup(given)
+        except (IndexError, ValueError, ZeroDivisionError):  # too few axes, or none of a size it divides by
+            raise spec.error(f"takes no bottoms of shapes {', '.join(map(str, given))}", "bottom", 0) from None
+        tops = self._place_tops(layer, bottoms, shapes)
+        node = Node(layer, bottoms, tops, [], self._weights(layer, tops), [], True)
+        node.params = [self._parameter(node, i, blob) for i, blob in enumerate(layer.blobs)]
+        if len(spec.message.param) > len(layer.blobs):
+            raise spec.error(
+                f"{len(spec.message.param)} param entries for {len(layer.blobs)} blobs",
+                "param",
+                len(layer.blobs),
+            )
+        node.propagate = [bool(p) for p in spec.message.propagate_down] or [True] * len(bottoms)
+        if len(node.propagate) != len(bottoms):
+            raise spec.error("propagate_down must be given once for each bottom", "propagate_down", 0)
+        node.train = (enum_name(spec.message, "phase") if spec.message.HasField("phase") else self._phase) == "TRAIN"
+        if spec.type == "Input":
+            self.inputs.extend(tops)
+        self.nodes.append(node)
+        self.arrays.add(node)
+
+    def _take_bottoms(self, spec: LayerSpec) -> list[str]:
+        names = [str(name) for name in spec.message.bottom]
+        for i, name in enumerate(names):
+            if name not in self.shapes:
+                raise spec.error(f"bottom '{name}' is no top of a layer before it", "bottom", i)
+            self._unread.pop(name, None)
+        return names
+
+    def _place_tops(self, layer: Layer, bottoms: list[str], shapes: list[Shape]) -> list[str]:
+        spec = layer.spec
+        tops = [str(name) for name in spec.message.top]
+        if layer.is_loss and not tops:
+            return [AUTOMATIC]  # nobody can read it, and it is no output
+        for i, (name, shape) in enumerate(zip(tops, shapes, strict=True)):
+            in_place = i < len(bottoms) and bottoms[i] == name
+            if name in self.shapes and not in_place:
+                raise spec.error(f"top '{name}' is already the top of another layer", "top", i)
+            refused = None if in_place else self._budget.take(shape)
+            if refused:
+                raise spec.error(f"top '{name}': {refused}", "top", i)
+            self.shapes[name] = shape
+            self._unread[name] = None
+        return tops
+
+    def _weights(self, layer: Layer, tops: list[str]) -> list[float]:
+        given = [float(w) for w in layer.spec.message.loss_weight]
+        if given and len(given) != len(tops):
+            raise layer.spec.error(f"{len(given)} loss weights for {len(tops)} tops", "loss_weight", 0)
+        if given:
+            return given
+        return [1.0 if layer.is_loss and i == 0 else 0.0 for i in range(len(tops))]
+
+    def _parameter(self, node: Node, index: int, blob: BlobSpec) -> Parameter:
+        spec = node.layer.spec
+        rule = spec.message.param[index] if index < len(spec.message.param) else None
+        name = str(rule.name) if rule is not None else ""
+        if not blob.learns and rule is not None and rule.lr_mult != 0:
+            raise spec.error(f"blob {index} is a statistic: its lr_mult must be 0", "param", index)
+        if name and name in self._by_name:
+            return self._join(node, index, blob, self._by_name[name], rule)
+        parameter = Parameter(
+            layer=node.name,
+            index=index,
+            name=name,
+            lr_mult=0.0 if not blob.learns else float(rule.lr_mult) if rule is not None else 1.0,
+            decay_mult=float(rule.decay_mult) if rule is not None else 1.0,
+            tensor=self._values(spec, index, blob),
+            states_lr=rule is not None and rule.HasField("lr_mult"),
+            states_decay=rule is not None and rule.HasField("decay_mult"),
+            moves=not blob.learns,
+            by_factors=takes_factors(node),
+        )
+        if name:
+            self._by_name[name] = parameter
+        self.parameters.append(parameter)
+        return parameter
+
+    def _join(self, node: Node, index: int, blob: BlobSpec, owner: Parameter, rule: Any) -> Parameter:
+        """Let a layer share ``owner``; the rates either states hold for both and must agree."""
+        spec, shape = node.layer.spec, tuple(owner.tensor.shape)
+        permissive = enum_name(rule, "share_mode") == "PERMISSIVE"
+        if shape != blob.shape and not (permissive and owner.tensor.numel() == math.prod(blob.shape)):
+            raise spec.error(
+                f"param '{owner.name}' has shape {shape} in layer '{owner.layer}', {blob.shape} here",
+                "param",
+                index,
+            )
+        if shape != blob.shape:
+            node.views[index] = blob.shape
+        owner.by_factors = owner.by_factors and takes_factors(node)
+        owner.moves = owner.moves or not blob.learns
+        if rule.HasField("lr_mult"):
+            if owner.states_lr and owner.lr_mult != rule.lr_mult:
+                raise spec.error(
+                    f"param '{owner.name}' has lr_mult {owner.lr_mult:g} in layer '{owner.layer}', "
+                    f"{rule.lr_mult:g} here",
+                    "param", index, "lr_mult", 0,
+                )  # fmt: skip
+            owner.lr_mult, owner.states_lr = float(rule.lr_mult), True
+        if rule.HasField("decay_mult"):
+            if owner.states_decay and owner.decay_mult != rule.decay_mult:
+                raise spec.error(
+                    f"param '{owner.name}' has decay_mult {owner.decay_mult:g} in layer "
+                    f"'{owner.layer}', {rule.decay_mult:g} here",
+                    "param", index, "decay_mult", 0,
+                )  # fmt: skip
+            owner.decay_mult, owner.states_decay = float(rule.decay_mult), True
+        return owner
+
+    def _values(self, spec: LayerSpec, index: int, blob: BlobSpec) -> torch.Tensor:
+        tensor = self._shared_values(spec, index, blob)
+        if tensor is not None:
+            return tensor
+        refused = self._budget.take(blob.shape)
+        if refused:
+            raise spec.error(f"blob {index}: {refused}")
+        try:
+            if self._shapes_only:
+                check(blob.filler, blob.shape)
+                return torch.empty(blob.shape, device="meta")
+            values = fill(blob.filler, blob.shape, self._seed, spec.key, index)
+        except FillerError as error:
+            raise spec.error(str(error)) from None
+        return torch.from_numpy(values).to(self._device)
+
+    def _shared_values(self, spec: LayerSpec, index: int, blob: BlobSpec) -> torch.Tensor | None:
+        """The other net's values, where it has them.
+
+        Of several layers of one name Caffe fills the first here with the last one's there.
+        """
+        if not self._theirs or spec.twin:
+            return None
+        for node in reversed(self._theirs):
+            if node.layer.spec.name == spec.name and index < len(node.params):
+                tensor = node.tensors()[index]
+                if tuple(tensor.shape) != blob.shape:
+                    raise spec.error(
+                        f"blob {index} has shape {blob.shape} in phase {self._phase}, "
+                        f"{tuple(tensor.shape)} in phase {self._their_phase}"
+                    )
+                return tensor
+        return None
+
+    def _check_shared(self) -> None:
+        """Refuse layers of one name with other numbers of blobs in the net whose values are shared, as Caffe does."""
+        for theirs in self._theirs:
+            for mine in self.nodes:
+                if mine.layer.spec.name == theirs.layer.spec.name:
+                    if len(mine.params) != len(theirs.params):
+                        raise mine.layer.spec.error(
+                            f"{len(mine.params)} blobs in phase {self._phase}, {len(theirs.params)} in the other's "
+                            "layer of this name"
+                        )
+                    break
