@@ -35,6 +35,7 @@ from torch import nn
 from torch.nn import functional
 
 from siamplex.cli import main as siamplex
+from siamplex.corpus.emotions import EMOTIONS
 from siamplex.corpus.index import read_index
 from siamplex.engine.fast import dead_units, products
 from siamplex.engine.fast.gram import GramWeight
@@ -43,6 +44,7 @@ from siamplex.engine.net.data_source import DataSource
 from siamplex.engine.training.solver import Solver, TrainOptions
 from siamplex.errors import SiamplexError
 from siamplex.pairs.build import load_images
+from siamplex.pairs.drawing import draw_pairs
 from siamplex.pairs.pairing import Pairs, all_pairs
 from siamplex.pairs.store import stacked_bytes, write_indexed, write_stacked
 from siamplex.run.durable import write_text
@@ -323,6 +325,7 @@ def pair_store_rows() -> list[Row]:
     stored = write_indexed(Path("bench/indexed_lmdb"), pairs)
     took = time.perf_counter() - start
     stacked = float(stacked_bytes(len(pairs), 227))
+    drawn = drawn_rows()
     few = Pairs(pairs.first[:512], pairs.second[:512], pairs.same[:512])
     images = load_images(index, 227, "stretch")
     for split in ("train", "val"):
@@ -330,7 +333,31 @@ def pair_store_rows() -> list[Row]:
     return [
         at_least(f"pair store of {len(pairs):,} pairs", stored.bytes / 1e6, stacked / 1e6, "MB", 1000),
         at_most("writing it, against 5 s", took, 5.0, "s", 1),
+        *drawn,
     ]
+
+
+def drawn_rows() -> list[Row]:
+    """Pairs drawn of 8,000 and 20,000 images (siamplex pairs --pairs): time, bytes, and that both grow linearly."""
+    rows = []
+    for images in (8_000, 20_000):
+        emotions = [sorted(EMOTIONS)[i % len(EMOTIONS)] for i in range(images)]
+        took, size = {}, {}
+        for count in (500_000, 2_000_000):
+            target = Path(f"bench/drawn_{images}_{count}_lmdb")
+
+            def once(target: Path = target, count: int = count, emotions: list[str] = emotions) -> int:
+                return write_indexed(target, draw_pairs(range(len(emotions)), emotions, count, 1, "train")).bytes
+
+            took[count] = min(seconds(once, 3))  # the disk is others' too
+            size[count] = once()
+        (few, many), of = took, f"of {images:,} images"
+        rows += [
+            at_most(f"drawing and writing {many:,} pairs {of}, against 20 s", took[many], 20.0, "s", 1),
+            at_most("... against four times a quarter of them", took[many], 4 * took[few], "s", 1.5),
+            at_most("... their size, the same", size[many] / 1e6, 4 * size[few] / 1e6, "MB", 1.05),
+        ]
+    return rows
 
 
 def outputs_row() -> Row:

@@ -15,7 +15,7 @@ from siamplex.corpus.images import read_picture
 from siamplex.corpus.index import index_folder, index_table
 from siamplex.errors import InputError
 from siamplex.schema.picture_files import MAX_PIXELS
-from tests.test_corpus_index import picture, put
+from tests.corpus.test_index import picture, put
 
 GRADIENT = np.linspace(0, 255, 40 * 30 * 3).reshape(40, 30, 3).astype(np.uint8)
 

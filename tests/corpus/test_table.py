@@ -11,7 +11,7 @@ from siamplex.engine.training.loss_log import read_losses
 from siamplex.errors import InputError
 from siamplex.pairs.split import read_split
 from siamplex.similarity.matrices import read_judgements
-from tests.test_corpus_index import picture
+from tests.corpus.test_index import picture
 
 FACES = [("a.BMP", "Anna", "AN"), ("b.BMP", "Ben", "HA"), ("c.BMP", "Ben", "SP")]
 

@@ -1,1 +1,1 @@
-"""Face corpora: which files there are, of whom, showing what."""
+"""Face sets: how files are named in each, which emotions are taken, how pictures are framed, which are the same."""

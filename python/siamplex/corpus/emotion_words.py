@@ -1,8 +1,9 @@
-"""Words for the emotions: NimStim's codes, and what tables of other corpora call them."""
+"""Words for the emotions: NimStim's codes and CO for contempt, and what tables of other corpora call them."""
 
 from __future__ import annotations
 
-from siamplex.corpus.emotions import NAMES, NEUTRAL
+from siamplex.corpus.emotions import EMOTIONS, NAMES, in_order
+from siamplex.errors import UsageError
 from siamplex.schema.csv_files import plain
 
 # English, German, French, Spanish, Italian, Dutch, Portuguese; af and su are KDEF's codes
@@ -16,14 +17,34 @@ _WORDS = {
     "SP": "surprise surprised su überraschung überrascht sorpresa verrassing verrast surpresa",
     "NE": "neutral neutre neutro neutra neutraal",
     "CA": "calm ruhig calme calma kalm",
-    "contempt": "contempt contemptuous verachtung mépris desprecio disprezzo minachting desprezo",
+    "CO": "contempt contemptuous verachtung mépris desprecio disprezzo minachting desprezo",
 }
 _CODES = {
     **{plain(word): code for code, words in _WORDS.items() for word in words.split()},
-    **{plain(code): code for code in (*NAMES, *NEUTRAL)},
+    **{plain(code): code for code in NAMES},
 }
 
 
 def code_of(word: str) -> str | None:
-    """Code of an emotion by its code or name, in any letter case; ``contempt`` for what has no code; None unknown."""
+    """Code of an emotion by its code or name, in any letter case; None unknown."""
     return _CODES.get(plain(word))
+
+
+def chosen(text: str) -> tuple[str, ...]:
+    """Emotions of a list such as ``six,neutral`` or ``HA,SA``: at least two, in the order of figures.
+
+    ``six`` are the paper's.  Raises UsageError.
+    """
+    found: set[str] = set()
+    for word in (w.strip() for w in text.split(",")):
+        code = code_of(word)
+        if word.casefold() == "six":
+            found |= set(EMOTIONS)
+        elif code is None:
+            known = ", ".join(("six", *NAMES.values()))
+            raise UsageError(f"--emotions: expected emotions ({known}), commas between, found '{word}'")
+        else:
+            found.add(code)
+    if len(found) < 2:
+        raise UsageError(f"--emotions: expected at least two, found '{text}'")
+    return in_order(found)

@@ -7,27 +7,35 @@ import io
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from siamplex.corpus.emotions import EMOTIONS, NAMES, NEUTRAL
-from siamplex.corpus.folder import NIMSTIM, list_folder
-from siamplex.corpus.images import read_picture
+import numpy as np
+
+from siamplex.corpus.crop import SMALLEST, Crop
+from siamplex.corpus.duplicates import SIDE, near_duplicates, reduced
+from siamplex.corpus.emotions import EMOTIONS, NAMES, in_order, named
+from siamplex.corpus.fitting import Fitted, check, choose, fit
+from siamplex.corpus.folder import list_folder
+from siamplex.corpus.images import Picture, read_picture
+from siamplex.corpus.layout import Layout
+from siamplex.corpus.synthetic import is_synthetic
 from siamplex.corpus.table import read_table
 from siamplex.errors import InputError
-from siamplex.faces.corpus import is_synthetic
 from siamplex.run.durable import sha256, write_text
 from siamplex.run.progress import say, track
 from siamplex.schema.csv_files import read_rows
 
 _TABLES = (".csv", ".tsv", ".txt")
+_NAMED = 5  # near-duplicates named of each kind
 COLUMNS = ("image", "path", "subject", "emotion", "synthetic", "sha256")
+CROP = "crop"  # a column of indexes whose pictures are cropped
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One image: its name, file, subject, emotion code, whether it is drawn, SHA-256 of its file.
+    """One image: its name, file, subject, emotion code, whether it is drawn, SHA-256 of its file, part that counts.
 
     The name is the file's without suffix; where two would have the same, with its folders.
     """
@@ -38,6 +46,21 @@ class Entry:
     emotion: str
     synthetic: bool
     sha256: str
+    crop: Crop | None = None
+
+    def picture(self) -> Picture:
+        """The image, cropped: (H, W, 3) BGR uint8.  Raises InputError."""
+        return framed(read_picture(self.path), self.crop, self.path)
+
+
+def framed(picture: Picture, crop: Crop | None, where: str | Path) -> Picture:
+    """A picture (H, W, 3) cropped.  Raises InputError, naming ``where``, for one that is too small."""
+    if crop is None:
+        return picture
+    try:
+        return crop.cut(picture)
+    except ValueError as error:
+        raise InputError(where, f"{SMALLEST} pixels each way at least within the crop {crop}", str(error)) from None
 
 
 @dataclass(frozen=True)
@@ -47,6 +70,7 @@ class CorpusIndex:
     entries: tuple[Entry, ...]
     skipped: dict[str, int]  # faces of other emotions
     left_out: dict[str, list[Path]] = field(default_factory=dict)  # files that are no faces, by reason
+    layout: str = ""  # of a folder: which layout was read, and how many images fit it
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -62,9 +86,13 @@ class CorpusIndex:
         return sorted({entry.subject for entry in self.entries})
 
     def counts(self) -> dict[str, int]:
-        """Images of each emotion."""
-        found = Counter(entry.emotion for entry in self.entries)
-        return {emotion: found[emotion] for emotion in sorted(EMOTIONS)}
+        """Images of each emotion that is there, in alphabetical order of codes."""
+        return dict(sorted(Counter(entry.emotion for entry in self.entries).items()))
+
+    @property
+    def emotions(self) -> tuple[str, ...]:
+        """Emotions shown, in the order of figures."""
+        return in_order({entry.emotion for entry in self.entries})
 
 
 @dataclass(frozen=True)
@@ -77,36 +105,58 @@ class _Face:
     emotion: str
 
 
-def index_folder(folder: Path) -> CorpusIndex:
-    """Index a folder of NimStim-named images: whatever OpenCV reads, any letter case, subfolders and linked ones too.
+def index_folder(
+    folder: Path,
+    layout: Layout | None = None,
+    emotions: Collection[str] = EMOTIONS,
+    crop: Crop | None = None,
+    allow_near: bool = False,
+) -> CorpusIndex:
+    """Index a folder of images named by a ``layout`` (None: the built-in one that fits), of some ``emotions``.
 
-    Faces of other emotions are skipped and counted, other files left out with their reasons.  One id in several
-    subfolders is one person.  Raises InputError for a missing folder, a face that cannot be read or whose name is
-    misspelt, the same face twice in a folder.
+    Whatever OpenCV reads, any letter case, subfolders and linked ones too.  Faces of other emotions are skipped and
+    counted, other files left out with their reasons.  One id in several subfolders is one person.  Raises InputError
+    for a missing folder, a face that cannot be read or whose name is misspelt, the same face twice in a folder, where
+    more than a tenth of the images do not fit the layout, and (unless ``allow_near``) for near-duplicates of one
+    subject with two emotions.
     """
-    return _collect(folder, *_faces_in_folder(folder))
+    found, left_out = fitted(folder, layout)
+    return _collect(folder, _faces_of(found), left_out, emotions, found, crop, allow_near)
 
 
-def _faces_in_folder(folder: Path) -> tuple[list[_Face], dict[str, list[Path]]]:
+def fitted(folder: Path, layout: Layout | None = None, strict: bool = True) -> tuple[Fitted, dict[str, list[Path]]]:
+    """A folder read by a layout, and what is not taken by reason; ``strict`` refuses what :func:`check` refuses."""
     listing = list_folder(folder)
+    found, others = (fit(layout, listing, folder), []) if layout else choose(listing, folder)
+    if strict:
+        check(found, folder, others)
+    return found, found.left_out(listing)
+
+
+def _faces_of(found: Fitted) -> list[_Face]:
     faces, seen = [], dict[tuple[Path, str], Path]()
-    for path in listing.pictures:
-        match = NIMSTIM.fullmatch(path.stem)
-        assert match
-        other = seen.setdefault((path.parent, path.stem.lower()), path)
-        if other != path:
-            raise InputError(path, "each image once", f"'{path.stem}' also at {other}")
-        number, sex, emotion, _ = (part.upper() for part in match.groups())
-        faces.append(_Face(str(path), path, f"{int(number):02d}{sex}", emotion))
-    return faces, {reason: sorted(paths) for reason, paths in listing.left_out.items() if paths}
+    spelled: dict[str, str] = {}
+    for reading in found.taken:
+        path = reading.path
+        if not found.layout.by_path:
+            other = seen.setdefault((path.parent, path.stem.lower()), path)
+            if other != path:
+                raise InputError(path, "each image once", f"'{path.stem}' also at {other}")
+        before = spelled.setdefault(plain_subject(reading.subject), reading.subject)
+        if before != reading.subject:  # taken for two, one person could stand in two splits
+            raise InputError(path, "one spelling of each subject", f"'{before}' and '{reading.subject}'")
+        faces.append(_Face(str(path), path, reading.subject, reading.emotion))
+    return faces
 
 
-def index_table(table: Path) -> CorpusIndex:
+def index_table(
+    table: Path, emotions: Collection[str] = EMOTIONS, crop: Crop | None = None, allow_near: bool = False
+) -> CorpusIndex:
     """Index a CSV with columns path, subject, emotion, or headings that mean them; paths are relative to the CSV.
 
     Emotions are codes or names in any letter case.  Raises InputError, naming the line.
     """
-    return _collect(table, _faces_in_table(table), {})
+    return _collect(table, _faces_in_table(table), {}, emotions, None, crop, allow_near)
 
 
 def _faces_in_table(table: Path) -> list[_Face]:
@@ -127,16 +177,17 @@ def is_table(source: Path) -> bool:
     return source.is_file() or (source.suffix.lower() in _TABLES and not source.is_dir())
 
 
-def list_corpus(source: Path) -> CorpusIndex:
+def list_corpus(source: Path, layout: Layout | None = None, emotions: Collection[str] = EMOTIONS) -> CorpusIndex:
     """What a corpus holds by its names alone: no picture is opened, and no entry has a hash.
 
     Raises InputError where indexing would, but for what only the pictures' content shows.
     """
-    faces, left_out = (_faces_in_table(source), {}) if is_table(source) else _faces_in_folder(source)
+    found, left_out = (None, dict[str, list[Path]]()) if is_table(source) else fitted(source, layout)
+    faces = _faces_of(found) if found else _faces_in_table(source)
     skipped: Counter[str] = Counter()
     used = []
     for face in faces:
-        other = _other_emotion(face)
+        other = _other_emotion(face, emotions)
         if other:
             skipped[other] += 1
             continue
@@ -144,7 +195,7 @@ def list_corpus(source: Path) -> CorpusIndex:
             raise InputError(face.where, "a readable image", "nothing there")
         used.append(face)
     if not used:
-        raise _no_faces(source, left_out)
+        raise _no_faces(source, left_out, emotions)
     names = distinct_names([face.path for face in used], source if source.is_dir() else source.parent)
     entries = [
         Entry(name, face.path, face.subject, face.emotion, is_synthetic(face.path.parent), "")
@@ -153,18 +204,24 @@ def list_corpus(source: Path) -> CorpusIndex:
     return CorpusIndex(tuple(sorted(entries, key=lambda entry: entry.image)), dict(skipped), left_out)
 
 
-def _other_emotion(face: _Face) -> str | None:
-    """The name of an emotion that is passed over; None for one of the six.  Raises InputError for no emotion."""
-    if face.emotion in NEUTRAL or face.emotion == "contempt":
-        return NEUTRAL.get(face.emotion, face.emotion)
+def _other_emotion(face: _Face, wanted: Collection[str]) -> str | None:
+    """The name of an emotion that is passed over; None for a ``wanted`` one.  Raises InputError for no emotion."""
     if face.emotion not in NAMES:
-        raise InputError(face.path, f"an emotion code ({', '.join(sorted(NAMES))}, NE or CA)", f"'{face.emotion}'")
-    return None
+        raise InputError(face.path, f"an emotion code ({', '.join(sorted(NAMES))})", f"'{face.emotion}'")
+    return None if face.emotion in wanted else NAMES[face.emotion]
 
 
-def _no_faces(source: Path, left_out: dict[str, list[Path]]) -> InputError:
+def check_wanted(index: CorpusIndex, wanted: Collection[str] | None, source: Path) -> None:
+    """Refuse an index without an emotion that was asked for.  Raises InputError."""
+    missing = [e for e in in_order(wanted or ()) if e not in index.emotions]
+    if missing:
+        there = ", ".join(NAMES[e] for e in index.emotions)
+        raise InputError(source, f"images of {NAMES[missing[0]]} (--emotions)", f"none, but of {there}")
+
+
+def _no_faces(source: Path, left_out: dict[str, list[Path]], emotions: Collection[str]) -> InputError:
     why = "; ".join(f"{len(paths)}: {reason}" for reason, paths in sorted(left_out.items()))
-    return InputError(source, "images of the six emotions", f"none ({why})" if why else "none")
+    return InputError(source, f"images of {named(emotions)}", f"none ({why})" if why else "none")
 
 
 def plain_subject(subject: str) -> str:
@@ -172,14 +229,23 @@ def plain_subject(subject: str) -> str:
     return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"[\s_-]+", "", subject)).casefold()
 
 
-def _collect(source: Path, faces: Sequence[_Face], left_out: dict[str, list[Path]]) -> CorpusIndex:
+def _collect(
+    source: Path,
+    faces: Sequence[_Face],
+    left_out: dict[str, list[Path]],
+    emotions: Collection[str],
+    found: Fitted | None = None,
+    crop: Crop | None = None,
+    allow_near: bool = False,
+) -> CorpusIndex:
     used: list[tuple[_Face, str]] = []
     skipped: Counter[str] = Counter()
     by_content: dict[str, _Face] = {}
+    greys: list[Picture] = []
     copies = 0
     for face in track(faces, "index", len(faces)):
-        path, emotion = face.path, face.emotion
-        other = _other_emotion(face)
+        path = face.path
+        other = _other_emotion(face, emotions)
         if other:
             skipped[other] += 1
             continue
@@ -188,12 +254,13 @@ def _collect(source: Path, faces: Sequence[_Face], left_out: dict[str, list[Path
         except UnicodeEncodeError:  # the index could not name it
             raise InputError(path, "a file name in UTF-8", "other bytes") from None
         try:
-            read_picture(path)
+            picture = read_picture(path)
         except InputError as error:
             raise InputError(face.where, error.expected, error.found) from None
+        greys.append(reduced(framed(picture, crop, face.where)))
         digest = sha256(path)
         first = by_content.setdefault(digest, face)
-        if (first.subject, first.emotion) != (face.subject, emotion):
+        if (first.subject, first.emotion) != (face.subject, face.emotion):
             raise InputError(
                 face.where,
                 "a picture of its own",
@@ -202,19 +269,55 @@ def _collect(source: Path, faces: Sequence[_Face], left_out: dict[str, list[Path
         copies += first is not face
         used.append((face, digest))
     if not used:
-        raise _no_faces(source, left_out)
+        raise _no_faces(source, left_out, emotions)
     if copies:
         say(f"{source}: {copies} images are copies of others of the same subject and emotion; they are kept")
+    _check_near(source, used, np.array(greys, np.uint8).reshape(-1, SIDE, SIDE), allow_near)
     base = source if source.is_dir() else source.parent
     names = distinct_names([face.path for face, _ in used], base)
-    _say_shared_names(source, used, names)
-    _say_odd_numbers(source, {face.subject for face, _ in used})
+    if found and not found.layout.by_path:
+        _say_shared_names(source, used, names)
+    subjects = {face.subject for face, _ in used}
+    if len(subjects) == len(used) > 2:
+        say(f"{source}: each of {len(used):,} images is of another subject: if some are the same person, a split by "
+            "subject does not keep them apart")  # fmt: skip
+    _say_odd_numbers(source, subjects)
     entries = [
-        Entry(name, face.path, face.subject, face.emotion, is_synthetic(face.path.parent), digest)
+        Entry(name, face.path, face.subject, face.emotion, is_synthetic(face.path.parent), digest, crop)
         for (face, digest), name in zip(used, names, strict=True)
     ]
     entries.sort(key=lambda entry: entry.image)
-    return CorpusIndex(tuple(entries), dict(skipped), left_out)
+    return CorpusIndex(tuple(entries), dict(skipped), left_out, found.words() if found else "")
+
+
+def _check_near(source: Path, used: Sequence[tuple[_Face, str]], greys: Picture, allow: bool) -> None:
+    """Say which pictures are near-duplicates of others.
+
+    Raises InputError for those of one subject with two emotions, unless they are to be allowed.
+    """
+    near = near_duplicates(greys)
+    couples = [(used[i], used[j]) for i, j in near.couples]
+    apart = [(a, b) for (a, one), (b, other) in couples if one != other]
+    labels = [(a, b) for a, b in apart if a.subject == b.subject and a.emotion != b.emotion]
+    people = [(a, b) for a, b in apart if a.subject != b.subject]
+    if labels and not allow:
+        a, b = labels[0]
+        more = f"; {len(labels)} such couples" if len(labels) > 1 else ""
+        raise InputError(
+            b.where,
+            f"a picture of its own for subject {b.subject} and {NAMES[b.emotion]} (--allow-near keeps it)",
+            f"one that is {a.path} ({NAMES[a.emotion]}) but for its encoding: one of the two labels is wrong{more}",
+        )
+    for what, some in (
+        ("one subject with two emotions", labels),
+        ("two subjects, who are one person in it", people),
+        ("one subject and emotion", [c for c in apart if c not in labels and c not in people]),
+    ):
+        if some:
+            named = "; ".join(f"{a.path.name} and {b.path.name}" for a, b in some[:_NAMED])
+            say(f"{source}: {len(some)} near-duplicates of {what}: {named}{'; ...' if len(some) > _NAMED else ''}")
+    if not near.whole:
+        say(f"{source}: so many pictures look alike that not all could be compared for near-duplicates")
 
 
 def distinct_names(paths: Sequence[Path], base: Path) -> list[str]:
@@ -237,8 +340,6 @@ def distinct_names(paths: Sequence[Path], base: Path) -> list[str]:
 
 def _say_shared_names(source: Path, used: Sequence[tuple[_Face, str]], names: Sequence[str]) -> None:
     """An id in two folders is taken for one person: should they be two, neither stands in two splits."""
-    if not source.is_dir():
-        return
     shared = sorted({face.subject for (face, _), name in zip(used, names, strict=True) if name != face.path.stem})
     if shared:
         more = f" and {len(shared) - 3} more" if len(shared) > 3 else ""
@@ -261,10 +362,12 @@ def write_index(index: CorpusIndex, path: Path) -> None:
     """Write an index as CSV; image paths are relative to it."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    cropped = any(e.crop for e in index.entries)
+    writer.writerow([*COLUMNS, CROP] if cropped else COLUMNS)
     for e in index.entries:
         where = Path(os.path.relpath(e.path.resolve(), path.resolve().parent)).as_posix()
-        writer.writerow([e.image, where, e.subject, e.emotion, int(e.synthetic), e.sha256])
+        row = [e.image, where, e.subject, e.emotion, int(e.synthetic), e.sha256]
+        writer.writerow([*row, e.crop or ""] if cropped else row)
     write_text(path, out.getvalue())
 
 
@@ -274,6 +377,10 @@ def read_index(path: Path) -> CorpusIndex:
     for where, row in read_rows(path, COLUMNS):
         if row["emotion"] not in NAMES or row["synthetic"] not in ("0", "1") or not all(map(row.get, COLUMNS)):
             raise InputError(where, "a line of a corpus index", str(list(row.values())))
+        try:
+            crop = Crop.parse(row[CROP]) if row.get(CROP) else None
+        except ValueError as error:
+            raise InputError(where, "a crop in shares", str(error)) from None
         entries.append(
             Entry(
                 row["image"],
@@ -282,6 +389,7 @@ def read_index(path: Path) -> CorpusIndex:
                 row["emotion"],
                 row["synthetic"] == "1",
                 row["sha256"],
+                crop,
             )
         )
     if not entries:

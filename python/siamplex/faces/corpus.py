@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from siamplex.corpus.emotions import EMOTIONS, NAMES
+from siamplex.corpus.synthetic import MARKER
 from siamplex.errors import InputError, UsageError
 from siamplex.faces.canvas import HEIGHT, WIDTH, Image
 from siamplex.faces.contact_sheet import contact_sheet
@@ -22,8 +23,6 @@ from siamplex.faces.moment import draw_moment
 from siamplex.randomness import derive, numpy_stream
 from siamplex.run.durable import atomic_directory, require_room
 from siamplex.run.progress import track
-
-MARKER = "SYNTHETIC.json"  # its presence says that a folder's faces are drawn
 
 # NimStim has 18 women and 25 men
 _WOMEN, _ACTORS = 18, 43
@@ -129,11 +128,6 @@ def check_target(folder: Path) -> None:
         raise InputError(folder, "an empty folder or an earlier synthetic corpus", "other files")
     if folder.exists() and not folder.is_dir():
         raise InputError(folder, "an empty folder or an earlier synthetic corpus", "a file")
-
-
-def is_synthetic(folder: Path) -> bool:
-    """Whether a folder of faces was drawn by this package."""
-    return (folder / MARKER).exists()
 
 
 def scaled_counts(counts: Mapping[str, int], actors: int) -> dict[str, int]:

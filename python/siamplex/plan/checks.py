@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from siamplex.corpus.emotions import NAMES
+from siamplex.corpus.emotions import NAMES, named
 from siamplex.engine.training.course import Course, standing
 from siamplex.engine.training.origin import differences, in_words, net_settings, solver_settings
 from siamplex.engine.training.run_lock import check_not_held
 from siamplex.engine.training.snapshot import SnapshotPaths, own
 from siamplex.errors import InputError, StorageError, UsageError
-from siamplex.geometry.orders import PAPER_ORDER
+from siamplex.geometry.orders import PAPER_ORDER, ordered
 from siamplex.nets.architecture import Architecture
 from siamplex.nets.generate import NetOptions, RunLayout, generate
 from siamplex.plan.corpus import Corpus
@@ -171,7 +171,7 @@ def check_people(path: Path, corpus: Corpus | None, out: Path) -> None:
             images = [entry.image for entry in corpus.index.entries]
             match(judgements.pictures, path, images, (corpus.index, out / "pairs"))
     else:
-        check_names_of(judgements)
+        check_names_of(judgements, corpus.index.emotions if corpus is not None else PAPER_ORDER)
         if not judgements.rdm().values.any():
             raise InputError(path, "judgements that tell emotions apart", "dissimilarities that are all zero")
     if find_spec("sklearn") is None:
@@ -206,9 +206,10 @@ def check_emotions(corpus: Corpus, targets: Sequence[str]) -> None:
         ("similarity", (("train",), ("val", "test")), "training or held-out"),
         ("seeds", (("train",),), "training"),
     ):
-        if target in targets and not any(corpus.emotions(*s) >= set(PAPER_ORDER) for s in splits):
-            missing = ", ".join(NAMES[e] for e in PAPER_ORDER if e not in corpus.emotions("train"))
-            raise UsageError(f"FACES: {target} needs the six emotions among {where} subjects, found no {missing}")
+        whole = set(corpus.index.emotions)
+        if target in targets and not any(corpus.emotions(*s) >= whole for s in splits):
+            missing = ", ".join(NAMES[e] for e in ordered(whole) if e not in corpus.emotions("train"))
+            raise UsageError(f"FACES: {target} needs {named(whole)} among {where} subjects, found no {missing}")
 
 
 def check_dimensions(arch: Architecture, targets: Sequence[str]) -> None:

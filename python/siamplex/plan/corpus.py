@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from siamplex.corpus.emotions import PAPER_COUNTS
-from siamplex.corpus.index import CorpusIndex, Entry, list_corpus
+from siamplex.corpus.emotions import EMOTIONS, PAPER_COUNTS
+from siamplex.corpus.index import CorpusIndex, Entry, check_wanted, is_table, list_corpus
+from siamplex.corpus.layout import find
+from siamplex.errors import UsageError
 from siamplex.faces.corpus import allot, scaled_counts
-from siamplex.pairs.build import PairOptions, pair_up
-from siamplex.pairs.pairing import Pairs
+from siamplex.pairs.build import PairOptions, count_up
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """The index as it will be, the split of each subject, and the pairs of each split."""
+    """The index as it will be, the split of each subject, and how many pairs each split has."""
 
     index: CorpusIndex
     split: Mapping[str, str]
-    pairs: Mapping[str, Pairs]
+    pairs: Mapping[str, int]
 
     @property
     def drawn(self) -> bool:
@@ -29,7 +30,7 @@ class Corpus:
     @property
     def pair_count(self) -> int:
         """Pairs of all splits."""
-        return sum(map(len, self.pairs.values()))
+        return sum(self.pairs.values())
 
     def emotions(self, *splits: str) -> set[str]:
         """Emotions shown in some splits."""
@@ -40,21 +41,34 @@ class Corpus:
         return sum(self.split[e.subject] == split for e in self.index.entries)
 
 
-def index_of(faces: Path | None, actors: int, seed: int, folder: Path) -> CorpusIndex:
-    """The index of the user's ``faces``, or of those that will be drawn into ``folder``.
+def index_of(
+    faces: Path | None,
+    actors: int,
+    seed: int,
+    folder: Path,
+    layout: str | None = None,
+    emotions: Collection[str] | None = None,
+) -> CorpusIndex:
+    """The index of the user's ``faces``, or of those that will be drawn into ``folder``; as ``siamplex index`` will.
 
     Raises InputError or UsageError where drawing or indexing would, but for what only pictures' content shows.
     """
     if faces is not None:
-        return list_corpus(faces)
+        if layout and is_table(faces):
+            raise UsageError("INDEX_FLAGS: --layout: expected a folder of images, found a table")
+        index = list_corpus(faces, find(layout) if layout else None, emotions or EMOTIONS)
+        check_wanted(index, emotions, faces)
+        return index
     portraits = allot(scaled_counts(PAPER_COUNTS, actors), actors, seed)
     entries = [
         Entry(p.name, folder / f"{p.name}.BMP", f"{p.number:02d}{p.sex}", p.emotion, True, "") for p in portraits
     ]
-    return CorpusIndex(tuple(entries), {})
+    index = CorpusIndex(tuple(e for e in entries if e.emotion in (emotions or EMOTIONS)), {})
+    check_wanted(index, emotions, folder)
+    return index
 
 
 def corpus_of(index: CorpusIndex, options: PairOptions, split_file: Path | None, folder: Path) -> Corpus:
     """Split and pair an index, as ``siamplex pairs`` will.  Raises InputError or UsageError where it would."""
-    split, pairs = pair_up(index, options, split_file, folder)
+    split, pairs = count_up(index, options, split_file, folder)
     return Corpus(index, split, pairs)

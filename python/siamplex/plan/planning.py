@@ -32,7 +32,7 @@ _FOLDERS = {
     "finetune": "stage2", "features": "features", "figures": "figures", "geometry": "geometry",
     "similarity": "similarity", "report": "report", "seeds": "seeds",
 }  # fmt: skip
-_FLAGS = ("PAIRS_FLAGS", "NETS_FLAGS", "TRAIN_FLAGS", "REPORT_FLAGS")
+_FLAGS = ("INDEX_FLAGS", "PAIRS_FLAGS", "NETS_FLAGS", "TRAIN_FLAGS", "REPORT_FLAGS")
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class _Examiner:
 
     def _check_corpus(self) -> None:
         plan, s = self._plan, self._s
-        actors, pairs = self._options("faces"), self._options("pairs")
+        actors, listed, pairs = self._options("faces"), self._options("index"), self._options("pairs")
         own_faces = Path(s["FACES"]) if s["FACES"] else None
         index = None
         if not own_faces:
@@ -146,14 +146,18 @@ class _Examiner:
                 check_target(s.out / "faces")
         if own_faces or actors:
             with plan.refusing("FACES" if own_faces else "ACTORS"):
-                index = index_of(own_faces, actors.actors if actors else 0, actors.seed if actors else 0, s.faces)
+                index = index_of(
+                    own_faces, actors.actors if actors else 0, actors.seed if actors else 0, s.faces,
+                    getattr(listed, "layout", None), getattr(listed, "emotions", None),
+                )  # fmt: skip
         if pairs is None:
             return
         if not 8 <= pairs.size <= MAX_SIZE:
             with plan.refusing():
                 raise UsageError(f"SIZE: expected 8 to {MAX_SIZE} pixels, found {pairs.size}")
         elif index is not None:
-            options = PairOptions(fractions=tuple(pairs.fractions), balance=pairs.balance, seed=pairs.seed)
+            options = PairOptions(fractions=tuple(pairs.fractions), balance=pairs.balance, seed=pairs.seed,
+                                  count=pairs.count)  # fmt: skip
             with plan.refusing("FACES" if own_faces else "ACTORS", "PAIRS_FLAGS"):
                 plan.corpus = corpus_of(index, options, pairs.split, s.out / "pairs")
 
@@ -165,7 +169,7 @@ class _Examiner:
             self._guess_nets(pairs)
             return
         images = len(plan.corpus.index) if plan.corpus else nets.images
-        val = len(plan.corpus.pairs.get("val", ())) if plan.corpus else 0
+        val = plan.corpus.pairs.get("val", 0) if plan.corpus else 0
         with plan.refusing(flags_of="NETS_FLAGS"):
             b, g, r = pairs.mean
             plan.nets = options_of(nets, images, pairs.size, val, (b, g, r), pairs.scale)

@@ -13,10 +13,10 @@ import numpy as np
 from siamplex.audit.audit import audit
 from siamplex.audit.finding import Finding
 from siamplex.corpus.index import as_indexed
+from siamplex.corpus.synthetic import is_synthetic
 from siamplex.engine.training.loss_log import read_losses
 from siamplex.engine.training.stage_learning import StageLearning
 from siamplex.errors import InputError, SiamplexError
-from siamplex.faces.corpus import is_synthetic
 from siamplex.geometry.embedding import Embedding, read_embedding
 from siamplex.geometry.report import describe
 from siamplex.pairs.build import OpenedStore, open_store

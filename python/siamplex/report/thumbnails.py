@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from siamplex.corpus.images import fit, read_picture
+from siamplex.corpus.images import fit
 from siamplex.corpus.index import CorpusIndex
 from siamplex.errors import InputError
 
@@ -32,7 +32,7 @@ def sprite(index: CorpusIndex) -> Sprite | None:
     sheet = np.full((rows * SIDE, columns * SIDE, 3), 238, np.uint8)
     for i, entry in enumerate(index.entries):
         try:
-            face = fit(read_picture(entry.path), SIDE, "crop")
+            face = fit(entry.picture(), SIDE, "crop")
         except InputError:
             return None
         y, x = divmod(i, columns)

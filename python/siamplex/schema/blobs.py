@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -93,6 +93,16 @@ def blob_parts(number: int, array: Array, diff: Array | None = None) -> Iterator
         yield head
         yield memoryview(values.reshape(-1).data).cast("B") if values.size else b""
     yield shape
+
+
+def blob_frame(number: int, shape: Sequence[int]) -> tuple[bytes, bytes]:
+    """What stands before and behind the float32 values of a BlobProto in field ``number``."""
+    size = 4 * math.prod(shape)
+    dims = b"".join(varint(length) for length in shape)
+    packed = prefix(1, len(dims)) + dims
+    after = prefix(_SHAPE, len(packed)) + packed
+    head = prefix(_DATA, size)
+    return prefix(number, len(head) + size + len(after)) + head, after
 
 
 def blob_size(number: int, array: Array, diff: Array | None = None) -> int:

@@ -6,6 +6,7 @@ owner and its twin shares it, and files are half as large as Caffe's own.
 
 from __future__ import annotations
 
+import math
 import mmap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,10 +14,13 @@ from itertools import repeat, zip_longest
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+import numpy.typing as npt
+
 from siamplex.errors import InputError
 from siamplex.run.durable import HashingWriter, atomic_file
 from siamplex.schema import hdf5_weights, messages
-from siamplex.schema.blobs import Array, blob_parts, blob_size, read_blob
+from siamplex.schema.blobs import Array, blob_frame, blob_parts, blob_size, read_blob
 from siamplex.schema.hdf5_files import is_hdf5
 from siamplex.schema.hdf5_weights import StoredLayer
 from siamplex.schema.instead import instead
@@ -174,6 +178,27 @@ def write_caffemodel(
 def write_caffemodel_hdf5(path: str | Path, layers: Iterable[StoredLayer], diffs: bool = False) -> Written:
     """Write a caffemodel in HDF5: all layers, those without arrays too; with a group of ``diffs`` or without."""
     return Written(*hdf5_weights.write_layers(Path(path), layers, diffs))
+
+
+def write_rows(
+    path: str | Path, net_name: str, layer: Any, shape: Sequence[int], blocks: Iterable[npt.NDArray[np.float32]]
+) -> Written:
+    """Write a caffemodel of one layer with one array of ``shape``, whose values come in ``blocks``.
+
+    Never more than a block is held.  The blocks must fill the shape.
+    """
+    before, after = blob_frame(_BLOBS, shape)
+    head, size = layer.SerializeToString(), 4 * math.prod(shape)
+    with atomic_file(path) as handle:
+        out = HashingWriter(handle)
+        out.write(messages.NetParameter(name=net_name).SerializeToString())
+        out.write(prefix(_LAYER, len(head) + len(before) + size + len(after)) + head + before)
+        start = out.size
+        for block in blocks:
+            out.write(np.ascontiguousarray(block, "<f4").reshape(-1))
+        assert out.size - start == size, "blocks that do not fill the shape"
+        out.write(after)
+    return Written(out.size, out.sha256)
 
 
 def read_solverstate(path: str | Path) -> SolverStateFile:

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from siamplex.corpus.emotions import NAMES, NEUTRAL
+from siamplex.corpus.emotions import NAMES
 from siamplex.geometry.embedding import Embedding
-from siamplex.geometry.orders import PAPER_ORDER
+from siamplex.geometry.orders import ordered
 from siamplex.similarity.matching import Matching, in_words, index_of, match
 from siamplex.similarity.matrices import Judgements
 from siamplex.similarity.misplaced import NONE, favourites, misplaced
@@ -52,7 +52,7 @@ class PictureJudgements:
         return cls(table, matching, responses_of(table, matching, len(embedding)), index is not None, k)
 
     def confusions(self, embedding: Embedding) -> Judgements | None:
-        """The confusions of the six emotions that follow; None where one has no judged picture."""
+        """The confusions of the emotions that follow; None where one has no judged picture."""
         return emotion_confusions(self.responses, embedding)
 
 
@@ -85,7 +85,7 @@ def describe_part(embedding: Embedding, part: Sequence[int], judged: PictureJudg
     """
     responses = judged.responses.of_images(part)
     labels = [embedding.emotions[i] for i in part]
-    names = tuple(e for e in PAPER_ORDER if e in labels)
+    names = ordered(set(labels))
     shown = np.array([names.index(e) for e in labels], np.int64)
     mask = responses.judged()
     if mask.sum() < FEWEST:
@@ -235,7 +235,7 @@ def misplaced_rows(m: dict[str, Any], most: int) -> list[list[str]]:
 
 def name_of(code: str) -> str:
     """An answer's name."""
-    return NAMES.get(code) or NEUTRAL.get(code, code)
+    return NAMES.get(code, code)
 
 
 def as_lines(found: dict[str, Any]) -> list[str]:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from siamplex.corpus.emotion_words import code_of
-from siamplex.corpus.emotions import NAMES, NEUTRAL
+from siamplex.corpus.emotions import EMOTIONS, NAMES
 from siamplex.corpus.table import ALIASES
 from siamplex.errors import InputError
 from siamplex.schema.csv_files import Lines, Rows, plain, read_lines
@@ -200,7 +200,7 @@ def _long(path: Path, lines: Lines, header: Sequence[str], found: _Columns, note
             )
         code = codes[word]
         if code is None:
-            raise InputError(where, f"an emotion ({', '.join((*NAMES.values(), *NEUTRAL.values()))}) or other",
+            raise InputError(where, f"an emotion ({', '.join(NAMES.values())}) or other",
                              f"'{word:.60}'")  # fmt: skip
         if not code:
             missing += 1
@@ -245,7 +245,7 @@ def _wide(path: Path, lines: Lines, header: Sequence[str], found: _Columns, note
     amounts = np.array(rows, np.float64).reshape(-1, len(emotions))
     which = np.repeat(np.array(entries, np.int64).reshape(-1, 2), len(emotions), axis=0)
     answer = np.tile(np.arange(len(emotions)), len(amounts))
-    lacking = [NAMES[e] for e in NAMES if e not in emotions]
+    lacking = [NAMES[e] for e in EMOTIONS if e not in emotions]
     if lacking:
         notes = [*notes, f"no column for {', '.join(lacking)}"]
     placed = np.stack([which[:, 0], answer, which[:, 1]], axis=1)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from siamplex.errors import InputError
 from siamplex.geometry.embedding import Embedding
-from siamplex.geometry.orders import PAPER_ORDER
+from siamplex.geometry.orders import ordered
 from siamplex.similarity.matching import Matching
 from siamplex.similarity.matrices import Judgements
 from siamplex.similarity.picture_table import PictureTable
@@ -109,14 +109,15 @@ def profile_distances(profiles: Floats) -> Floats:
 
 
 def emotion_confusions(responses: Responses, embedding: Embedding) -> Judgements | None:
-    """Confusions of the six emotions: the mean shares of the pictures of each, each picture counting once.
+    """Confusions of the embedding's emotions: the mean shares of the pictures of each, each picture counting once.
 
-    None where an emotion has no picture that any of the six was answered to.
+    None where an emotion has no picture that any of these was answered to.
     """
-    shares = responses.shares(PAPER_ORDER)
+    emotions = ordered(set(embedding.emotions))
+    shares = responses.shares(emotions)
     answered = shares.sum(axis=1) > 0
     labels = np.array(embedding.emotions)
-    rows = [shares[(labels == e) & answered] for e in PAPER_ORDER]
+    rows = [shares[(labels == e) & answered] for e in emotions]
     if not all(map(len, rows)):
         return None
-    return Judgements(PAPER_ORDER, np.array([row.mean(axis=0) for row in rows]), "confusion")
+    return Judgements(emotions, np.array([row.mean(axis=0) for row in rows]), "confusion")
