@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,9 +12,6 @@ from siamplex.faces.corpus import MARKER, is_synthetic
 from siamplex.images import SUFFIXES
 from siamplex.schema.picture_headers import format_of, is_read
 
-NIMSTIM = re.compile(r"(\d{1,3})([FM])_([A-Z]{2})_([COX])", re.IGNORECASE)
-EXAMPLE = "a NimStim name such as 01F_AN_C.BMP"
-_NEARLY = re.compile(r"\d{1,3}[A-Z]_[A-Z]{2}(?![A-Z])", re.IGNORECASE)  # a face, most likely, misspelt
 _SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r"})
 _SYSTEM_FOLDERS = frozenset({"__macosx", "@eadir", "$recycle.bin", "system volume information"})
 _NOT_READ = frozenset(
@@ -36,7 +32,7 @@ SPECIAL = "neither file nor folder"
 
 @dataclass
 class Listing:
-    """``pictures`` with names of NimStim's, ``left_out`` paths by reason, ``linked`` folders that were followed."""
+    """``pictures`` of any name, ``left_out`` paths by reason, ``linked`` folders that were followed."""
 
     pictures: list[Path] = field(default_factory=list)
     left_out: dict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
@@ -46,25 +42,17 @@ class Listing:
 def list_folder(folder: Path) -> Listing:
     """Look through a folder and its subfolders, linked ones too, each once.
 
-    Raises InputError for a missing or unreadable folder, and for pictures whose names are nearly NimStim's, or none of
-    which is.
+    Raises InputError for a missing or unreadable folder.
     """
     if not folder.is_dir():
         raise InputError(folder, "a folder of face images", "a file" if folder.exists() else "nothing there")
     found = Listing()
-    misspelt = []
     for path in _files(folder, found):
         reason = _reason(path)
         if reason is None:
             found.pictures.append(path)
-        elif reason == OTHER_NAME and _NEARLY.match(path.stem):
-            misspelt.append(path)
         else:
             found.left_out[reason].append(path)
-    wrong = sorted(misspelt or ([] if found.pictures else found.left_out.get(OTHER_NAME, [])))
-    if wrong:
-        more = f" ({len(wrong)} such files)" if len(wrong) > 1 else ""
-        raise InputError(wrong[0], EXAMPLE, f"'{wrong[0].name}'{more}")
     found.pictures.sort()
     return found
 
@@ -124,7 +112,7 @@ def _below(folder: Path) -> list[Path]:
 
 
 def _reason(path: Path) -> str | None:
-    """Why a file is no face; None where it is a picture with a name of NimStim's."""
+    """Why a file is no face; None where it is a picture."""
     name = path.name.lower()
     if name in _SYSTEM_FILES:
         return SYSTEM
@@ -139,5 +127,5 @@ def _reason(path: Path) -> str | None:
     if suffix in _NOT_READ:
         return OTHER_FORMAT
     if suffix in SUFFIXES or is_read(kind):
-        return None if NIMSTIM.fullmatch(path.stem) else OTHER_NAME
+        return None
     return OTHER_FORMAT if kind else NOT_AN_IMAGE

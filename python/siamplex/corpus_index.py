@@ -7,14 +7,16 @@ import io
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from siamplex.corpus_folder import NIMSTIM, list_folder
+from siamplex.corpus.fitting import Fitted, check, choose, fit
+from siamplex.corpus.layout import Layout
+from siamplex.corpus_folder import list_folder
 from siamplex.corpus_table import read_table
 from siamplex.durable import sha256, write_text
-from siamplex.emotions import EMOTIONS, NAMES, NEUTRAL
+from siamplex.emotions import EMOTIONS, NAMES, in_order
 from siamplex.errors import InputError
 from siamplex.faces.corpus import is_synthetic
 from siamplex.images import read_picture
@@ -47,6 +49,7 @@ class CorpusIndex:
     entries: tuple[Entry, ...]
     skipped: dict[str, int]  # faces of other emotions
     left_out: dict[str, list[Path]] = field(default_factory=dict)  # files that are no faces, by reason
+    layout: str = ""  # of a folder: which layout was read, and how many images fit it
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -62,9 +65,13 @@ class CorpusIndex:
         return sorted({entry.subject for entry in self.entries})
 
     def counts(self) -> dict[str, int]:
-        """Images of each emotion."""
-        found = Counter(entry.emotion for entry in self.entries)
-        return {emotion: found[emotion] for emotion in sorted(EMOTIONS)}
+        """Images of each emotion that is there, in alphabetical order of codes."""
+        return dict(sorted(Counter(entry.emotion for entry in self.entries).items()))
+
+    @property
+    def emotions(self) -> tuple[str, ...]:
+        """Emotions shown, in the order of figures."""
+        return in_order({entry.emotion for entry in self.entries})
 
 
 @dataclass(frozen=True)
@@ -77,36 +84,49 @@ class _Face:
     emotion: str
 
 
-def index_folder(folder: Path) -> CorpusIndex:
-    """Index a folder of NimStim-named images: whatever OpenCV reads, any letter case, subfolders and linked ones too.
+def index_folder(folder: Path, layout: Layout | None = None, emotions: Collection[str] = EMOTIONS) -> CorpusIndex:
+    """Index a folder of images named by a ``layout`` (None: the built-in one that fits), of some ``emotions``.
 
-    Faces of other emotions are skipped and counted, other files left out with their reasons.  One id in several
-    subfolders is one person.  Raises InputError for a missing folder, a face that cannot be read or whose name is
-    misspelt, the same face twice in a folder.
+    Whatever OpenCV reads, any letter case, subfolders and linked ones too.  Faces of other emotions are skipped and
+    counted, other files left out with their reasons.  One id in several subfolders is one person.  Raises InputError
+    for a missing folder, a face that cannot be read or whose name is misspelt, the same face twice in a folder, and
+    where more than a tenth of the images do not fit the layout.
     """
-    return _collect(folder, *_faces_in_folder(folder))
+    found, left_out = fitted(folder, layout)
+    return _collect(folder, _faces_of(found), left_out, emotions, found)
 
 
-def _faces_in_folder(folder: Path) -> tuple[list[_Face], dict[str, list[Path]]]:
+def fitted(folder: Path, layout: Layout | None = None, strict: bool = True) -> tuple[Fitted, dict[str, list[Path]]]:
+    """A folder read by a layout, and what is not taken by reason; ``strict`` refuses what :func:`check` refuses."""
     listing = list_folder(folder)
+    found, others = (fit(layout, listing, folder), []) if layout else choose(listing, folder)
+    if strict:
+        check(found, folder, others)
+    return found, found.left_out(listing)
+
+
+def _faces_of(found: Fitted) -> list[_Face]:
     faces, seen = [], dict[tuple[Path, str], Path]()
-    for path in listing.pictures:
-        match = NIMSTIM.fullmatch(path.stem)
-        assert match
-        other = seen.setdefault((path.parent, path.stem.lower()), path)
-        if other != path:
-            raise InputError(path, "each image once", f"'{path.stem}' also at {other}")
-        number, sex, emotion, _ = (part.upper() for part in match.groups())
-        faces.append(_Face(str(path), path, f"{int(number):02d}{sex}", emotion))
-    return faces, {reason: sorted(paths) for reason, paths in listing.left_out.items() if paths}
+    spelled: dict[str, str] = {}
+    for reading in found.taken:
+        path = reading.path
+        if not found.layout.by_path:
+            other = seen.setdefault((path.parent, path.stem.lower()), path)
+            if other != path:
+                raise InputError(path, "each image once", f"'{path.stem}' also at {other}")
+        before = spelled.setdefault(plain_subject(reading.subject), reading.subject)
+        if before != reading.subject:  # taken for two, one person could stand in two splits
+            raise InputError(path, "one spelling of each subject", f"'{before}' and '{reading.subject}'")
+        faces.append(_Face(str(path), path, reading.subject, reading.emotion))
+    return faces
 
 
-def index_table(table: Path) -> CorpusIndex:
+def index_table(table: Path, emotions: Collection[str] = EMOTIONS) -> CorpusIndex:
     """Index a CSV with columns path, subject, emotion, or headings that mean them; paths are relative to the CSV.
 
     Emotions are codes or names in any letter case.  Raises InputError, naming the line.
     """
-    return _collect(table, _faces_in_table(table), {})
+    return _collect(table, _faces_in_table(table), {}, emotions)
 
 
 def _faces_in_table(table: Path) -> list[_Face]:
@@ -127,16 +147,17 @@ def is_table(source: Path) -> bool:
     return source.is_file() or (source.suffix.lower() in _TABLES and not source.is_dir())
 
 
-def list_corpus(source: Path) -> CorpusIndex:
+def list_corpus(source: Path, layout: Layout | None = None, emotions: Collection[str] = EMOTIONS) -> CorpusIndex:
     """What a corpus holds by its names alone: no picture is opened, and no entry has a hash.
 
     Raises InputError where indexing would, but for what only the pictures' content shows.
     """
-    faces, left_out = (_faces_in_table(source), {}) if is_table(source) else _faces_in_folder(source)
+    found, left_out = (None, dict[str, list[Path]]()) if is_table(source) else fitted(source, layout)
+    faces = _faces_of(found) if found else _faces_in_table(source)
     skipped: Counter[str] = Counter()
     used = []
     for face in faces:
-        other = _other_emotion(face)
+        other = _other_emotion(face, emotions)
         if other:
             skipped[other] += 1
             continue
@@ -144,7 +165,7 @@ def list_corpus(source: Path) -> CorpusIndex:
             raise InputError(face.where, "a readable image", "nothing there")
         used.append(face)
     if not used:
-        raise _no_faces(source, left_out)
+        raise _no_faces(source, left_out, emotions)
     names = distinct_names([face.path for face in used], source if source.is_dir() else source.parent)
     entries = [
         Entry(name, face.path, face.subject, face.emotion, is_synthetic(face.path.parent), "")
@@ -153,18 +174,18 @@ def list_corpus(source: Path) -> CorpusIndex:
     return CorpusIndex(tuple(sorted(entries, key=lambda entry: entry.image)), dict(skipped), left_out)
 
 
-def _other_emotion(face: _Face) -> str | None:
-    """The name of an emotion that is passed over; None for one of the six.  Raises InputError for no emotion."""
-    if face.emotion in NEUTRAL or face.emotion == "contempt":
-        return NEUTRAL.get(face.emotion, face.emotion)
+def _other_emotion(face: _Face, wanted: Collection[str]) -> str | None:
+    """The name of an emotion that is passed over; None for a ``wanted`` one.  Raises InputError for no emotion."""
     if face.emotion not in NAMES:
-        raise InputError(face.path, f"an emotion code ({', '.join(sorted(NAMES))}, NE or CA)", f"'{face.emotion}'")
-    return None
+        raise InputError(face.path, f"an emotion code ({', '.join(sorted(NAMES))})", f"'{face.emotion}'")
+    return None if face.emotion in wanted else NAMES[face.emotion]
 
 
-def _no_faces(source: Path, left_out: dict[str, list[Path]]) -> InputError:
+def _no_faces(source: Path, left_out: dict[str, list[Path]], emotions: Collection[str]) -> InputError:
     why = "; ".join(f"{len(paths)}: {reason}" for reason, paths in sorted(left_out.items()))
-    return InputError(source, "images of the six emotions", f"none ({why})" if why else "none")
+    six = set(emotions) == set(EMOTIONS)
+    wanted = "images of the six emotions" if six else f"images of {', '.join(NAMES[e] for e in in_order(emotions))}"
+    return InputError(source, wanted, f"none ({why})" if why else "none")
 
 
 def plain_subject(subject: str) -> str:
@@ -172,14 +193,20 @@ def plain_subject(subject: str) -> str:
     return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"[\s_-]+", "", subject)).casefold()
 
 
-def _collect(source: Path, faces: Sequence[_Face], left_out: dict[str, list[Path]]) -> CorpusIndex:
+def _collect(
+    source: Path,
+    faces: Sequence[_Face],
+    left_out: dict[str, list[Path]],
+    emotions: Collection[str],
+    found: Fitted | None = None,
+) -> CorpusIndex:
     used: list[tuple[_Face, str]] = []
     skipped: Counter[str] = Counter()
     by_content: dict[str, _Face] = {}
     copies = 0
     for face in track(faces, "index", len(faces)):
-        path, emotion = face.path, face.emotion
-        other = _other_emotion(face)
+        path = face.path
+        other = _other_emotion(face, emotions)
         if other:
             skipped[other] += 1
             continue
@@ -193,7 +220,7 @@ def _collect(source: Path, faces: Sequence[_Face], left_out: dict[str, list[Path
             raise InputError(face.where, error.expected, error.found) from None
         digest = sha256(path)
         first = by_content.setdefault(digest, face)
-        if (first.subject, first.emotion) != (face.subject, emotion):
+        if (first.subject, first.emotion) != (face.subject, face.emotion):
             raise InputError(
                 face.where,
                 "a picture of its own",
@@ -202,19 +229,24 @@ def _collect(source: Path, faces: Sequence[_Face], left_out: dict[str, list[Path
         copies += first is not face
         used.append((face, digest))
     if not used:
-        raise _no_faces(source, left_out)
+        raise _no_faces(source, left_out, emotions)
     if copies:
         say(f"{source}: {copies} images are copies of others of the same subject and emotion; they are kept")
     base = source if source.is_dir() else source.parent
     names = distinct_names([face.path for face, _ in used], base)
-    _say_shared_names(source, used, names)
-    _say_odd_numbers(source, {face.subject for face, _ in used})
+    if found and not found.layout.by_path:
+        _say_shared_names(source, used, names)
+    subjects = {face.subject for face, _ in used}
+    if len(subjects) == len(used) > 2:
+        say(f"{source}: each of {len(used):,} images is of another subject: if some are the same person, a split by "
+            "subject does not keep them apart")  # fmt: skip
+    _say_odd_numbers(source, subjects)
     entries = [
         Entry(name, face.path, face.subject, face.emotion, is_synthetic(face.path.parent), digest)
         for (face, digest), name in zip(used, names, strict=True)
     ]
     entries.sort(key=lambda entry: entry.image)
-    return CorpusIndex(tuple(entries), dict(skipped), left_out)
+    return CorpusIndex(tuple(entries), dict(skipped), left_out, found.words() if found else "")
 
 
 def distinct_names(paths: Sequence[Path], base: Path) -> list[str]:
@@ -237,8 +269,6 @@ def distinct_names(paths: Sequence[Path], base: Path) -> list[str]:
 
 def _say_shared_names(source: Path, used: Sequence[tuple[_Face, str]], names: Sequence[str]) -> None:
     """An id in two folders is taken for one person: should they be two, neither stands in two splits."""
-    if not source.is_dir():
-        return
     shared = sorted({face.subject for (face, _), name in zip(used, names, strict=True) if name != face.path.stem})
     if shared:
         more = f" and {len(shared) - 3} more" if len(shared) > 3 else ""

@@ -1,8 +1,8 @@
-"""Words for the emotions: NimStim's codes, and what tables of other corpora call them."""
+"""Words for the emotions: NimStim's codes and CO for contempt, and what tables of other corpora call them."""
 
 from __future__ import annotations
 
-from siamplex.emotions import NAMES, NEUTRAL
+from siamplex.emotions import NAMES
 from siamplex.schema.csv_files import plain
 
 # English, German, French, Spanish, Italian, Dutch, Portuguese; af and su are KDEF's codes
@@ -16,14 +16,14 @@ _WORDS = {
     "SP": "surprise surprised su überraschung überrascht sorpresa verrassing verrast surpresa",
     "NE": "neutral neutre neutro neutra neutraal",
     "CA": "calm ruhig calme calma kalm",
-    "contempt": "contempt contemptuous verachtung mépris desprecio disprezzo minachting desprezo",
+    "CO": "contempt contemptuous verachtung mépris desprecio disprezzo minachting desprezo",
 }
 _CODES = {
     **{plain(word): code for code, words in _WORDS.items() for word in words.split()},
-    **{plain(code): code for code in (*NAMES, *NEUTRAL)},
+    **{plain(code): code for code in NAMES},
 }
 
 
 def code_of(word: str) -> str | None:
-    """Code of an emotion by its code or name, in any letter case; ``contempt`` for what has no code; None unknown."""
+    """Code of an emotion by its code or name, in any letter case; None unknown."""
     return _CODES.get(plain(word))

@@ -73,7 +73,7 @@ def _centres(judgements: Judgements, embedding: Embedding) -> np.ndarray:
 def _unlike(judgements: Judgements) -> str:
     """Which emotions a matrix lacks, and what it has beside them."""
     lacking = [NAMES[e] for e in PAPER_ORDER if e not in judgements.names]
-    others = [name for name in judgements.names if name not in PAPER_ORDER]
+    others = [NAMES.get(name, name) for name in judgements.names if name not in PAPER_ORDER]
     parts = [f"lacking {', '.join(lacking)}"] if lacking else []
     parts += [f"with {', '.join(others[:6])}{' and more' if len(others) > 6 else ''}"] if others else []
     return "found one " + " and ".join(parts)
