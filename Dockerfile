@@ -24,7 +24,7 @@ ARG TORCH=torch==2.13.0
 WORKDIR /tmp/siamplex
 COPY --chown=57439:57439 pyproject.toml README.md ./
 COPY --chown=57439:57439 python ./python
-RUN /opt/conda/envs/siamplex/bin/python -m pip install --no-cache-dir "${TORCH}" ".[science]"
+RUN /opt/conda/envs/siamplex/bin/python -m pip install --no-cache-dir "${TORCH}" .
 
 # --- the embedded engine alone
 FROM ${BASE} AS tools

@@ -40,9 +40,10 @@ def check_python() -> Check:
 
 
 def check_libraries() -> list[Check]:
-    """Libraries the pipeline needs, and those of single commands."""
+    """Libraries the commands need."""
     needed = {"numpy": "numpy", "google.protobuf": "protobuf", "lmdb": "lmdb", "cv2": "opencv-python-headless",
-              "matplotlib": "matplotlib", "scipy": "scipy"}  # fmt: skip
+              "matplotlib": "matplotlib", "scipy": "scipy", "sklearn": "scikit-learn", "h5py": "h5py",
+              "pandas": "pandas", "jinja2": "jinja2", "tqdm": "tqdm", "filelock": "filelock"}  # fmt: skip
     made = []
     for module, package in needed.items():
         try:
@@ -50,14 +51,7 @@ def check_libraries() -> list[Check]:
             made.append(f"{package} {_version(package)}")
         except ImportError as error:
             return [Check("libraries", MISSING, f"{package}: {error}", f"pip install {package}", needed=True)]
-    checks = [Check("libraries", OK, ", ".join(made), needed=True)]
-    try:
-        import_module("sklearn")
-        checks.append(Check("maps of judgements", OK, f"scikit-learn {_version('scikit-learn')}"))
-    except ImportError:
-        advice = "pip install 'siamplex[science]' for siamplex mds"
-        checks.append(Check("maps of judgements", MISSING, "no scikit-learn", advice))
-    return checks
+    return [Check("libraries", OK, ", ".join(made), needed=True)]
 
 
 def _version(package: str) -> str:

@@ -173,7 +173,8 @@ def test_exploding_loss_stops_with_the_last_good_snapshot(twin_solver, tmp_path)
         )
     )
     with pytest.raises(
-        TrainingError, match=r"at iteration \d+, .* at first \(last good snapshot .*snap_iter_6.caffemodel; a smaller"
+        TrainingError,
+        match=r"exploded: .* at first, at iteration \d+ \(last good snapshot .*snap_iter_6.caffemodel; a smaller",
     ):
         train(path)
     assert snapshots.iterations(tmp_path / "snap") == [6]

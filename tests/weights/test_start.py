@@ -127,12 +127,12 @@ def test_a_file_named_by_the_environment_must_be_there():
 
 def test_make_hands_on_where_to_start_from(tmp_path):
     text = make("-n", "seeds", "OUT=x", f"ALEXNET={tmp_path}", "OTHER_WEIGHTS=1").stdout
-    assert text.count(f'--alexnet "{tmp_path}"') == 2 and text.count("--accept-other-weights") == 3
+    assert text.count(f"--alexnet '{tmp_path}'") == 2 and text.count("--accept-other-weights") == 2
     text = make("-n", "seeds", "OUT=x", "SUBSTITUTE=1").stdout
-    assert text.count('--alexnet-if-there "weights/bvlc_alexnet.caffemodel"') == 2
+    assert text.count("--alexnet-if-there 'weights/bvlc_alexnet.caffemodel'") == 2
     assert text.count("--or-substitute") == 2
     assert "--or-substitute" not in make("-n", "train", "OUT=x").stdout
     text = make("-n", "docker-train", "OUT=/tmp", f"ALEXNET={ROOT}/README.md", "SUBSTITUTE=1").stdout
-    assert f'"{ROOT}/README.md:/alexnet.caffemodel:ro"' in text and '"SUBSTITUTE=1"' in text
+    assert f"'{ROOT}/README.md:/alexnet.caffemodel:ro'" in text and "'SUBSTITUTE=1'" in text
     text = make("-n", "weights", "URLS=http://a/b http://c/d").stdout
-    assert "--url http://a/b --url http://c/d" in text
+    assert "--url 'http://a/b' --url 'http://c/d'" in text

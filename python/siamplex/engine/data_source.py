@@ -40,7 +40,7 @@ class DataSource:
         self._ahead: tuple[int, Future[Batch]] | None = None  # size of the batch being read, and it
         self._records = self._from(0)
         first = next(self._records)
-        values, _ = self._decode(b"(first)", first)
+        values, _ = self._decode(0, first)
         self.encoded = is_encoded(first)
         self.shape: tuple[int, ...] = values.shape
         self.dtype = values.dtype
@@ -93,11 +93,11 @@ class DataSource:
                     yield bytes(record)
             start = 0
 
-    def _decode(self, where: object, record: bytes) -> tuple[npt.NDArray[Any], int]:
+    def _decode(self, number: int, record: bytes) -> tuple[npt.NDArray[Any], int]:
         try:
             return decode(record, self._mode)
         except DatumError as error:
-            raise InputError(f"{self.folder} record {where!r}", "a Datum", str(error)) from None
+            raise InputError(f"{self.folder} record {number}", "a Datum", str(error)) from None
 
     def batch(self, size: int) -> Batch:
         """The next ``size`` samples: values (N, C, H, W), bytes or floats, and labels (N,)."""

@@ -21,6 +21,7 @@ from siamplex.nets.architecture import Architecture
 from siamplex.nets.generate import NetOptions, RunLayout, generate
 from siamplex.plan.corpus import Corpus
 from siamplex.plan.settings import RunSettings
+from siamplex.plan.words import in_bytes
 from siamplex.schema import prototxt
 
 _DEVICE = re.compile(r"cpu|cuda(?::\d+)?")
@@ -250,6 +251,4 @@ def check_disk(out: Path, needed: int) -> None:
     """Refuse to begin what the disk cannot hold."""
     free = free_bytes(out)
     if needed > free:
-        raise StorageError(
-            f"OUT: {out}: expected {needed / 1e9:.1f} GB free for what is to come, found {free / 1e9:.1f} GB"
-        )
+        raise StorageError(f"OUT: {out}: expected {in_bytes(needed)} free for what is to come, found {in_bytes(free)}")

@@ -22,7 +22,7 @@ from siamplex.plan.corpus import Corpus, corpus_of, index_of
 from siamplex.plan.costs import Cost, Costs
 from siamplex.plan.pipeline import NEEDS, Command, Pipeline, split_flags, wanted
 from siamplex.plan.settings import RunSettings
-from siamplex.plan.words import in_settings, read
+from siamplex.plan.words import in_bytes, in_settings, read
 from siamplex.steps import step_of
 
 _SURELY = 0.7  # of an estimate: what a step takes at least
@@ -159,7 +159,10 @@ class _Examiner:
 
     def _check_nets(self) -> None:
         plan, nets, pairs = self._plan, self._options("prototxt"), self._options("pairs")
-        if nets is None or pairs is None:
+        if pairs is None:
+            return
+        if nets is None:
+            self._guess_nets(pairs)
             return
         images = len(plan.corpus.index) if plan.corpus else nets.images
         val = len(plan.corpus.pairs.get("val", ())) if plan.corpus else 0
@@ -172,6 +175,15 @@ class _Examiner:
         if plan.nets:
             with plan.refusing():
                 checks.check_dimensions(plan.nets.arch, plan.targets)
+
+    def _guess_nets(self, pairs: argparse.Namespace) -> None:
+        """Nets that a plan which ends before them would lead to: costs are reckoned from these, nothing refused."""
+        try:
+            (command,) = [c for c in self._pipeline.commands(["prototxt"]) if c.target == "prototxt"]
+            nets = read(self._parser, command)
+            self._plan.nets = options_of(nets, nets.images, pairs.size, 0, tuple(pairs.mean), pairs.scale)
+        except (SiamplexError, ValueError):
+            return
 
     def _check_start(self) -> None:
         plan = self._plan
@@ -191,6 +203,9 @@ class _Examiner:
                 processes = checks.check_processes(s, [] if s.by_caffe else sizes)
             with plan.refusing():
                 checks.check_device(s, processes)
+        if "train" in plan.targets and nets:
+            with plan.refusing():
+                checks.check_shown(s, nets.stage1.max_iter, nets.stage1.snapshot)
         if train is None:
             return
         with plan.refusing():
@@ -201,9 +216,6 @@ class _Examiner:
             with plan.refusing():
                 raise UsageError("EARLY_STOP: expected subjects to validate on, found none (PAIRS_FLAGS)")
         last = nets.stage1.max_iter
-        if "train" in plan.targets:
-            with plan.refusing():
-                checks.check_shown(s, last, nets.stage1.snapshot)
         has_val = plan.corpus is None or "val" in plan.corpus.pairs
         for stage, target in ((1, "train"), (2, "finetune")):
             options = self._options(target)
@@ -274,14 +286,14 @@ class _Examiner:
             there = machine_memory()
         except (OSError, ValueError):
             return
-        for step in plan.steps:
-            if not step.skipped and step.cost.memory * _SURELY > there:
-                batch = {"train": "BATCH", "finetune": "STAGE2_BATCH"}.get(step.target)
-                advice = f" (a smaller {batch} takes less)" if batch else ""
-                raise UsageError(
-                    f"memory: {step.target} takes about {step.cost.memory / 1e9:.1f} GB, expected that much, found "
-                    f"{there / 1e9:.1f} GB{advice}"
-                )
+        step = max((s for s in plan.steps if not s.skipped), key=lambda s: s.cost.memory, default=None)
+        if step and step.cost.memory * _SURELY > there:
+            batch = {"train": "BATCH", "finetune": "STAGE2_BATCH"}.get(step.target)
+            advice = f" (a smaller {batch} takes less)" if batch else ""
+            raise UsageError(
+                f"memory: {step.target} takes about {in_bytes(step.cost.memory)}, expected that much, found "
+                f"{in_bytes(there)}{advice}"
+            )
 
     def _standing(
         self, target: str, entries: Sequence[tuple[Command, argparse.Namespace]], done: set[str]

@@ -12,6 +12,7 @@ from siamplex.engine.limits import machine_memory
 from siamplex.plan.durations import MEASURED, Duration, Durations, in_words
 from siamplex.plan.planning import Plan, PlannedStep
 from siamplex.plan.speed import multiplication_rate
+from siamplex.plan.words import in_bytes
 
 _WIDTH = 100
 
@@ -55,12 +56,12 @@ def _steps(plan: Plan, durations: Durations) -> list[str]:
             total = None if total is None or told.seconds is None else total + told.seconds
             sources.add("" if told.seconds is None else told.source)
         lines += _step(plan, step, told)
-    free = f"of {_size(free_bytes(plan.settings.out))} free"
+    free = f"of {in_bytes(free_bytes(plan.settings.out))} free"
     try:
-        there = f"of {_size(machine_memory())}"
+        there = f"of {in_bytes(machine_memory())}"
     except (OSError, ValueError):
         there = ""
-    lines += ["-" * 90, f"{'all':<12}{'':<51}{_size(plan.disk):>9}{_size(plan.memory):>9}{in_words(total):>9}"]
+    lines += ["-" * 90, f"{'all':<12}{'':<51}{in_bytes(plan.disk):>9}{in_bytes(plan.memory):>9}{in_words(total):>9}"]
     lines += [f"{'':<63}{free:>9}; {there}".rstrip("; "), ""]
     return lines + _notes(sources)
 
@@ -72,7 +73,7 @@ def _step(plan: Plan, step: PlannedStep, told: Duration) -> list[str]:
         figures = f"  skipped: {step.skipped}"
     else:
         time = in_words(told.seconds) + (mark or " ")
-        figures = f"{_size(step.cost.disk):>9}{_size(step.cost.memory):>9}{time:>10}".rstrip()
+        figures = f"{in_bytes(step.cost.disk):>9}{in_bytes(step.cost.memory):>9}{time:>10}".rstrip()
     lines = [f"{step.target:<12}{what[0]:<51}{figures}", *(f"{'':<12}{more}" for more in what[1:])]
     reads, writes = paths(plan, step)
     for label, names in (("reads", reads), ("writes", writes)):
@@ -174,11 +175,3 @@ def _refusals(plan: Plan, targets: list[str]) -> list[str]:
         return [f"Nothing is in the way: make {' '.join(targets)} can begin."]
     count = len(plan.refusals)
     return [f"Refused, for {count} reason{'s' if count > 1 else ''}:", *(f"  - {text}" for text in plan.refusals)]
-
-
-def _size(count: float) -> str:
-    """Bytes as people say them."""
-    for unit, name in ((1e9, "GB"), (1e6, "MB")):
-        if count >= unit:
-            return f"{count / unit:.1f} {name}" if count < 10 * unit else f"{count / unit:.0f} {name}"
-    return f"{max(1, round(count / 1e3))} kB"

@@ -77,3 +77,11 @@ def _plainly(fault: str) -> str:
     if choice:
         return f"expected one of {choice.group(2)}, found {choice.group(1)}".replace("'", "")
     return fault
+
+
+def in_bytes(count: float) -> str:
+    """Bytes as people say them."""
+    for unit, name in ((1e9, "GB"), (1e6, "MB")):
+        if count >= unit:
+            return f"{count / unit:.1f} {name}" if count < 10 * unit else f"{count / unit:.0f} {name}"
+    return f"{max(1, round(count / 1e3))} kB"

@@ -43,12 +43,10 @@ def scale(rdm: Rdm, metric: bool, seed: int = 0) -> Map:
     Of non-metric maps whose stress is the same but for 0.002, the one nearest to the dissimilarities themselves is
     taken: with few items many maps fit their order alone.  Maps that have collapsed come last.
 
-    Raises UsageError without scikit-learn, or for dissimilarities that are all zero.
+    Raises UsageError for dissimilarities that are all zero.
     """
-    try:
-        from sklearn.manifold import smacof
-    except ImportError:
-        raise UsageError("mds needs scikit-learn: pip install 'siamplex[science]'") from None
+    from sklearn.manifold import smacof
+
     values = rdm.values / (rdm.values.max() or 1.0)
     if not values.any():
         raise UsageError("a map needs items that differ, found dissimilarities that are all zero")

@@ -163,9 +163,9 @@ def test_encoded_samples_have_the_channels_caffe_gives_them(tmp_path, picture, f
 
 def test_encoded_samples_are_refused_where_caffe_would(tmp_path):
     both = "transform_param { force_color: true force_gray: true }"
-    with pytest.raises(PrototxtError, match="force_color and force_gray at once"):
+    with pytest.raises(InputError, match="force_color and force_gray at once"):
         layer_of(encoded(tmp_path / "a", COLOURS), more=both).setup([])
-    with pytest.raises(PrototxtError, match="found an encoded image of 8 bits a channel, found uint16"):
+    with pytest.raises(InputError, match="found an encoded image of 8 bits a channel, found uint16"):
         layer_of(encoded(tmp_path / "b", COLOURS.astype(np.uint16))).setup([])
     with pytest.raises(InputError, match=r"record 1: expected shape \(3, 5, 4\)"):
         layer = layer_of(encoded(tmp_path / "c", COLOURS, GREY))
