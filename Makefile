@@ -36,6 +36,7 @@ TEST_INTERVAL ?= 250
 EARLY_STOP  ?=
 OVERWRITE   ?=
 PATIENCE    ?= 4
+INDEX_FLAGS ?=
 PAIRS_FLAGS ?=
 NETS_FLAGS  ?=
 TRAIN_FLAGS ?=
@@ -93,11 +94,11 @@ TARGET    ?= figures
 DOCKER_ENGINE = $(if $(filter command,$(firstword $(origin ENGINE))),$(ENGINE),caffe)
 DOCKER_DEVICE = $(if $(filter command,$(firstword $(origin DEVICE))),$(DEVICE),cuda)
 HANDED_ON := SCALE NEW_LR_MULT BATCH STAGE2_BATCH BASE_LR ITERATIONS STAGE2_ITERATIONS STAGE2_BASE_LR DISPLAY SNAPSHOT SHOWN SEED SEEDS \
-             LAYOUT ACTORS SIZE WIDTH TEST_INTERVAL EARLY_STOP PATIENCE OVERWRITE PROCESSES PAIRS_FLAGS NETS_FLAGS TRAIN_FLAGS REPORT_FLAGS SUBSTITUTE OTHER_WEIGHTS
+             LAYOUT ACTORS SIZE WIDTH TEST_INTERVAL EARLY_STOP PATIENCE OVERWRITE PROCESSES INDEX_FLAGS PAIRS_FLAGS NETS_FLAGS TRAIN_FLAGS REPORT_FLAGS SUBSTITUTE OTHER_WEIGHTS
 # settings that siamplex plan looks at, as this Makefile has them
 PLAN_SETTINGS := OUT FACES ENGINE DEVICE LAYOUT SEED HUMAN PROCESSES SEEDS ACTORS SIZE WIDTH SCALE BATCH STAGE2_BATCH NEW_LR_MULT \
              BASE_LR ITERATIONS STAGE2_ITERATIONS STAGE2_BASE_LR DISPLAY SNAPSHOT SHOWN TEST_INTERVAL EARLY_STOP OVERWRITE PATIENCE \
-             PAIRS_FLAGS NETS_FLAGS TRAIN_FLAGS REPORT_FLAGS SUBSTITUTE OTHER_WEIGHTS
+             INDEX_FLAGS PAIRS_FLAGS NETS_FLAGS TRAIN_FLAGS REPORT_FLAGS SUBSTITUTE OTHER_WEIGHTS
 PLAN_ARGUMENTS = $(foreach name,$(PLAN_SETTINGS),$(call q,$(name)=$($(name)))) $(if $(ALEXNET_GIVEN),$(call q,ALEXNET=$(ALEXNET)))
 PLAN       = $(V)/bin/python -m siamplex plan
 CHECKED    := faces index pairs prototxt init train finetune features geometry figures similarity report seeds
@@ -136,7 +137,7 @@ help: ## this text
 	@echo "  SNAPSHOT=n    iterations between snapshots; SHOWN='n n ...' those of Figures 3 and 4"
 	@echo "  EARLY_STOP=1  end a stage when validation loss has not fallen for PATIENCE=n tests ($(PATIENCE)), TEST_INTERVAL=n apart"
 	@echo "  OVERWRITE=1   train anew where OUT holds snapshots of other settings, and remove these"
-	@echo "  PAIRS_FLAGS, NETS_FLAGS, TRAIN_FLAGS, REPORT_FLAGS   further options of siamplex pairs, prototxt, train, report"
+	@echo "  INDEX_FLAGS, PAIRS_FLAGS, NETS_FLAGS, TRAIN_FLAGS, REPORT_FLAGS   further options of siamplex index, pairs, prototxt, train, report"
 	@echo "  PYTHON, VENV, TORCH       how the environment is made ("$(call q,$(PYTHON))", "$(V)", $(TORCH))"
 
 # no file target: Make would take a name with a space for two
@@ -205,7 +206,7 @@ ifeq ($(FACES),)
 endif
 
 index: faces
-	@$(S) index $(IMAGES) --out $(O)/index.csv --stamp $(STAMPS)/index.json
+	@$(S) index $(IMAGES) --out $(O)/index.csv $(INDEX_FLAGS) --stamp $(STAMPS)/index.json
 
 pairs: index ## index the faces (or draw some), split the subjects, write the pairs
 	@$(S) pairs --index $(O)/index.csv --out $(O)/pairs --layout $(LAYOUT) --size $(SIZE) --scale $(SCALE) --seed $(SEED) \

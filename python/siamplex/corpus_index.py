@@ -16,7 +16,7 @@ from siamplex.corpus.layout import Layout
 from siamplex.corpus_folder import list_folder
 from siamplex.corpus_table import read_table
 from siamplex.durable import sha256, write_text
-from siamplex.emotions import EMOTIONS, NAMES, in_order
+from siamplex.emotions import EMOTIONS, NAMES, in_order, named
 from siamplex.errors import InputError
 from siamplex.faces.corpus import is_synthetic
 from siamplex.images import read_picture
@@ -181,11 +181,17 @@ def _other_emotion(face: _Face, wanted: Collection[str]) -> str | None:
     return None if face.emotion in wanted else NAMES[face.emotion]
 
 
+def check_wanted(index: CorpusIndex, wanted: Collection[str] | None, source: Path) -> None:
+    """Refuse an index without an emotion that was asked for.  Raises InputError."""
+    missing = [e for e in in_order(wanted or ()) if e not in index.emotions]
+    if missing:
+        there = ", ".join(NAMES[e] for e in index.emotions)
+        raise InputError(source, f"images of {NAMES[missing[0]]} (--emotions)", f"none, but of {there}")
+
+
 def _no_faces(source: Path, left_out: dict[str, list[Path]], emotions: Collection[str]) -> InputError:
     why = "; ".join(f"{len(paths)}: {reason}" for reason, paths in sorted(left_out.items()))
-    six = set(emotions) == set(EMOTIONS)
-    wanted = "images of the six emotions" if six else f"images of {', '.join(NAMES[e] for e in in_order(emotions))}"
-    return InputError(source, wanted, f"none ({why})" if why else "none")
+    return InputError(source, f"images of {named(emotions)}", f"none ({why})" if why else "none")
 
 
 def plain_subject(subject: str) -> str:

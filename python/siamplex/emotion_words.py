@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from siamplex.emotions import NAMES
+from siamplex.emotions import EMOTIONS, NAMES, in_order
+from siamplex.errors import UsageError
 from siamplex.schema.csv_files import plain
 
 # English, German, French, Spanish, Italian, Dutch, Portuguese; af and su are KDEF's codes
@@ -27,3 +28,23 @@ _CODES = {
 def code_of(word: str) -> str | None:
     """Code of an emotion by its code or name, in any letter case; None unknown."""
     return _CODES.get(plain(word))
+
+
+def chosen(text: str) -> tuple[str, ...]:
+    """Emotions of a list such as ``six,neutral`` or ``HA,SA``: at least two, in the order of figures.
+
+    ``six`` are the paper's.  Raises UsageError.
+    """
+    found: set[str] = set()
+    for word in (w.strip() for w in text.split(",")):
+        code = code_of(word)
+        if word.casefold() == "six":
+            found |= set(EMOTIONS)
+        elif code is None:
+            known = ", ".join(("six", *NAMES.values()))
+            raise UsageError(f"--emotions: expected emotions ({known}), commas between, found '{word}'")
+        else:
+            found.add(code)
+    if len(found) < 2:
+        raise UsageError(f"--emotions: expected at least two, found '{text}'")
+    return in_order(found)

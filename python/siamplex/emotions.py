@@ -27,6 +27,11 @@ PAPER_COUNTS: Mapping[str, int] = {"AN": 87, "DI": 82, "FE": 80, "HA": 127, "SA"
 VARIANTS: Mapping[str, str] = {"C": "closed", "O": "open", "X": "exuberant"}
 
 
+def named(members: Collection[str]) -> str:
+    """``the six emotions``, or the names of others than these."""
+    return "the six emotions" if set(members) == set(EMOTIONS) else ", ".join(NAMES[e] for e in in_order(members))
+
+
 def in_order(present: Collection[str]) -> tuple[str, ...]:
     """Emotions in the order of figures and legends: the paper's six first, then the others; each once."""
     return tuple(e for e in (*EMOTIONS, *OTHERS) if e in present)

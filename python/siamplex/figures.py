@@ -12,7 +12,7 @@ import numpy as np
 
 from siamplex.durable import atomic_path
 from siamplex.embedding import Embedding
-from siamplex.emotions import EMOTIONS, NAMES
+from siamplex.emotions import NAMES, in_order
 from siamplex.engine.early_stop import lowest
 from siamplex.errors import UsageError
 from siamplex.geometry import LINE, centroids, line_order, on_a_line, singular_ratio
@@ -21,7 +21,8 @@ from siamplex.output_names import ending
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
-# colours that red-green blind readers tell apart (Okabe and Ito), and a marker for each as well
+# colours that red-green blind readers tell apart (Okabe and Ito; contempt in a dark yellow, which shows on white), and
+# a marker for each as well
 STYLE = {
     "AN": ("#D55E00", "^"),
     "FE": ("#CC79A7", "v"),
@@ -29,6 +30,9 @@ STYLE = {
     "HA": ("#E69F00", "o"),
     "SA": ("#0072B2", "D"),
     "SP": ("#56B4E9", "P"),
+    "NE": ("#000000", "X"),
+    "CA": ("#999999", "p"),
+    "CO": ("#8C6D1F", "*"),
 }
 
 SHEET = {
@@ -52,7 +56,7 @@ def scatter(axes: Any, embedding: Embedding, title: str) -> None:
     if embedding.points.shape[1] < 2:
         raise UsageError(f"a figure needs 2 coordinates, found {embedding.points.shape[1]}")
     labels = np.array(embedding.emotions)
-    for emotion in EMOTIONS:
+    for emotion in in_order(set(embedding.emotions)):
         mine = embedding.points[labels == emotion]
         colour, marker = STYLE[emotion]
         axes.scatter(
@@ -70,8 +74,11 @@ def scatter(axes: Any, embedding: Embedding, title: str) -> None:
     axes.set_ylabel("embedding y")
 
 
-def _legend(figure: Any, axes: Any) -> None:
-    handles, labels = axes.get_legend_handles_labels()
+def _legend(figure: Any, panels: Iterable[Any]) -> None:
+    """One legend of the emotions that any of the panels shows."""
+    known = {label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    labels = [e.lower() for e in in_order({label.upper() for label in known})]
+    handles = [known[label] for label in labels]
     names = [f"{label}  {NAMES[label.upper()]}" for label in labels]
     figure.legend(handles, names, loc="center right", handletextpad=0.3)
 
@@ -114,7 +121,7 @@ def draw_embedding(embedding: Embedding, title: str, stem: Path) -> list[Path]:
         figure, axes = plt.subplots(figsize=(6.2, 5.0))
         figure.subplots_adjust(left=0.11, right=0.76, top=0.93, bottom=0.17)
         scatter(axes, embedding, title)
-        _legend(figure, axes)
+        _legend(figure, [axes])
         caption(figure, [*shape_notes([embedding]), *embedding.facts.get("notes", [])])
         return save(figure, stem)
 
@@ -130,7 +137,7 @@ def draw_panels(panels: Sequence[tuple[str, Embedding]], stem: Path) -> list[Pat
             axes.set_axis_off()
         for axes, (title, embedding) in zip(grid.flat, panels, strict=False):
             scatter(axes, embedding, title)
-        _legend(figure, grid.flat[0])
+        _legend(figure, grid.flat)
         shown = [e for _, e in panels]
         caption(figure, [*shape_notes(shown), *(note for e in shown for note in e.facts.get("notes", []))])
         return save(figure, stem)

@@ -11,13 +11,13 @@ from scipy.stats import rankdata
 
 from siamplex.emotions import NAMES
 from siamplex.figures import SHEET, STYLE, caption, plt, save
-from siamplex.geometry import PAPER_ORDER
+from siamplex.geometry import ordered
 from siamplex.similarity.mds import Map
 
 
 def draw_rdms(result: dict[str, Any], stem: Path) -> list[Path]:
     """Matrices of the references and, a row for each part, of the layers; each in ranks of its own."""
-    rows: list[tuple[str, dict[str, Any]]] = [("references", result["references"])]
+    rows: list[tuple[str, dict[str, Any]]] = [("references", result["references"])] if result["references"] else []
     titles = {"train": "training subjects", "held_out": "held-out subjects"}
     rows += [(titles[name], part["rdms"]) for name, part in result["parts"].items()]
     wide = max(len(matrices) for _, matrices in rows)
@@ -36,7 +36,8 @@ def draw_rdms(result: dict[str, Any], stem: Path) -> list[Path]:
 
 
 def _matrix(axes: Any, rdm: dict[str, Any], title: str) -> None:
-    order = [rdm["names"].index(e) for e in PAPER_ORDER]
+    names = ordered(rdm["names"])
+    order = [rdm["names"].index(e) for e in names]
     values = np.array(rdm["values"])[np.ix_(order, order)]
     upper = np.triu_indices(len(order), 1)
     ranks = np.zeros_like(values)
@@ -45,8 +46,8 @@ def _matrix(axes: Any, rdm: dict[str, Any], title: str) -> None:
     axes.imshow(ranks + ranks.T, cmap="cividis", interpolation="nearest")
     axes.set_title(title, fontsize=8, pad=3)
     ticks = range(len(order))
-    axes.set_xticks(ticks, [e.lower() for e in PAPER_ORDER], fontsize=6)
-    axes.set_yticks(ticks, [e.lower() for e in PAPER_ORDER], fontsize=6)
+    axes.set_xticks(ticks, [e.lower() for e in names], fontsize=6)
+    axes.set_yticks(ticks, [e.lower() for e in names], fontsize=6)
     axes.tick_params(length=0, pad=1)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import permutations
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from scipy.optimize import linprog
 
 from siamplex.embedding import Embedding
-from siamplex.emotions import EMOTIONS
+from siamplex.emotions import in_order
 from siamplex.randomness import numpy_stream
 
 # the paper's order round the circle; surprise and fear overlap, so their swap agrees too
@@ -28,11 +28,23 @@ LINE = 0.2
 
 Points = npt.NDArray[np.floating]
 
+FEWEST = 4  # emotions from which on there is more than one circular order
+
+
+def paper_order(members: Collection[str]) -> tuple[str, ...]:
+    """The paper's order of those of its six emotions that are among ``members``."""
+    return tuple(e for e in PAPER_ORDER if e in members)
+
+
+def ordered(members: Collection[str]) -> tuple[str, ...]:
+    """Emotions in the paper's order, others after them."""
+    return (*paper_order(members), *(e for e in in_order(members) if e not in PAPER_ORDER))
+
 
 def centroids(points: Points, emotions: Sequence[str]) -> dict[str, npt.NDArray[np.float64]]:
     """Mean point of each emotion present: emotion -> (D,) float64."""
     labels = np.array(emotions)
-    return {e: np.asarray(points[labels == e], np.float64).mean(axis=0) for e in EMOTIONS if (labels == e).any()}
+    return {e: np.asarray(points[labels == e], np.float64).mean(axis=0) for e in in_order(set(emotions))}
 
 
 def circular_order(centres: dict[str, npt.NDArray[np.float64]]) -> tuple[str, ...]:
@@ -93,24 +105,43 @@ def circular_orders(members: Sequence[str]) -> Iterator[tuple[str, ...]]:
 
 @dataclass(frozen=True)
 class OrderAgreement:
-    """Whether an order is the paper's, and how likely chance would give it."""
+    """Whether an order is the paper's, and how likely chance would give it.
+
+    ``compared`` are the emotions of the paper among those of ``order``, which are held against its order of these.
+    Fewer than four (:data:`FEWEST`) have one circular order alone: then all but ``order`` is None.
+    """
 
     order: tuple[str, ...]
-    agrees: bool
-    agrees_swapped: bool
-    chance_one: Fraction
-    chance_either: Fraction
+    agrees: bool | None
+    agrees_swapped: bool | None
+    chance_one: Fraction | None
+    chance_either: Fraction | None
+    compared: tuple[str, ...] = PAPER_ORDER
+
+    @property
+    def agrees_either(self) -> bool | None:
+        """Whether the order is the paper's, or that with surprise and fear swapped."""
+        return None if self.agrees is None else bool(self.agrees or self.agrees_swapped)
 
 
 def order_agreement(order: Sequence[str]) -> OrderAgreement:
-    """Hold a circular order of the six emotions against the paper's, chance by enumeration."""
-    wanted, swapped = canonical(PAPER_ORDER), canonical(SWAPPED_ORDER)
-    all_orders = list(circular_orders(EMOTIONS))
+    """Hold a circular order against the paper's order of those of its emotions that are there.
+
+    Chance is counted out over all circular orders of these.
+    """
+    compared = paper_order(order)
     found = canonical(order)
+    if len(compared) < FEWEST:
+        return OrderAgreement(found, None, None, None, None, compared)
+    wanted = canonical(compared)
+    swapped = canonical([e for e in SWAPPED_ORDER if e in compared])
+    ours = canonical([e for e in order if e in compared])
+    all_orders = list(circular_orders(compared))
     return OrderAgreement(
         order=found,
-        agrees=found == wanted,
-        agrees_swapped=found == swapped,
+        compared=compared,
+        agrees=ours == wanted,
+        agrees_swapped=ours == swapped,
         chance_one=Fraction(sum(o == wanted for o in all_orders), len(all_orders)),
         chance_either=Fraction(sum(o in (wanted, swapped) for o in all_orders), len(all_orders)),
     )
@@ -136,7 +167,7 @@ def separable(one: Points, other: Points) -> bool:
 def separability(points: Points, emotions: Sequence[str]) -> dict[str, bool]:
     """For each emotion, whether a line parts it from all others."""
     labels = np.array(emotions)
-    return {e: separable(points[labels == e], points[labels != e]) for e in EMOTIONS if (labels == e).any()}
+    return {e: separable(points[labels == e], points[labels != e]) for e in in_order(set(emotions))}
 
 
 def linear_guesses(train: Embedding, held_out: Embedding) -> list[str]:
@@ -195,8 +226,7 @@ def nearest_centroid(train: Embedding, held_out: Embedding) -> NearestCentroid:
     truth = held_out.emotions
     confusion = {
         t: {g: sum(a == t and b == g for a, b in zip(truth, guesses, strict=True)) for g in names}
-        for t in EMOTIONS
-        if t in truth
+        for t in in_order(set(truth))
     }
     per_emotion = {t: row.get(t, 0) / sum(row.values()) for t, row in confusion.items()}
     accuracy = sum(a == b for a, b in zip(truth, guesses, strict=True)) / len(truth)

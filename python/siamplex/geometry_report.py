@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 
 from siamplex.embedding import Embedding
-from siamplex.emotions import EMOTIONS, NAMES
+from siamplex.emotions import NAMES, named
 from siamplex.errors import UsageError
 from siamplex.geometry import (
+    FEWEST,
     LINE,
     PAPER_ORDER,
     SWAPPED_ORDER,
@@ -23,10 +24,13 @@ from siamplex.geometry import (
     nearest_centroid,
     on_a_line,
     order_agreement,
+    paper_order,
     separability,
     singular_ratio,
 )
 from siamplex.learning import all_pair_losses
+
+NOTHING_TO_COMPARE = "not to be held against the paper's: fewer than four of its emotions have one circular order alone"
 
 
 def describe(embedding: Embedding) -> dict[str, Any]:
@@ -72,14 +76,15 @@ def _shape(part: Embedding) -> dict[str, Any]:
         shape["singular_ratio"] = singular_ratio(np.array(list(centres.values())))
         if on_a_line(centres):
             shape["line"] = list(line_order(centres))
-    if len(centres) == len(EMOTIONS) and part.points.shape[1] == 2 and "line" not in shape:
+    if len(centres) > 2 and part.points.shape[1] == 2 and "line" not in shape:
         found = order_agreement(circular_order(centres))
         shape["order"] = {
             "found": list(found.order),
             "agrees": found.agrees,
             "agrees_with_swap": found.agrees_swapped,
-            "chance_one": str(found.chance_one),
-            "chance_either": str(found.chance_either),
+            "chance_one": None if found.chance_one is None else str(found.chance_one),
+            "chance_either": None if found.chance_either is None else str(found.chance_either),
+            "compared": list(found.compared),
         }
     return shape
 
@@ -89,7 +94,8 @@ def as_text(geometry: dict[str, Any]) -> str:
     facts = geometry["facts"]
     lines = [f"Embedding of {facts.get('weights', '?')}"]
     lines += [f"note: {note}" for note in facts.get("notes", [])]
-    lines.append(f"paper's order: {_names(PAPER_ORDER)} (or {_names(SWAPPED_ORDER)})")
+    parts = [geometry[split] for split in ("train", "val", "test") if split in geometry]
+    lines.append(papers_order({emotion for part in parts for emotion in part["centroids"]}))
     for split in ("train", "val", "test"):
         if split in geometry:
             lines += ["", *_part_lines(split, geometry[split])]
@@ -98,6 +104,16 @@ def as_text(geometry: dict[str, Any]) -> str:
 
 def _names(order: Any) -> str:
     return "-".join(NAMES[e] for e in order)
+
+
+def papers_order(members: Collection[str]) -> str:
+    """The paper's order of those of its emotions that are among ``members``, and with surprise and fear swapped."""
+    known = paper_order(members)
+    if len(known) < FEWEST:
+        return f"paper's order: not to be compared with {named(members)}; it takes four of the paper's emotions"
+    swapped = [e for e in SWAPPED_ORDER if e in known]
+    of = "" if len(known) == len(PAPER_ORDER) else f" of the {len(known)} of its emotions that are there"
+    return f"paper's order{of}: {_names(known)}" + (f" (or {_names(swapped)})" if tuple(swapped) != known else "")
 
 
 def on_line(order: Sequence[str]) -> str:
@@ -121,7 +137,9 @@ def _part_lines(split: str, part: dict[str, Any]) -> list[str]:
         order = part["order"]
         lines.append(f"  circular order: {_names(order['found'])}")
         one, either = order["chance_one"], order["chance_either"]
-        if order["agrees"]:
+        if order["agrees"] is None:
+            verdict = NOTHING_TO_COMPARE
+        elif order["agrees"]:
             verdict = f"the paper's order (chance {one})"
         elif order["agrees_with_swap"]:
             verdict = f"the paper's with surprise and fear swapped (chance of either {either})"

@@ -151,16 +151,43 @@ def test_own_faces_need_weights_or_a_word(capsys, faces, tmp_path):
     assert "bad.npz: expected a caffemodel, an ONNX model or an npz archive" in line
 
 
-def test_two_emotions_are_refused_before_every_seed_is_trained(capsys, faces, tmp_path):
+def test_any_two_emotions_will_do_where_one_side_shows_them_all(capsys, faces, tmp_path):
     few = tmp_path / "few"
     few.mkdir()
     for path in faces.glob("*_[AH][NA]_*.BMP"):
         shutil.copy(path, few)
-    words = [*SMALL, f"FACES={few}", "SUBSTITUTE=1", "PAIRS_FLAGS=--fractions 0.6 0.2 0.2"]
-    assert refused(capsys, "train", *words) == []
-    for target in ("seeds", "similarity"):
-        (line,) = refused(capsys, target, *words)
-        assert f"{target} needs the six emotions" in line and "surprise" in line
+    words = [*SMALL, f"FACES={few}", "SUBSTITUTE=1"]
+    split = "PAIRS_FLAGS=--fractions 0.6 0.2 0.2"
+    for target in ("train", "seeds", "similarity", "report"):
+        assert refused(capsys, target, *words, split) == []
+    # the last actor alone is sad, and tests
+    rows, split = ["path,subject,emotion"], ["subject,split"]
+    for number, path in [(p.name[:2], p) for p in sorted(few.iterdir())]:
+        emotion = "happy" if "HA" in path.name else "angry"
+        rows.append(f"few/{path.name},{number},{'sad' if number == '05' and emotion == 'angry' else emotion}")
+        split.append(f"{number},{({'05': 'test', '04': 'val'}).get(number, 'train')}")
+    (tmp_path / "t.csv").write_text("\n".join(rows))
+    (tmp_path / "s.csv").write_text("\n".join(dict.fromkeys(split)))
+    own = [*SMALL, f"FACES={tmp_path / 't.csv'}", "SUBSTITUTE=1", f"PAIRS_FLAGS=--split {tmp_path / 's.csv'}"]
+    (line,) = refused(capsys, "seeds", *own)
+    assert "FACES: seeds needs anger, happiness, sadness among training subjects, found no sadness" in line
+
+
+def test_how_faces_are_indexed_is_checked_before(capsys, faces):
+    own = [*SMALL, f"FACES={faces}", "SUBSTITUTE=1", "PAIRS_FLAGS=--fractions 0.6 0.2 0.2"]
+    assert refused(capsys, "report", *own, "INDEX_FLAGS=--layout nimstim --emotions HA,sad,fear") == []
+    for flags, said in (
+        ("--emotions happy", "INDEX_FLAGS: argument --emotions: expected at least two, found 'happy'"),
+        ("--emotions happy,bored", "INDEX_FLAGS: argument --emotions: expected emotions"),
+        ("--emotions six,contempt", f"FACES: {faces}: expected images of contempt (--emotions), found none"),
+        ("--layout rafd", f"FACES: {faces}: expected names of the layout rafd"),
+        ("--layout none.toml", "none.toml: expected a readable layout"),
+        ("--out x.csv", "INDEX_FLAGS: expected no --out, which the Makefile sets"),
+    ):
+        lines = refused(capsys, "report", *own, f"INDEX_FLAGS={flags}")
+        assert [line for line in lines if said in line], (flags, lines)
+    (line,) = refused(capsys, "report", *SMALL, "INDEX_FLAGS=--emotions six,neutral")
+    assert "expected images of neutral (--emotions), found none" in line
 
 
 def test_what_lies_in_the_way(capsys, tmp_path):

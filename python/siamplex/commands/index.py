@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 
 from siamplex.corpus.layout import BUILT_IN, find
+from siamplex.emotion_words import chosen
+from siamplex.errors import UsageError
 from siamplex.record import Told
 
 NAME = "index"
@@ -24,8 +26,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"how files are named: {', '.join(BUILT_IN)}, or as FILE.toml says (the one that most images fit)",
     )  # fmt: skip
     parser.add_argument(
+        "--emotions", type=_emotions, metavar="LIST",
+        help="emotions to take, two at least: six,neutral or HA,SA,contempt (six: anger, disgust, fear, happiness, "
+        "sadness, surprise, as far as they are there)",
+    )  # fmt: skip
+    parser.add_argument(
         "--explain", action="store_true", help="show what is read from the names of ten files, and write nothing"
     )
+
+
+def _emotions(text: str) -> tuple[str, ...]:
+    try:
+        return chosen(text)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix("--emotions: ")) from None
 
 
 def files(args: argparse.Namespace) -> tuple[list[Path], list[Path]]:
@@ -42,8 +56,9 @@ def run(args: argparse.Namespace) -> Told | None:
     """Write the index and say what it holds, and what is not in it."""
     from siamplex.corpus.explain import explain
     from siamplex.corpus_folder import OTHER_NAME
-    from siamplex.corpus_index import fitted, index_folder, index_table, is_table, write_index
-    from siamplex.errors import UsageError, printable
+    from siamplex.corpus_index import check_wanted, fitted, index_folder, index_table, is_table, write_index
+    from siamplex.emotions import EMOTIONS
+    from siamplex.errors import printable
 
     table = is_table(args.source)
     if table and (args.layout or args.explain):
@@ -53,7 +68,9 @@ def run(args: argparse.Namespace) -> Told | None:
         for line in explain(fitted(args.source, layout, strict=False)[0], args.source).splitlines():
             print(printable(line))
         return Told(idle=True)
-    index = index_table(args.source) if table else index_folder(args.source, layout)
+    wanted = args.emotions or EMOTIONS
+    index = index_table(args.source, wanted) if table else index_folder(args.source, layout, wanted)
+    check_wanted(index, args.emotions, args.source)
     write_index(index, args.out)
     counts = ", ".join(f"{emotion} {count}" for emotion, count in index.counts().items())
     skipped = ", ".join(f"{count} {name} skipped" for name, count in sorted(index.skipped.items()))

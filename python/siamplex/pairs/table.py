@@ -6,31 +6,26 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from siamplex.emotions import EMOTIONS
 from siamplex.pairs.pairing import Pairs
-
-_ORDER = tuple(sorted(EMOTIONS))
 
 
 def pair_counts(pairs: Pairs, emotions: list[str]) -> dict[tuple[str, str], int]:
     """Pairs of each unordered couple of emotions, in alphabetical order of codes."""
-    codes = np.array([_ORDER.index(e) for e in emotions])
+    order, codes = np.unique(np.asarray(emotions), return_inverse=True)
     a, b = codes[pairs.first], codes[pairs.second]
     low, high = np.minimum(a, b), np.maximum(a, b)
-    found = np.bincount(low * len(_ORDER) + high, minlength=len(_ORDER) ** 2)
-    return {
-        (_ORDER[i], _ORDER[j]): int(found[i * len(_ORDER) + j])
-        for i in range(len(_ORDER))
-        for j in range(i, len(_ORDER))
-    }
+    count = len(order)
+    found = np.bincount(low * count + high, minlength=count**2)
+    return {(str(order[i]), str(order[j])): int(found[i * count + j]) for i in range(count) for j in range(i, count)}
 
 
 def format_table(counts: Mapping[tuple[str, str], int], title: str) -> str:
     """The counts as an upper triangle with their total, ready to print."""
     width = max(7, *(len(f"{n:,}") + 1 for n in counts.values()))
-    lines = [title, "  " + "".join(f"{e:>{width}}" for e in _ORDER)]
-    for i, row in enumerate(_ORDER):
-        cells = ["" if j < i else f"{counts[(row, e)]:,}" for j, e in enumerate(_ORDER)]
+    order = sorted({e for couple in counts for e in couple})
+    lines = [title, "  " + "".join(f"{e:>{width}}" for e in order)]
+    for i, row in enumerate(order):
+        cells = ["" if j < i else f"{counts[(row, e)]:,}" for j, e in enumerate(order)]
         lines.append(row + "".join(f"{cell:>{width}}" for cell in cells))
     same = sum(n for (a, b), n in counts.items() if a == b)
     total = sum(counts.values())

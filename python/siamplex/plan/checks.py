@@ -5,18 +5,18 @@ from __future__ import annotations
 import argparse
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 from siamplex.durable import free_bytes
-from siamplex.emotions import NAMES
+from siamplex.emotions import NAMES, named
 from siamplex.engine.course import Course, standing
 from siamplex.engine.origin import differences, in_words, net_settings, solver_settings
 from siamplex.engine.run_lock import check_not_held
 from siamplex.engine.snapshot import SnapshotPaths, own
 from siamplex.errors import InputError, StorageError, UsageError
-from siamplex.geometry import PAPER_ORDER
+from siamplex.geometry import PAPER_ORDER, ordered
 from siamplex.nets.architecture import Architecture
 from siamplex.nets.generate import NetOptions, RunLayout, generate
 from siamplex.plan.corpus import Corpus
@@ -158,13 +158,13 @@ def check_processes(settings: RunSettings, batches: Sequence[int]) -> int:
     return count
 
 
-def check_people(path: Path) -> None:
+def check_people(path: Path, emotions: Collection[str] = PAPER_ORDER) -> None:
     """Refuse judgements that similarity and maps could not use."""
     from siamplex.similarity.matrices import read_judgements
     from siamplex.similarity.report import check_people as check_names_of
 
     judgements = read_judgements(path)
-    check_names_of(judgements)
+    check_names_of(judgements, emotions)
     if not judgements.rdm().values.any():
         raise InputError(path, "judgements that tell emotions apart", "dissimilarities that are all zero")
     if find_spec("sklearn") is None:
@@ -199,9 +199,10 @@ def check_emotions(corpus: Corpus, targets: Sequence[str]) -> None:
         ("similarity", (("train",), ("val", "test")), "training or held-out"),
         ("seeds", (("train",),), "training"),
     ):
-        if target in targets and not any(corpus.emotions(*s) >= set(PAPER_ORDER) for s in splits):
-            missing = ", ".join(NAMES[e] for e in PAPER_ORDER if e not in corpus.emotions("train"))
-            raise UsageError(f"FACES: {target} needs the six emotions among {where} subjects, found no {missing}")
+        whole = set(corpus.index.emotions)
+        if target in targets and not any(corpus.emotions(*s) >= whole for s in splits):
+            missing = ", ".join(NAMES[e] for e in ordered(whole) if e not in corpus.emotions("train"))
+            raise UsageError(f"FACES: {target} needs {named(whole)} among {where} subjects, found no {missing}")
 
 
 def check_dimensions(arch: Architecture, targets: Sequence[str]) -> None:

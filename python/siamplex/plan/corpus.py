@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from siamplex.corpus_index import CorpusIndex, Entry, list_corpus
-from siamplex.emotions import PAPER_COUNTS
+from siamplex.corpus.layout import find
+from siamplex.corpus_index import CorpusIndex, Entry, check_wanted, is_table, list_corpus
+from siamplex.emotions import EMOTIONS, PAPER_COUNTS
+from siamplex.errors import UsageError
 from siamplex.faces.corpus import allot, scaled_counts
 from siamplex.pairs.build import PairOptions, pair_up
 from siamplex.pairs.pairing import Pairs
@@ -40,18 +42,31 @@ class Corpus:
         return sum(self.split[e.subject] == split for e in self.index.entries)
 
 
-def index_of(faces: Path | None, actors: int, seed: int, folder: Path) -> CorpusIndex:
-    """The index of the user's ``faces``, or of those that will be drawn into ``folder``.
+def index_of(
+    faces: Path | None,
+    actors: int,
+    seed: int,
+    folder: Path,
+    layout: str | None = None,
+    emotions: Collection[str] | None = None,
+) -> CorpusIndex:
+    """The index of the user's ``faces``, or of those that will be drawn into ``folder``; as ``siamplex index`` will.
 
     Raises InputError or UsageError where drawing or indexing would, but for what only pictures' content shows.
     """
     if faces is not None:
-        return list_corpus(faces)
+        if layout and is_table(faces):
+            raise UsageError("INDEX_FLAGS: --layout: expected a folder of images, found a table")
+        index = list_corpus(faces, find(layout) if layout else None, emotions or EMOTIONS)
+        check_wanted(index, emotions, faces)
+        return index
     portraits = allot(scaled_counts(PAPER_COUNTS, actors), actors, seed)
     entries = [
         Entry(p.name, folder / f"{p.name}.BMP", f"{p.number:02d}{p.sex}", p.emotion, True, "") for p in portraits
     ]
-    return CorpusIndex(tuple(entries), {})
+    index = CorpusIndex(tuple(e for e in entries if e.emotion in (emotions or EMOTIONS)), {})
+    check_wanted(index, emotions, folder)
+    return index
 
 
 def corpus_of(index: CorpusIndex, options: PairOptions, split_file: Path | None, folder: Path) -> Corpus:

@@ -117,7 +117,8 @@ class Pipeline:
 
     def _index(self) -> list[Command]:
         source = self._s["FACES"] or f"{self._out}/faces"
-        return [Command("index", ("index", source, "--out", f"{self._out}/index.csv", *self._stamp("index")))]
+        head = ["index", source, "--out", f"{self._out}/index.csv"]
+        return [self._with_flags("index", head, "INDEX_FLAGS", self._stamp("index"))]
 
     def _pairs(self) -> list[Command]:
         s = self._s

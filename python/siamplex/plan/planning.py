@@ -32,7 +32,7 @@ _FOLDERS = {
     "finetune": "stage2", "features": "features", "figures": "figures", "geometry": "geometry",
     "similarity": "similarity", "report": "report", "seeds": "seeds",
 }  # fmt: skip
-_FLAGS = ("PAIRS_FLAGS", "NETS_FLAGS", "TRAIN_FLAGS", "REPORT_FLAGS")
+_FLAGS = ("INDEX_FLAGS", "PAIRS_FLAGS", "NETS_FLAGS", "TRAIN_FLAGS", "REPORT_FLAGS")
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class _Examiner:
 
     def _check_corpus(self) -> None:
         plan, s = self._plan, self._s
-        actors, pairs = self._options("faces"), self._options("pairs")
+        actors, listed, pairs = self._options("faces"), self._options("index"), self._options("pairs")
         own_faces = Path(s["FACES"]) if s["FACES"] else None
         index = None
         if not own_faces:
@@ -146,7 +146,10 @@ class _Examiner:
                 check_target(s.out / "faces")
         if own_faces or actors:
             with plan.refusing("FACES" if own_faces else "ACTORS"):
-                index = index_of(own_faces, actors.actors if actors else 0, actors.seed if actors else 0, s.faces)
+                index = index_of(
+                    own_faces, actors.actors if actors else 0, actors.seed if actors else 0, s.faces,
+                    getattr(listed, "layout", None), getattr(listed, "emotions", None),
+                )  # fmt: skip
         if pairs is None:
             return
         if not 8 <= pairs.size <= MAX_SIZE:
@@ -247,7 +250,7 @@ class _Examiner:
                 checks.check_emotions(plan.corpus, plan.targets)
         if s["HUMAN"] and "similarity" in plan.targets:
             with plan.refusing("HUMAN"):
-                checks.check_people(Path(s["HUMAN"]))
+                checks.check_people(Path(s["HUMAN"]), *([plan.corpus.index.emotions] if plan.corpus else []))
         seeds, report = self._options("seeds"), self._options("report")
         if seeds and seeds.seeds < 1:
             with plan.refusing():

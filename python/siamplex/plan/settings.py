@@ -14,8 +14,8 @@ DEFAULTS: Mapping[str, str] = {
     "PROCESSES": "1", "SEEDS": "5", "ACTORS": "43", "SIZE": "227", "WIDTH": "1", "SCALE": "1/256", "BATCH": "256",
     "STAGE2_BATCH": "256", "NEW_LR_MULT": "1", "BASE_LR": "0.0001", "ITERATIONS": "5000", "STAGE2_ITERATIONS": "",
     "STAGE2_BASE_LR": "", "DISPLAY": "20", "SNAPSHOT": "1000", "SHOWN": "2000 3000 4000 5000", "TEST_INTERVAL": "250",
-    "EARLY_STOP": "", "OVERWRITE": "", "PATIENCE": "4", "PAIRS_FLAGS": "", "NETS_FLAGS": "", "TRAIN_FLAGS": "",
-    "REPORT_FLAGS": "", "SUBSTITUTE": "", "OTHER_WEIGHTS": "",
+    "EARLY_STOP": "", "OVERWRITE": "", "PATIENCE": "4", "INDEX_FLAGS": "", "PAIRS_FLAGS": "", "NETS_FLAGS": "",
+    "TRAIN_FLAGS": "", "REPORT_FLAGS": "", "SUBSTITUTE": "", "OTHER_WEIGHTS": "",
 }  # fmt: skip
 _FOLLOWS = {"STAGE2_ITERATIONS": "ITERATIONS", "STAGE2_BASE_LR": "BASE_LR"}
 _OFF = ("", "0", "no")

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from siamplex.emotions import NAMES
-from siamplex.geometry import LINE, PAPER_ORDER, SWAPPED_ORDER
-from siamplex.geometry_report import between
+from siamplex.geometry import LINE, order_agreement, ordered
+from siamplex.geometry_report import between, papers_order
 from siamplex.report.content import SPLITS, Content
-from siamplex.report.table import Table, ratio
+from siamplex.report.table import Table, ratio, sentence
 
 _HEAD = ["stage", "subjects", "circular order (or along the line)", "order", "ratio", "images", "parted by a line",
          "nearest centroid", "linear"]  # fmt: skip
@@ -24,7 +24,6 @@ class GeometrySection:
     heading = "Geometry"
     table: Table
     paper: str
-    swapped: str
     line: str
 
     @classmethod
@@ -38,7 +37,14 @@ class GeometrySection:
         ]
         if not rows:
             return None
-        return cls(Table(_HEAD, rows, 4), names(PAPER_ORDER), names(SWAPPED_ORDER), f"{LINE:g}")
+        members = {e for _, g in content.geometry for part in SPLITS for e in g.get(part, {}).get("centroids", ())}
+        known = order_agreement(ordered(members))
+        words = sentence(papers_order(members))
+        if known.chance_one and known.chance_either:
+            words += f"; one order in {known.chance_one.denominator} agrees by chance"
+            if known.chance_either != known.chance_one:
+                words += f", either in {known.chance_either.denominator}"
+        return cls(Table(_HEAD, rows, 4), words, f"{LINE:g}")
 
 
 def names(order: Sequence[str]) -> str:
@@ -50,7 +56,8 @@ def _row(stage: str, label: str, found: dict[str, Any]) -> list[str]:
     order, line = found.get("order"), found.get("line")
     verdict = "a line" if line else "-"
     if order:
-        verdict = "the paper's" if order["agrees"] or order["agrees_with_swap"] else "another"
+        agrees = order["agrees"] or order["agrees_with_swap"]
+        verdict = "-" if order["agrees"] is None else "the paper's" if agrees else "another"
     apart = sum(found["linearly_separable"].values())
     shares = [_share(found, rule) for rule in ("nearest_centroid", "linear")]
     shown = names(order["found"]) if order else names(line) if line else "-"

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from siamplex.emotions import NAMES
 from siamplex.figures import STYLE
-from siamplex.geometry import PAPER_ORDER
+from siamplex.geometry import ordered
 from siamplex.report.content import SPLITS, Content
 from siamplex.report.thumbnails import SIDE
 
@@ -25,8 +25,7 @@ def plot_data(content: Content) -> Markup:
     data = {
         "emotions": [
             {"code": e, "name": NAMES[e], "colour": STYLE[e][0], "marker": STYLE[e][1]}
-            for e in PAPER_ORDER
-            if e in last.emotions
+            for e in ordered(set(last.emotions))
         ],
         "splits": [s for s in SPLITS if s in last.splits],
         "faces": faces,

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from siamplex.emotions import NAMES
-from siamplex.geometry_report import on_line
+from siamplex.emotions import NAMES, named
+from siamplex.geometry import PAPER_ORDER
+from siamplex.geometry_report import NOTHING_TO_COMPARE, on_line
 from siamplex.report.content import Content
 from siamplex.report.geometry_section import names
 from siamplex.report.table import Picture, Table, sentence
 from siamplex.similarity.actors import order_counts
-from siamplex.similarity.report import OVERLAPPING, in_resamples, p_value
+from siamplex.similarity.report import OVERLAPPING, in_resamples, p_value, relabellings_of
 
 _HEAD = ["layer", "against", "Spearman", "95 %", "p", "Kendall", "95 %", "p"]
 
@@ -34,6 +35,8 @@ class StructureSection:
     heading = "Similarity structure"
     parts: list[Part]
     picture: Picture | None
+    emotions: str
+    relabellings: str
 
     @classmethod
     def of(cls, content: Content) -> StructureSection | None:
@@ -45,7 +48,8 @@ class StructureSection:
             for name, part in content.structure["parts"].items()
         ]
         picture = Picture.read(content.matrices, "Dissimilarities by layer", True) if content.matrices else None
-        return cls(parts, picture)
+        emotions = content.structure.get("emotions", PAPER_ORDER)
+        return cls(parts, picture, named(emotions), relabellings_of(content.structure))
 
 
 def _agreements(part: dict[str, Any]) -> Table:
@@ -66,6 +70,8 @@ def _lines(part: dict[str, Any]) -> list[str]:
     found = part["circle"]
     if found and found.get("line"):
         lines.append(f"{on_line(found['order'])}.")
+    elif found and found["agrees_either"] is None:
+        lines.append(f"Circular order {names(found['order'])}: {NOTHING_TO_COMPARE}.")
     elif found:
         verdict = "the paper's" if found["agrees_either"] else "not the paper's"
         lines.append(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from siamplex.embedding import Embedding
-from siamplex.geometry import PAPER_ORDER, centroids, circular_order, on_a_line, order_agreement
+from siamplex.geometry import FEWEST, centroids, circular_order, on_a_line, order_agreement
 from siamplex.similarity.compare import spearman
 from siamplex.similarity.patterns import of_embedding
 
@@ -16,7 +16,7 @@ from siamplex.similarity.patterns import of_embedding
 class Actor:
     """One subject: rank correlation of its own distances with those of all others, and its circular order.
 
-    ``line``: its emotions lie on a line and have none.
+    ``line``: its emotions lie on a line and have none.  ``comparable``: whether the paper has an order of them.
     """
 
     subject: str
@@ -24,12 +24,15 @@ class Actor:
     order: tuple[str, ...] | None
     agrees_either: bool
     line: bool = False
+    comparable: bool = True
 
 
 def per_actor(embedding: Embedding) -> list[Actor]:
-    """Every subject that shows all six emotions, where there are others to compare with."""
+    """Every subject that shows all emotions there are (at least three), where there are others to compare with."""
     patterns = of_embedding(embedding)
-    found = []
+    found: list[Actor] = []
+    if len(patterns.items) < 3:
+        return found
     for subject in patterns.names:
         own = patterns.of_subjects([subject]).rdm()
         others = patterns.of_subjects([s for s in patterns.names if s != subject]).rdm()
@@ -40,15 +43,16 @@ def per_actor(embedding: Embedding) -> list[Actor]:
         if embedding.points.shape[1] == 2:
             centres = centroids(embedding.points[mine], [embedding.emotions[i] for i in mine])
             line = on_a_line(centres)
-            whole = len(centres) == len(PAPER_ORDER) and not line
+            whole = len(centres) == len(patterns.items) and not line
             order = order_agreement(circular_order(centres)) if whole else None
         found.append(
             Actor(
                 subject,
                 float(spearman(own.upper(), others.upper())[0]),
                 order.order if order else None,
-                bool(order and (order.agrees or order.agrees_swapped)),
+                bool(order and order.agrees_either),
                 line,
+                bool(line or (order and len(order.compared) >= FEWEST)),
             )
         )
     return found
@@ -66,11 +70,14 @@ def summary(actors: list[Actor]) -> dict[str, float | int]:
         "upper_quartile": float(high),
         "in_the_papers_order": sum(a.agrees_either for a in actors),
         "on_a_line": sum(a.line for a in actors),
+        "comparable": all(a.comparable for a in actors),
     }
 
 
 def order_counts(summary: dict[str, float | int]) -> str:
     """How many actors show the paper's order, and how many have no circular order at all, in words."""
+    if not summary.get("comparable", True):
+        return "too few of the paper's emotions for an order"
     flat = int(summary.get("on_a_line", 0))
     round_ = int(summary["actors"]) - flat
     if not round_:

@@ -9,12 +9,13 @@ from scipy.spatial import procrustes
 
 from siamplex.embedding import Embedding
 from siamplex.geometry import (
-    PAPER_ORDER,
+    FEWEST,
     centroids,
     circular_order,
     line_order,
     on_a_line,
     order_agreement,
+    ordered,
     singular_ratio,
 )
 from siamplex.randomness import numpy_stream
@@ -48,14 +49,19 @@ class Circle:
 
 
 def circle(embedding: Embedding, drawn: list[Rdm], seed: int = 0, count: int = BOOTSTRAPS) -> Circle | None:
-    """The circular order of a 2-D embedding; None where an emotion is missing or it is not 2-D."""
+    """The circular order of a 2-D embedding; None of fewer than three emotions, or where it is not 2-D.
+
+    The order is of all emotions that are there; it is held against the paper's order of its own among them, of which
+    fewer than four have none to speak of: what is said of agreement is then None.
+    """
     centres = centroids(embedding.points, embedding.emotions)
-    if len(centres) < len(PAPER_ORDER) or embedding.points.shape[1] != 2:
+    if len(centres) < 3 or embedding.points.shape[1] != 2:
         return None
     ratio = singular_ratio(np.array(list(centres.values())))
     if on_a_line(centres):
         return Circle(line_order(centres), None, None, None, None, None, None, [], None, ratio, True)
     seen = order_agreement(circular_order(centres))
+    comparable = len(seen.compared) >= FEWEST
     subjects, where = np.unique(embedding.subjects, return_inverse=True)
     emotions, points = np.array(embedding.emotions), embedding.points.astype(np.float64)
     stream = numpy_stream(seed, "circle")
@@ -63,24 +69,24 @@ def circle(embedding: Embedding, drawn: list[Rdm], seed: int = 0, count: int = B
     good = either = total = 0
     for _ in range(count if len(subjects) > 1 else 0):
         times = np.bincount(stream.integers(0, len(subjects), len(subjects)), minlength=len(subjects))[where]
-        weights = {e: times * (emotions == e) for e in PAPER_ORDER}
+        weights = {e: times * (emotions == e) for e in ordered(centres)}
         if not all(w.sum() for w in weights.values()):
             continue
         found = order_agreement(circular_order({e: w @ points / w.sum() for e, w in weights.items()}))
         total += 1
-        good += found.agrees
-        either += found.agrees or found.agrees_swapped
+        good += bool(found.agrees)
+        either += bool(found.agrees_either)
         tally[found.order] = tally.get(found.order, 0) + 1
     return Circle(
         order=seen.order,
         agrees=seen.agrees,
-        agrees_either=seen.agrees or seen.agrees_swapped,
-        chance=str(seen.chance_one),
-        chance_either=str(seen.chance_either),
-        share=good / total if total else None,
-        share_either=either / total if total else None,
+        agrees_either=seen.agrees_either,
+        chance=None if seen.chance_one is None else str(seen.chance_one),
+        chance_either=None if seen.chance_either is None else str(seen.chance_either),
+        share=good / total if total and comparable else None,
+        share_either=either / total if total and comparable else None,
         orders_seen=sorted(tally.items(), key=lambda item: -item[1])[:5],
-        agreement=agreement_with(of_embedding(embedding), of_circle(), drawn),
+        agreement=agreement_with(of_embedding(embedding), of_circle(seen.compared), drawn) if comparable else None,
         ratio=ratio,
     )
 

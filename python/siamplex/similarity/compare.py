@@ -66,11 +66,17 @@ def relabellings(count: int) -> Sequence[Sequence[int]]:
     return [list(range(count)), *(stream.permutation(count).tolist() for _ in range(_DRAWN - 1))]
 
 
+def shared(one: Rdm, other: Rdm) -> tuple[str, ...]:
+    """Items of both matrices, as the first has them in order."""
+    return tuple(name for name in one.names if name in other.names)
+
+
 def agreement(one: Rdm, other: Rdm) -> Agreement:
-    """Spearman's rho and Kendall's tau-b of two matrices of the same items, with permutation p.
+    """Spearman's rho and Kendall's tau-b of two matrices over the items of both (at least 3), with permutation p.
 
     The p counts the matrix as it is among its relabellings, so that it is never 0.
     """
+    one = one.of(shared(one, other))
     fixed = other.upper(one.names)
     orders = np.array(relabellings(len(one.names)))
     first, second = np.triu_indices(len(one.names), 1)
@@ -107,13 +113,14 @@ def interval(values: Sequence[float] | Rows) -> tuple[float, float] | None:
 
 
 def agreement_with(patterns: Patterns, reference: Rdm, drawn: Sequence[Rdm]) -> Agreement | None:
-    """Agreement of a layer with a reference, with intervals from its ``drawn`` resamples."""
+    """Agreement of a layer with a reference, with intervals from its ``drawn`` resamples; None below 3 items."""
     rdm = patterns.rdm()
-    if rdm is None:
+    names = shared(rdm, reference) if rdm else ()
+    if rdm is None or len(names) < 3:
         return None
     seen = agreement(rdm, reference)
     if not drawn:
         return seen
-    rows, fixed = np.array([r.upper() for r in drawn]), reference.upper(rdm.names)
+    rows, fixed = np.array([r.upper(names) for r in drawn]), reference.upper(names)
     spreads = (interval(spearman(rows, fixed)), interval(kendall(rows, fixed)))
     return Agreement(seen.spearman, seen.spearman_p, seen.kendall, seen.kendall_p, *spreads)

@@ -8,9 +8,19 @@ from typing import Any
 import numpy as np
 
 from siamplex.embedding import Embedding
-from siamplex.emotions import NAMES
+from siamplex.emotions import NAMES, named
 from siamplex.errors import UsageError
-from siamplex.geometry import PAPER_ORDER, centroids, circular_order, line_order, on_a_line, order_agreement
+from siamplex.geometry import (
+    FEWEST,
+    PAPER_ORDER,
+    centroids,
+    circular_order,
+    line_order,
+    on_a_line,
+    order_agreement,
+    ordered,
+    paper_order,
+)
 from siamplex.geometry_report import on_line
 from siamplex.similarity.circle import fit_maps
 from siamplex.similarity.matrices import Judgements
@@ -36,7 +46,7 @@ def describe_maps(
         if found.collapsed:
             entry["collapsed"] = True
             line += ", items run together in heaps that their dissimilarities do not show"
-        if set(found.names) == set(PAPER_ORDER):
+        if _comparable(found.names):
             points = dict(zip(found.names, found.points, strict=True))
             if on_a_line(points):
                 entry["line"] = list(line_order(points))
@@ -44,30 +54,41 @@ def describe_maps(
             else:
                 order = order_agreement(circular_order(points))
                 entry["order"] = list(order.order)
-                entry["agrees_either"] = order.agrees or order.agrees_swapped
+                entry["agrees_either"] = bool(order.agrees_either)
                 line += f", circular order {'-'.join(NAMES[e] for e in order.order)}"
                 line += " (the paper's)" if entry["agrees_either"] else " (not the paper's)"
-            if centres is not None:
-                fit = fit_maps(np.array([points[e] for e in PAPER_ORDER]), centres)
-                entry["embedding"] = {"disparity": fit.disparity, "p": fit.p}
-                line += f"; embedding's Procrustes distance {fit.disparity:.3f} (p {fit.p:.4f})"
+        if centres is not None:
+            points = dict(zip(found.names, found.points, strict=True))
+            fit = fit_maps(np.array([points[e] for e in centres]), np.array(list(centres.values())))
+            entry["embedding"] = {"disparity": fit.disparity, "p": fit.p}
+            line += f"; embedding's Procrustes distance {fit.disparity:.3f} (p {fit.p:.4f})"
         result["maps"].append(entry)
         lines.append(line)
-    if set(judgements.names) != set(PAPER_ORDER):
-        lines.append(f"no circular order is given: it needs the six emotions and nothing else, {_unlike(judgements)}")
+    if not _comparable(judgements.names):
+        needed = "at least four of the six emotions and nothing else but emotions"
+        lines.append(f"no circular order is given: it needs {needed}, {_unlike(judgements)}")
     return result, "\n".join(lines)
 
 
-def _centres(judgements: Judgements, embedding: Embedding) -> np.ndarray:
-    """Training subjects' mean points (6, 2) in the paper's order.  Raises UsageError."""
-    if set(judgements.names) != set(PAPER_ORDER):
-        raise UsageError(f"--embedding: expected a matrix of the six emotions, {_unlike(judgements)}")
+def _comparable(names: Sequence[str]) -> bool:
+    """Whether items are emotions alone, of which the paper has an order."""
+    return all(name in NAMES for name in names) and len(paper_order(names)) >= FEWEST
+
+
+def _centres(judgements: Judgements, embedding: Embedding) -> dict[str, np.ndarray]:
+    """Training subjects' mean points (2,) of the emotions that were judged.  Raises UsageError."""
     train = embedding.of_split("train")
     centres = centroids(train.points, train.emotions)
-    if len(centres) < len(PAPER_ORDER) or train.points.shape[1] != 2:
+    shown = set(embedding.emotions)
+    if set(judgements.names) not in (shown, set(paper_order(shown))):
+        found = _unlike(judgements) if shown == set(PAPER_ORDER) else f"found one of {', '.join(judgements.names)}"
+        raise UsageError(f"--embedding: expected a matrix of {named(shown)}, {found}")
+    if not set(centres) >= set(judgements.names) or train.points.shape[1] != 2:
         found = f"{len(centres)} emotions in {train.points.shape[1]} dimensions"
-        raise UsageError(f"--embedding: expected training subjects' six emotions in 2 dimensions, found {found}")
-    return np.array([centres[e] for e in PAPER_ORDER])
+        raise UsageError(
+            f"--embedding: expected training subjects' {len(shown)} emotions in 2 dimensions, found {found}"
+        )
+    return {e: centres[e] for e in ordered(judgements.names)}
 
 
 def _unlike(judgements: Judgements) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from siamplex.embedding import Embedding
-from siamplex.geometry import PAPER_ORDER
+from siamplex.geometry import ordered
 from siamplex.randomness import numpy_stream
 from siamplex.similarity.compare import BOOTSTRAPS, interval
 
@@ -44,7 +44,7 @@ def overlaps(embedding: Embedding, seed: int = 0, count: int = BOOTSTRAPS) -> li
     counts = [np.bincount(d, minlength=len(subjects)) for d in drawn]
     times = np.array(counts, np.int64).reshape(count, len(subjects))[:, where]  # (count, N)
     rows = []
-    for a, b in combinations(PAPER_ORDER, 2):
+    for a, b in combinations(ordered(set(embedding.emotions)), 2):
         masks = emotions == a, emotions == b
         if min(m.sum() for m in masks) < _FEW:
             continue

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from siamplex.embedding import Embedding
 from siamplex.errors import InputError
-from siamplex.geometry import PAPER_ORDER
+from siamplex.geometry import ordered
 from siamplex.pairs.build import OpenedStore
 from siamplex.progress import Progress
 from siamplex.similarity.rdm import Rdm, from_products
@@ -31,6 +31,7 @@ class Patterns:
     """Cells of one layer: inner products (C, C) float64, subject and emotion of each.
 
     ``method`` says what the products are for: ``correlation`` has each cell less its mean over features.
+    ``items`` are the emotions compared (those that are there, in the paper's order), also where some subjects lack one.
     """
 
     layer: str
@@ -38,6 +39,11 @@ class Patterns:
     products: Floats
     subjects: tuple[str, ...]
     emotions: tuple[str, ...]
+    items: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.items:
+            object.__setattr__(self, "items", ordered(set(self.emotions)))
 
     @property
     def names(self) -> list[str]:
@@ -50,21 +56,22 @@ class Patterns:
         return Patterns(
             self.layer, self.method, self.products[np.ix_(keep, keep)],
             tuple(self.subjects[i] for i in keep), tuple(self.emotions[i] for i in keep),
+            self.items,
         )  # fmt: skip
 
     def rdm(self, times: dict[str, int] | None = None) -> Rdm | None:
-        """Dissimilarities of the six emotions; subjects count ``times`` (1 each).
+        """Dissimilarities of the emotions (``items``); subjects count ``times`` (1 each).
 
         None where an emotion is shown by none of them.
         """
-        weights = np.zeros((len(PAPER_ORDER), len(self.subjects)))
+        weights = np.zeros((len(self.items), len(self.subjects)))
         for i, (subject, emotion) in enumerate(zip(self.subjects, self.emotions, strict=True)):
-            weights[PAPER_ORDER.index(emotion), i] = 1 if times is None else times.get(subject, 0)
+            weights[self.items.index(emotion), i] = 1 if times is None else times.get(subject, 0)
         total = weights.sum(axis=1, keepdims=True)
         if not total.all():
             return None
         weights /= total
-        return from_products(weights @ self.products @ weights.T, PAPER_ORDER, self.method)
+        return from_products(weights @ self.products @ weights.T, self.items, self.method)
 
 
 def cells(values: npt.NDArray[np.floating], subjects: Sequence[str], emotions: Sequence[str]) -> tuple[

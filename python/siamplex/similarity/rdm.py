@@ -9,7 +9,6 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
-from siamplex.emotions import EMOTIONS
 from siamplex.faces.action_units import prototype
 from siamplex.geometry import PAPER_ORDER
 
@@ -29,6 +28,11 @@ class Rdm:
         """The K (K - 1) / 2 dissimilarities above the diagonal, in the order of ``names``."""
         order = [self.names.index(n) for n in (names or self.names)]
         return self.values[np.ix_(order, order)][np.triu_indices(len(order), 1)]
+
+    def of(self, names: Sequence[str]) -> Rdm:
+        """The dissimilarities of some items only, in that order."""
+        order = [self.names.index(n) for n in names]
+        return Rdm(tuple(names), self.values[np.ix_(order, order)])
 
     def pairs(self) -> list[tuple[str, str]]:
         """The couples that :meth:`upper` lists."""
@@ -51,12 +55,12 @@ def from_products(products: Matrix, names: Sequence[str], method: str) -> Rdm:
     return Rdm(tuple(names), (values + values.T) / 2)
 
 
-def of_action_units() -> Rdm:
-    """Euclidean distances of the FACS prototypes of each emotion, closed and open mouth averaged."""
-    units = sorted({u for e in EMOTIONS for v in "CO" for u in prototype(e, v)})
-    rows = [[np.mean([prototype(e, v).get(u, 0.0) for v in "CO"]) for u in units] for e in PAPER_ORDER]
+def of_action_units(order: Sequence[str] = PAPER_ORDER) -> Rdm:
+    """Euclidean distances of the FACS prototypes of the paper's emotions, closed and open mouth averaged."""
+    units = sorted({u for e in PAPER_ORDER for v in "CO" for u in prototype(e, v)})
+    rows = [[np.mean([prototype(e, v).get(u, 0.0) for v in "CO"]) for u in units] for e in order]
     table = np.array(rows, np.float64)
-    return from_products(table @ table.T, PAPER_ORDER, "euclidean")
+    return from_products(table @ table.T, order, "euclidean")
 
 
 def of_circle(order: Sequence[str] = PAPER_ORDER) -> Rdm:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
+from math import factorial
 from typing import Any
 
 import numpy as np
 
 from siamplex.embedding import Embedding
-from siamplex.emotions import NAMES
+from siamplex.emotions import NAMES, named
 from siamplex.errors import UsageError
-from siamplex.geometry import PAPER_ORDER, centroids
-from siamplex.geometry_report import on_line
+from siamplex.geometry import PAPER_ORDER, centroids, ordered, paper_order
+from siamplex.geometry_report import NOTHING_TO_COMPARE, on_line
 from siamplex.similarity import actors
 from siamplex.similarity.circle import circle, fit_maps
 from siamplex.similarity.compare import agreement_with, resamples
@@ -26,10 +27,10 @@ _CIRCLE = "the paper's circle"
 OVERLAPPING = (("SP", "FE"), ("AN", "DI"))  # those the paper speaks of
 
 
-def check_people(human: Judgements) -> None:
-    """Refuse judgements of anything but the six emotions.  Raises UsageError."""
-    if set(human.names) != set(PAPER_ORDER):
-        raise UsageError(f"a human matrix needs the six emotions, found {', '.join(human.names)}")
+def check_people(human: Judgements, emotions: Collection[str] = PAPER_ORDER) -> None:
+    """Refuse judgements of anything but a run's ``emotions``, or those of the paper among them.  Raises UsageError."""
+    if set(human.names) not in (set(emotions), set(paper_order(emotions))):
+        raise UsageError(f"a human matrix needs {named(emotions)}, found {', '.join(human.names)}")
 
 
 def describe(
@@ -41,23 +42,27 @@ def describe(
 ) -> dict[str, Any]:
     """The structure shown by training subjects and, where there are any, by held-out ones.
 
-    ``layers`` are patterns of all subjects; ``human`` must be of the six emotions, and becomes
+    ``layers`` are patterns of all subjects; ``human`` must be of the same emotions, and becomes
     distances as ``by`` says (:meth:`Judgements.rdm`).  Raises UsageError.
     """
-    references = {"action units": of_action_units(), _CIRCLE: of_circle()}
-    result: dict[str, Any] = {"facts": embedding.facts, "seed": seed, "parts": {}}
+    emotions = ordered(set(embedding.emotions))
+    ours = paper_order(emotions)
+    references = {"action units": of_action_units(ours), _CIRCLE: of_circle(ours)} if len(ours) > 2 else {}
+    if len(ours) == 3:
+        del references[_CIRCLE]  # three points on a circle are all as far from each other
+    result: dict[str, Any] = {"facts": embedding.facts, "seed": seed, "emotions": list(emotions), "parts": {}}
     if human is not None:
-        check_people(human)
+        check_people(human, emotions)
         references = {"people": human.rdm(by), **references}
         result["human"] = {"kind": human.kind, "rdm": _rdm(human.rdm(by))}
     result["references"] = {name: _rdm(rdm) for name, rdm in references.items()}
     for name, splits in PARTS.items():
         part = embedding.of_split(*splits)
-        if set(part.emotions) >= set(PAPER_ORDER):
+        if set(part.emotions) >= set(emotions):
             own = [p.of_subjects(sorted(set(part.subjects))) for p in layers]
             result["parts"][name] = _part(part, own, references, seed)
     if not result["parts"]:
-        raise UsageError("similarity needs all six emotions among training or held-out subjects")
+        raise UsageError("similarity needs all emotions among training or held-out subjects, found some in each")
     return result
 
 
@@ -104,11 +109,11 @@ def _fits(part: Embedding, references: dict[str, Rdm]) -> dict[str, Any]:
     centres = centroids(part.points, part.emotions)
     if part.points.shape[1] != 2:
         return {}
-    ours = np.array([centres[e] for e in PAPER_ORDER])
     found = {}
     for name, rdm in references.items():
-        order = [rdm.names.index(e) for e in PAPER_ORDER]
-        found[name] = asdict(fit_maps(classical(rdm.values[np.ix_(order, order)]), ours))
+        names = [e for e in ordered(centres) if e in rdm.names]
+        if len(names) > 2:
+            found[name] = asdict(fit_maps(classical(rdm.of(names).values), np.array([centres[e] for e in names])))
     return found
 
 
@@ -116,14 +121,14 @@ def as_text(result: dict[str, Any]) -> str:
     """The answers in words and small tables."""
     lines = [f"Similarity structure of {result['facts'].get('weights', '?')}"]
     lines += [f"note: {note}" for note in result["facts"].get("notes", [])]
-    lines.append("p: share of all 720 relabellings that agree as well; [..]: 95 %, subjects resampled 1000 times")
+    lines.append(f"p: share of {relabellings_of(result)} that agree as well; [..]: 95 %, subjects resampled 1000 times")
     for name, part in result["parts"].items():
         title = "training subjects" if name == "train" else "held-out subjects"
         alone = ", of whom no interval can be had" if part["subjects"] < 2 else ""
         lines += ["", f"{title}: {part['images']} images of {part['subjects']}{alone}"]
         lines += _agreement_lines(part["agreements"])
         lines += _circle_lines(part["circle"])
-        lines += _overlap_lines(part["overlaps"])
+        lines += _overlap_lines(part["overlaps"], result.get("emotions", PAPER_ORDER))
         for reference, fit in part["map_fits"].items():
             p = "" if fit["p"] is None else f", p {fit['p']:.4f}"
             lines.append(f"  map of {reference}: Procrustes distance {fit['disparity']:.3f}{p}")
@@ -137,6 +142,12 @@ def as_text(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def relabellings_of(result: dict[str, Any]) -> str:
+    """How many relabellings a permutation p is of, in words: of the emotions that the references have."""
+    counts = {len(rdm["names"]) for rdm in result["references"].values()} or {len(result.get("emotions", PAPER_ORDER))}
+    return "all " + " or ".join(f"{factorial(n):,}" for n in sorted(counts) if n <= 8) + " relabellings"
+
+
 def _between(interval: Sequence[float] | None) -> str:
     return f"[{interval[0]:+.2f}, {interval[1]:+.2f}]" if interval else ""
 
@@ -147,6 +158,8 @@ def p_value(p: float | None) -> str:
 
 
 def _agreement_lines(agreements: Sequence[dict[str, Any]]) -> list[str]:
+    if not agreements:
+        return ["  fewer than three emotions that a reference knows: no agreement is measured"]
     lines = [f"  {'layer':<8}{'against':<20}{'Spearman':>9}  {'':<16}{'p':>7} {'Kendall':>8}  {'':<16}{'p':>7}"]
     for a in agreements:
         rho, tau = _between(a["spearman_interval"]), _between(a["kendall_interval"])
@@ -163,6 +176,8 @@ def _circle_lines(found: dict[str, Any] | None) -> list[str]:
     if found["line"]:
         return [f"  {on_line(found['order'])}"]
     order = "-".join(NAMES[e] for e in found["order"])
+    if found["agrees_either"] is None:
+        return [f"  circular order {order}: {NOTHING_TO_COMPARE}; centroids' singular values {found['ratio']:.2f}"]
     verdict = "the paper's" if found["agrees_either"] else "not the paper's"
     return [
         f"  circular order {order}: {verdict} (chance of either {found['chance_either']}); "
@@ -175,9 +190,11 @@ def in_resamples(share: float | None) -> str:
     return "" if share is None else f"the paper's in {share:.0%} of resamples; "
 
 
-def _overlap_lines(overlaps: Sequence[dict[str, Any]]) -> list[str]:
+def _overlap_lines(overlaps: Sequence[dict[str, Any]], emotions: Collection[str]) -> list[str]:
     lines = []
     for couple in OVERLAPPING:
+        if not set(couple) <= set(emotions):
+            continue
         names = f"{NAMES[couple[0]]}/{NAMES[couple[1]]}"
         found = next((o for o in overlaps if set(o["emotions"]) == set(couple)), None)
         if found is None:

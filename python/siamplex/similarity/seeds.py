@@ -22,7 +22,6 @@ from siamplex.emotions import NAMES
 from siamplex.errors import InputError
 from siamplex.geometry import (
     LINE,
-    PAPER_ORDER,
     centroids,
     circular_order,
     line_order,
@@ -30,6 +29,7 @@ from siamplex.geometry import (
     nearest_centroid,
     on_a_line,
     order_agreement,
+    ordered,
     singular_ratio,
 )
 from siamplex.output_names import without
@@ -102,21 +102,26 @@ def describe_seeds(embeddings: Sequence[Embedding]) -> dict[str, Any]:
     """What the seeds have in common: order, accuracy, overlap, and how alike their maps are.
 
     Seeds whose emotions lie on a line have no circular order: they are counted apart, as ``lines``, and no share,
-    chance or p is claimed of them.
-    Raises InputError where an embedding lacks an emotion or is not two-dimensional.
+    chance or p is claimed of them; nor of fewer than four of the paper's emotions.
+    Raises InputError where training subjects lack an emotion or an embedding is not two-dimensional.
     """
     each = [_one(e) for e in embeddings]
-    circles = [e for e in each if not e["line"]]
-    result: dict[str, Any] = {"seeds": each, "count": len(each), "lines": len(each) - len(circles)}
-    for name, wanted, chance in (("agrees", "the paper's order", 1 / 60), ("agrees_either", "either order", 1 / 30)):
-        if not circles:
+    circles = [e for e in each if e["agrees"] is not None]
+    known = order_agreement(ordered({e for embedding in embeddings for e in embedding.emotions}))
+    result: dict[str, Any] = {"seeds": each, "count": len(each), "lines": sum(bool(e["line"]) for e in each)}
+    for name, wanted, chance in (
+        ("agrees", "the paper's order", known.chance_one),
+        ("agrees_either", "either order", known.chance_either),
+    ):
+        if not circles or chance is None:
             result[name] = None
             continue
         hits = sum(bool(e[name]) for e in circles)
-        test = binomtest(hits, len(circles), chance, alternative="greater")
+        test = binomtest(hits, len(circles), float(chance), alternative="greater")
         between = binomtest(hits, len(circles)).proportion_ci(0.95, method="exact")
         result[name] = {
-            "what": wanted, "hits": hits, "share": hits / len(circles), "chance": chance, "p": float(test.pvalue),
+            "what": wanted, "of": len(circles), "hits": hits, "share": hits / len(circles),
+            "chance": float(chance), "p": float(test.pvalue),
             "interval": [float(between.low), float(between.high)],
         }  # fmt: skip
     result["alike"] = _alike(embeddings)
@@ -126,16 +131,16 @@ def describe_seeds(embeddings: Sequence[Embedding]) -> dict[str, Any]:
 def _one(embedding: Embedding) -> dict[str, Any]:
     train, test = embedding.of_split("train"), embedding.of_split("val", "test")
     centres = centroids(train.points, train.emotions)
-    if len(centres) < len(PAPER_ORDER) or train.points.shape[1] != 2:
-        raise InputError(str(embedding.facts.get("weights")), "all six emotions in two dimensions", "fewer")
-    line = on_a_line(centres)
-    order = None if line else order_agreement(circular_order(centres))
+    if len(centres) < len(set(embedding.emotions)) or len(centres) < 2 or train.points.shape[1] != 2:
+        raise InputError(str(embedding.facts.get("weights")), "all emotions in two dimensions", "fewer")
+    line = len(centres) > 2 and on_a_line(centres)
+    order = order_agreement(circular_order(centres)) if len(centres) > 2 and not line else None
     rank = {frozenset(o.emotions): o for o in overlaps(train, count=0)}
     found: dict[str, Any] = {
         "seed": embedding.facts.get("seed"), "ratio": singular_ratio(np.array(list(centres.values()))), "line": line,
         "order": list(order.order if order else line_order(centres)),
         "agrees": order.agrees if order else None,
-        "agrees_either": order.agrees or order.agrees_swapped if order else None,
+        "agrees_either": order.agrees_either if order else None,
         "overlap": {"-".join(c): rank[frozenset(c)].overlap for c in OVERLAPPING if frozenset(c) in rank},
         "overlap_rank": {"-".join(c): rank[frozenset(c)].rank for c in OVERLAPPING if frozenset(c) in rank},
     }  # fmt: skip
@@ -150,8 +155,11 @@ def _alike(embeddings: Sequence[Embedding]) -> dict[str, float]:
     if len(embeddings) < 2:
         return {}
     trains = [e.of_split("train") for e in embeddings]
+    names = ordered(set(trains[0].emotions))
+    if len(names) < 3:
+        return {}
     rdms = [of_embedding(t).rdm() for t in trains]
-    maps = [np.array([centroids(t.points, t.emotions)[e] for e in PAPER_ORDER]) for t in trains]
+    maps = [np.array([centroids(t.points, t.emotions)[e] for e in names]) for t in trains]
     rho, fits = [], []
     for i, j in combinations(range(len(trains)), 2):
         one, other = rdms[i], rdms[j]
@@ -164,14 +172,15 @@ def _alike(embeddings: Sequence[Embedding]) -> dict[str, float]:
 
 def as_text(result: dict[str, Any]) -> str:
     """A line a seed, then what they have in common."""
-    lines = [f"{'seed':>6}  {'order':<52}{'ratio':>7}{'held-out':>9}{'linear':>8}{'SP-FE':>8}{'AN-DI':>8}"]
-    for e in result["seeds"]:
-        mark = " |" if e["line"] else " *" if e["agrees_either"] else ""
-        order = "-".join(NAMES[x] for x in e["order"]) + mark
+    orders = ["-".join(NAMES[x] for x in e["order"]) for e in result["seeds"]]
+    wide = max([52, *(len(order) + 3 for order in orders)])
+    lines = [f"{'seed':>6}  {'order':<{wide}}{'ratio':>7}{'held-out':>9}{'linear':>8}{'SP-FE':>8}{'AN-DI':>8}"]
+    for e, order in zip(result["seeds"], orders, strict=True):
+        order += " |" if e["line"] else " *" if e["agrees_either"] else ""
         shares = [f"{e[k]:.0%}" if k in e else "-" for k in ("nearest_centroid", "linear")]
         laps = [f"{e['overlap'][k]:.2f}" if k in e["overlap"] else "-" for k in ("SP-FE", "AN-DI")]
         lines.append(
-            f"{e['seed']!s:>6}  {order:<52}{e['ratio']:>7.2f}{shares[0]:>9}{shares[1]:>8}{laps[0]:>8}{laps[1]:>8}"
+            f"{e['seed']!s:>6}  {order:<{wide}}{e['ratio']:>7.2f}{shares[0]:>9}{shares[1]:>8}{laps[0]:>8}{laps[1]:>8}"
         )
     if result["lines"]:
         lines.append(
@@ -183,9 +192,8 @@ def as_text(result: dict[str, Any]) -> str:
         if found is None:
             continue
         low, high = found["interval"]
-        circles = result["count"] - result["lines"]
         lines.append(
-            f"{found['what']}: {found['hits']} of {circles} seeds, 95 % [{low:.0%}, {high:.0%}], "
+            f"{found['what']}: {found['hits']} of {found['of']} seeds, 95 % [{low:.0%}, {high:.0%}], "
             f"chance {found['chance']:.1%} (p {found['p']:.3g})"
         )
     alike = result["alike"]
