@@ -17,7 +17,7 @@ import numpy as np
 from siamplex.corpus_index import CorpusIndex, index_folder, index_table
 from siamplex.errors import SiamplexError
 from siamplex.faces.difficulty import shares, told_right
-from siamplex.images import read_face
+from siamplex.images import fit
 from siamplex.pairs.build import SCALE
 from siamplex.progress import say
 from siamplex.weights import alexnet
@@ -37,7 +37,7 @@ def main() -> int:
     try:
         found = alexnet.load(args.weights, args.accept_other_weights)
         index: CorpusIndex = index_folder(args.faces) if args.faces.is_dir() else index_table(args.faces)
-        pictures = np.stack([read_face(image.path, SIZE) for image in index.entries])
+        pictures = np.stack([fit(image.picture(), SIZE).transpose(2, 0, 1) for image in index.entries])
     except SiamplexError as error:
         say(f"corpus_statistics: error: {error}")
         return error.exit_code

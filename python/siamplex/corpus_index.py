@@ -11,6 +11,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
+from siamplex.corpus.crop import SMALLEST, Crop
+from siamplex.corpus.duplicates import SIDE, near_duplicates, reduced
 from siamplex.corpus.fitting import Fitted, check, choose, fit
 from siamplex.corpus.layout import Layout
 from siamplex.corpus_folder import list_folder
@@ -19,17 +23,19 @@ from siamplex.durable import sha256, write_text
 from siamplex.emotions import EMOTIONS, NAMES, in_order, named
 from siamplex.errors import InputError
 from siamplex.faces.corpus import is_synthetic
-from siamplex.images import read_picture
+from siamplex.images import Picture, read_picture
 from siamplex.progress import say, track
 from siamplex.schema.csv_files import read_rows
 
 _TABLES = (".csv", ".tsv", ".txt")
+_NAMED = 5  # near-duplicates named of each kind
 COLUMNS = ("image", "path", "subject", "emotion", "synthetic", "sha256")
+CROP = "crop"  # a column of indexes whose pictures are cropped
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One image: its name, file, subject, emotion code, whether it is drawn, SHA-256 of its file.
+    """One image: its name, file, subject, emotion code, whether it is drawn, SHA-256 of its file, part that counts.
 
     The name is the file's without suffix; where two would have the same, with its folders.
     """
@@ -40,6 +46,21 @@ class Entry:
     emotion: str
     synthetic: bool
     sha256: str
+    crop: Crop | None = None
+
+    def picture(self) -> Picture:
+        """The image, cropped: (H, W, 3) BGR uint8.  Raises InputError."""
+        return framed(read_picture(self.path), self.crop, self.path)
+
+
+def framed(picture: Picture, crop: Crop | None, where: str | Path) -> Picture:
+    """A picture (H, W, 3) cropped.  Raises InputError, naming ``where``, for one that is too small."""
+    if crop is None:
+        return picture
+    try:
+        return crop.cut(picture)
+    except ValueError as error:
+        raise InputError(where, f"{SMALLEST} pixels each way at least within the crop {crop}", str(error)) from None
 
 
 @dataclass(frozen=True)
@@ -84,16 +105,23 @@ class _Face:
     emotion: str
 
 
-def index_folder(folder: Path, layout: Layout | None = None, emotions: Collection[str] = EMOTIONS) -> CorpusIndex:
+def index_folder(
+    folder: Path,
+    layout: Layout | None = None,
+    emotions: Collection[str] = EMOTIONS,
+    crop: Crop | None = None,
+    allow_near: bool = False,
+) -> CorpusIndex:
     """Index a folder of images named by a ``layout`` (None: the built-in one that fits), of some ``emotions``.
 
     Whatever OpenCV reads, any letter case, subfolders and linked ones too.  Faces of other emotions are skipped and
     counted, other files left out with their reasons.  One id in several subfolders is one person.  Raises InputError
-    for a missing folder, a face that cannot be read or whose name is misspelt, the same face twice in a folder, and
-    where more than a tenth of the images do not fit the layout.
+    for a missing folder, a face that cannot be read or whose name is misspelt, the same face twice in a folder, where
+    more than a tenth of the images do not fit the layout, and (unless ``allow_near``) for near-duplicates of one
+    subject with two emotions.
     """
     found, left_out = fitted(folder, layout)
-    return _collect(folder, _faces_of(found), left_out, emotions, found)
+    return _collect(folder, _faces_of(found), left_out, emotions, found, crop, allow_near)
 
 
 def fitted(folder: Path, layout: Layout | None = None, strict: bool = True) -> tuple[Fitted, dict[str, list[Path]]]:
@@ -121,12 +149,14 @@ def _faces_of(found: Fitted) -> list[_Face]:
     return faces
 
 
-def index_table(table: Path, emotions: Collection[str] = EMOTIONS) -> CorpusIndex:
+def index_table(
+    table: Path, emotions: Collection[str] = EMOTIONS, crop: Crop | None = None, allow_near: bool = False
+) -> CorpusIndex:
     """Index a CSV with columns path, subject, emotion, or headings that mean them; paths are relative to the CSV.
 
     Emotions are codes or names in any letter case.  Raises InputError, naming the line.
     """
-    return _collect(table, _faces_in_table(table), {}, emotions)
+    return _collect(table, _faces_in_table(table), {}, emotions, None, crop, allow_near)
 
 
 def _faces_in_table(table: Path) -> list[_Face]:
@@ -205,10 +235,13 @@ def _collect(
     left_out: dict[str, list[Path]],
     emotions: Collection[str],
     found: Fitted | None = None,
+    crop: Crop | None = None,
+    allow_near: bool = False,
 ) -> CorpusIndex:
     used: list[tuple[_Face, str]] = []
     skipped: Counter[str] = Counter()
     by_content: dict[str, _Face] = {}
+    greys: list[Picture] = []
     copies = 0
     for face in track(faces, "index", len(faces)):
         path = face.path
@@ -221,9 +254,10 @@ def _collect(
         except UnicodeEncodeError:  # the index could not name it
             raise InputError(path, "a file name in UTF-8", "other bytes") from None
         try:
-            read_picture(path)
+            picture = read_picture(path)
         except InputError as error:
             raise InputError(face.where, error.expected, error.found) from None
+        greys.append(reduced(framed(picture, crop, face.where)))
         digest = sha256(path)
         first = by_content.setdefault(digest, face)
         if (first.subject, first.emotion) != (face.subject, face.emotion):
@@ -238,6 +272,7 @@ def _collect(
         raise _no_faces(source, left_out, emotions)
     if copies:
         say(f"{source}: {copies} images are copies of others of the same subject and emotion; they are kept")
+    _check_near(source, used, np.array(greys, np.uint8).reshape(-1, SIDE, SIDE), allow_near)
     base = source if source.is_dir() else source.parent
     names = distinct_names([face.path for face, _ in used], base)
     if found and not found.layout.by_path:
@@ -248,11 +283,41 @@ def _collect(
             "subject does not keep them apart")  # fmt: skip
     _say_odd_numbers(source, subjects)
     entries = [
-        Entry(name, face.path, face.subject, face.emotion, is_synthetic(face.path.parent), digest)
+        Entry(name, face.path, face.subject, face.emotion, is_synthetic(face.path.parent), digest, crop)
         for (face, digest), name in zip(used, names, strict=True)
     ]
     entries.sort(key=lambda entry: entry.image)
     return CorpusIndex(tuple(entries), dict(skipped), left_out, found.words() if found else "")
+
+
+def _check_near(source: Path, used: Sequence[tuple[_Face, str]], greys: Picture, allow: bool) -> None:
+    """Say which pictures are near-duplicates of others.
+
+    Raises InputError for those of one subject with two emotions, unless they are to be allowed.
+    """
+    near = near_duplicates(greys)
+    couples = [(used[i], used[j]) for i, j in near.couples]
+    apart = [(a, b) for (a, one), (b, other) in couples if one != other]
+    labels = [(a, b) for a, b in apart if a.subject == b.subject and a.emotion != b.emotion]
+    people = [(a, b) for a, b in apart if a.subject != b.subject]
+    if labels and not allow:
+        a, b = labels[0]
+        more = f"; {len(labels)} such couples" if len(labels) > 1 else ""
+        raise InputError(
+            b.where,
+            f"a picture of its own for subject {b.subject} and {NAMES[b.emotion]} (--allow-near keeps it)",
+            f"one that is {a.path} ({NAMES[a.emotion]}) but for its encoding: one of the two labels is wrong{more}",
+        )
+    for what, some in (
+        ("one subject with two emotions", labels),
+        ("two subjects, who are one person in it", people),
+        ("one subject and emotion", [c for c in apart if c not in labels and c not in people]),
+    ):
+        if some:
+            named = "; ".join(f"{a.path.name} and {b.path.name}" for a, b in some[:_NAMED])
+            say(f"{source}: {len(some)} near-duplicates of {what}: {named}{'; ...' if len(some) > _NAMED else ''}")
+    if not near.whole:
+        say(f"{source}: so many pictures look alike that not all could be compared for near-duplicates")
 
 
 def distinct_names(paths: Sequence[Path], base: Path) -> list[str]:
@@ -297,10 +362,12 @@ def write_index(index: CorpusIndex, path: Path) -> None:
     """Write an index as CSV; image paths are relative to it."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    cropped = any(e.crop for e in index.entries)
+    writer.writerow([*COLUMNS, CROP] if cropped else COLUMNS)
     for e in index.entries:
         where = Path(os.path.relpath(e.path.resolve(), path.resolve().parent)).as_posix()
-        writer.writerow([e.image, where, e.subject, e.emotion, int(e.synthetic), e.sha256])
+        row = [e.image, where, e.subject, e.emotion, int(e.synthetic), e.sha256]
+        writer.writerow([*row, e.crop or ""] if cropped else row)
     write_text(path, out.getvalue())
 
 
@@ -310,6 +377,10 @@ def read_index(path: Path) -> CorpusIndex:
     for where, row in read_rows(path, COLUMNS):
         if row["emotion"] not in NAMES or row["synthetic"] not in ("0", "1") or not all(map(row.get, COLUMNS)):
             raise InputError(where, "a line of a corpus index", str(list(row.values())))
+        try:
+            crop = Crop.parse(row[CROP]) if row.get(CROP) else None
+        except ValueError as error:
+            raise InputError(where, "a crop in shares", str(error)) from None
         entries.append(
             Entry(
                 row["image"],
@@ -318,6 +389,7 @@ def read_index(path: Path) -> CorpusIndex:
                 row["emotion"],
                 row["synthetic"] == "1",
                 row["sha256"],
+                crop,
             )
         )
     if not entries:

@@ -36,6 +36,12 @@ def check_pixels(files: RunFiles, images: Pictures | None, stored: Mapping[str, 
     found.silent(
         "resizing", files.store.store.options["resize"], "the paper does not say how faces were cut or resized"
     )
+    crops = sorted({str(entry.crop) if entry.crop else "none" for entry in files.store.index.entries})
+    found.silent(
+        "crop", " and ".join(crops),
+        "left, upper, right, lower edge of the part kept, in shares of width and height; how much of a picture is face "
+        "differs from set to set",
+    )  # fmt: skip
     if files.layout == "indexed":
         _indexed(found, files, images)
     else:

@@ -10,6 +10,7 @@ from types import ModuleType
 from siamplex.commands import (
     audit,
     caffe,
+    contact,
     doctor,
     extract,
     faces,
@@ -31,6 +32,7 @@ ALL: tuple[ModuleType, ...] = (
     plan,
     faces,
     index,
+    contact,
     pairs,
     prototxt,
     weights,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from siamplex.corpus.crop import Crop
 from siamplex.corpus.layout import BUILT_IN, find
 from siamplex.emotion_words import chosen
 from siamplex.errors import UsageError
@@ -31,6 +32,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "sadness, surprise, as far as they are there)",
     )  # fmt: skip
     parser.add_argument(
+        "--crop", type=_crop, metavar="L,T,R,B",
+        help="part of every picture to keep: its left, upper, right and lower edge in shares of width and height "
+        "(0,0,1,1); siamplex contact shows what comes of it",
+    )  # fmt: skip
+    parser.add_argument(
+        "--allow-near", action="store_true",
+        help="keep near-duplicates of one subject with two emotions, which otherwise are an error in the labels",
+    )  # fmt: skip
+    parser.add_argument(
         "--explain", action="store_true", help="show what is read from the names of ten files, and write nothing"
     )
 
@@ -40,6 +50,13 @@ def _emotions(text: str) -> tuple[str, ...]:
         return chosen(text)
     except UsageError as error:
         raise argparse.ArgumentTypeError(str(error).removeprefix("--emotions: ")) from None
+
+
+def _crop(text: str) -> Crop:
+    try:
+        return Crop.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def files(args: argparse.Namespace) -> tuple[list[Path], list[Path]]:
@@ -68,8 +85,8 @@ def run(args: argparse.Namespace) -> Told | None:
         for line in explain(fitted(args.source, layout, strict=False)[0], args.source).splitlines():
             print(printable(line))
         return Told(idle=True)
-    wanted = args.emotions or EMOTIONS
-    index = index_table(args.source, wanted) if table else index_folder(args.source, layout, wanted)
+    wanted, how = args.emotions or EMOTIONS, (args.crop, args.allow_near)
+    index = index_table(args.source, wanted, *how) if table else index_folder(args.source, layout, wanted, *how)
     check_wanted(index, args.emotions, args.source)
     write_index(index, args.out)
     counts = ", ".join(f"{emotion} {count}" for emotion, count in index.counts().items())

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from siamplex.corpus_index import CorpusIndex, read_index, write_index
 from siamplex.durable import discard, sha256, write_text
 from siamplex.errors import InputError
-from siamplex.images import read_face
+from siamplex.images import fit
 from siamplex.pairs.pairing import Pairs, all_pairs
 from siamplex.pairs.split import SPLITS, draw_split, read_split, write_split
 from siamplex.pairs.store import LAYOUTS, stacked_bytes, write_indexed, write_stacked, write_table
@@ -145,7 +145,7 @@ def load_images(index: CorpusIndex, size: int, resize: str) -> npt.NDArray[np.ui
     for i, entry in enumerate(track(index.entries, "read images", len(index))):
         if sha256(entry.path) != entry.sha256:
             raise InputError(entry.path, "the file that was indexed", "other content (index it again)")
-        images[i] = read_face(entry.path, size, resize)
+        images[i] = fit(entry.picture(), size, resize).transpose(2, 0, 1)
     return images
 
 

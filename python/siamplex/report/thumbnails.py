@@ -10,7 +10,7 @@ import numpy as np
 
 from siamplex.corpus_index import CorpusIndex
 from siamplex.errors import InputError
-from siamplex.images import fit, read_picture
+from siamplex.images import fit
 
 SIDE = 64  # pixels of a thumbnail
 _QUALITY = 82
@@ -32,7 +32,7 @@ def sprite(index: CorpusIndex) -> Sprite | None:
     sheet = np.full((rows * SIDE, columns * SIDE, 3), 238, np.uint8)
     for i, entry in enumerate(index.entries):
         try:
-            face = fit(read_picture(entry.path), SIDE, "crop")
+            face = fit(entry.picture(), SIDE, "crop")
         except InputError:
             return None
         y, x = divmod(i, columns)
