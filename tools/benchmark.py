@@ -37,12 +37,14 @@ from torch.nn import functional
 from siamplex.cli import main as siamplex
 from siamplex.corpus_index import read_index
 from siamplex.durable import write_text
+from siamplex.emotions import EMOTIONS
 from siamplex.engine import gram, products
 from siamplex.engine.data_source import DataSource
 from siamplex.engine.memory import keep_freed_memory
 from siamplex.engine.solver import Solver, TrainOptions
 from siamplex.errors import SiamplexError
 from siamplex.pairs.build import load_images
+from siamplex.pairs.drawing import draw_pairs
 from siamplex.pairs.pairing import Pairs, all_pairs
 from siamplex.pairs.store import stacked_bytes, write_indexed, write_stacked
 
@@ -321,6 +323,7 @@ def pair_store_rows() -> list[Row]:
     stored = write_indexed(Path("bench/indexed_lmdb"), pairs)
     took = time.perf_counter() - start
     stacked = float(stacked_bytes(len(pairs), 227))
+    drawn = drawn_rows()
     few = Pairs(pairs.first[:512], pairs.second[:512], pairs.same[:512])
     images = load_images(index, 227, "stretch")
     for split in ("train", "val"):
@@ -328,7 +331,28 @@ def pair_store_rows() -> list[Row]:
     return [
         at_least(f"pair store of {len(pairs):,} pairs", stored.bytes / 1e6, stacked / 1e6, "MB", 1000),
         at_most("writing it, against 5 s", took, 5.0, "s", 1),
+        *drawn,
     ]
+
+
+def drawn_rows() -> list[Row]:
+    """Pairs drawn of 8,000 and 20,000 images (siamplex pairs --pairs): time, bytes, and that both grow linearly."""
+    rows = []
+    for images in (8_000, 20_000):
+        emotions = [sorted(EMOTIONS)[i % len(EMOTIONS)] for i in range(images)]
+        took, size = {}, {}
+        for count in (500_000, 2_000_000):
+            start = time.perf_counter()
+            found = draw_pairs(range(images), emotions, count, 1, "train")
+            size[count] = write_indexed(Path(f"bench/drawn_{images}_{count}_lmdb"), found).bytes
+            took[count] = time.perf_counter() - start
+        (few, many), of = took, f"of {images:,} images"
+        rows += [
+            at_most(f"drawing and writing {many:,} pairs {of}, against 20 s", took[many], 20.0, "s", 1),
+            at_most("... against four times a quarter of them", took[many], 4 * took[few], "s", 1.5),
+            at_most("... their size, the same", size[many] / 1e6, 4 * size[few] / 1e6, "MB", 1.05),
+        ]
+    return rows
 
 
 def outputs_row() -> Row:

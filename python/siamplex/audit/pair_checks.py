@@ -49,7 +49,9 @@ def _once(found: Findings, files: RunFiles, stored: Mapping[str, StoredPairs]) -
         words.append(f"{name} {pairs.records:,} of {comb(images, 2):,}")
         if twice or itself:
             words[-1] += f", {twice} twice, {itself} of an image with itself"
-    found.stated("every unordered pair, once", "all pairs", "; ".join(words), holds, _looked_at(stored))
+    drawn = files.store.store.options.get("count")
+    why = "; ".join(filter(None, [f"drawn on purpose: --pairs {drawn}" if drawn else "", _looked_at(stored)]))
+    found.stated("every unordered pair, once", "all pairs", "; ".join(words), holds, why)
 
 
 def _labels(found: Findings, files: RunFiles, stored: Mapping[str, StoredPairs]) -> None:

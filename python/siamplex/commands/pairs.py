@@ -39,6 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="shares of the subjects (0.8 0.1 0.1)",
     )  # fmt: skip
     parser.add_argument("--balance", action="store_true", help="as many different as same pairs")
+    parser.add_argument(
+        "--pairs", type=int, dest="count", metavar="N",
+        help="draw N pairs in place of all: all emotions' shares kept, every image in a pair (all)",
+    )  # fmt: skip
     parser.add_argument("--size", type=int, default=227, help="pixels each way (227)")
     parser.add_argument("--resize", choices=RESIZE_MODES, default="stretch", help="how to get there (stretch)")
     parser.add_argument(
@@ -66,6 +70,8 @@ def run(args: argparse.Namespace) -> None:
 
     if not 8 <= args.size <= MAX_SIZE:
         raise UsageError(f"--size: expected 8 to {MAX_SIZE} pixels, found {args.size}")
+    if args.count is not None and args.count < 1:
+        raise UsageError(f"--pairs: expected at least 1, found {args.count}")
     options = PairOptions(
         layout=args.layout,
         size=args.size,
@@ -75,6 +81,7 @@ def run(args: argparse.Namespace) -> None:
         fractions=tuple(args.fractions),
         balance=args.balance,
         seed=args.seed,
+        count=args.count,
     )
     store = build_pairs(read_index(args.index), args.out, options, args.split)
     for name, lmdb in store.lmdbs.items():

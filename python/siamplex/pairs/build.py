@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,13 +15,15 @@ import numpy as np
 import numpy.typing as npt
 
 from siamplex.corpus_index import CorpusIndex, read_index, write_index
-from siamplex.durable import discard, sha256, write_text
-from siamplex.errors import InputError
+from siamplex.durable import discard, require_room, sha256, write_text
+from siamplex.errors import InputError, UsageError
 from siamplex.images import fit
+from siamplex.pairs.drawing import apportion, draw_pairs, least, same_and_different, suffices, total
+from siamplex.pairs.forecast import forecast
 from siamplex.pairs.pairing import Pairs, all_pairs
 from siamplex.pairs.split import SPLITS, draw_split, read_split, write_split
-from siamplex.pairs.store import LAYOUTS, stacked_bytes, write_indexed, write_stacked, write_table
-from siamplex.pairs.table import format_table, pair_counts, table_csv
+from siamplex.pairs.store import LAYOUTS, write_indexed, write_stacked, write_table
+from siamplex.pairs.table import format_table, full_counts, pair_counts, table_csv
 from siamplex.progress import say, track
 from siamplex.schema.file_kinds import STORE
 from siamplex.schema.instead import instead
@@ -29,6 +33,9 @@ MEAN_BGR = (104.0, 117.0, 123.0)  # ImageNet's, as Caffe's AlexNet users take it
 SCALE = 1 / 256  # as BVLC's own siamese example has it; docs/recipe.md says what other scales do
 MAX_SIZE = 4096  # pixels each way
 _FORMAT = 1
+_TABLE = "images.caffemodel"
+_BLOCK = 32  # images read before they are written
+_IN_MEMORY = 1 << 30  # bytes of images that are held at once
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,7 @@ class PairOptions:
     fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)
     balance: bool = False
     seed: int = 1
+    count: int | None = None  # pairs drawn of all splits together; None: all there are
 
 
 @dataclass
@@ -61,10 +69,10 @@ class PairStore:
     format: int = field(default=_FORMAT)
 
 
-def pair_up(
+def count_up(
     index: CorpusIndex, options: PairOptions, split_file: Path | None = None, named: Path | None = None
-) -> tuple[dict[str, str], dict[str, Pairs]]:
-    """The split of each subject, and the pairs of each split; nothing is read but ``split_file``.
+) -> tuple[dict[str, str], dict[str, int]]:
+    """The split of each subject, and how many pairs each split will have; nothing is read but ``split_file``.
 
     Raises InputError (naming ``split_file`` or ``named``) or UsageError where no store can come of them.
     """
@@ -73,55 +81,81 @@ def pair_up(
         split = read_split(split_file, index)
     else:
         split = draw_split(index.subjects, options.fractions, options.seed)
-    emotions = [entry.emotion for entry in index.entries]
-    names = [name for name in SPLITS if name in split.values()]
-    pairs = {
-        name: all_pairs(
-            [i for i, e in enumerate(index.entries) if split[e.subject] == name],
-            emotions,
-            options.seed,
-            name,
-            options.balance,
-        )
-        for name in names
-    }
-    for name, found in pairs.items():
-        if not len(found):
+    sizes = {name: Counter(e.emotion for e in index.entries if split[e.subject] == name) for name in SPLITS}
+    sizes = {name: found for name, found in sizes.items() if found}
+    for name, found in sizes.items():
+        if sum(found.values()) < 2:
             raise InputError(source, f"at least two images in the {name} split", "fewer: no pair")
-    if "train" in pairs and len(set(pairs["train"].same.tolist())) < 2:
-        kind = "one emotion: all pairs are the same" if pairs["train"].same.all() else "no emotion twice: none is"
+    if "train" in sizes and 0 in (kinds := same_and_different(sizes["train"])):
+        kind = "one emotion: all pairs are the same" if not kinds[1] else "no emotion twice: none is"
         raise InputError(source, "same and different pairs to train on", f"images of {kind}")
-    return split, pairs
+    counts = {name: total(found, options.balance) for name, found in sizes.items()}
+    for name, number in counts.items():
+        if not number:
+            raise InputError(source, f"same and different pairs in the {name} split (--balance)", "one kind alone")
+    if options.count is not None and options.count < sum(counts.values()):
+        counts = _shared(options.count, counts, {n: least(s, options.balance) for n, s in sizes.items()})
+        for name, number in counts.items():
+            if not suffices(number, sizes[name], options.balance):  # by how shares are rounded
+                raise UsageError(f"--pairs: expected a number by which every image of the {name} split is in a pair, "
+                                 f"found {options.count:,} (a few more will do)")  # fmt: skip
+    return split, counts
+
+
+def _shared(count: int, totals: dict[str, int], fewest: dict[str, int]) -> dict[str, int]:
+    """``count`` pairs shared among the splits as all pairs are, but so many that each image can be in one."""
+    if count < sum(fewest.values()):
+        needed = sum(fewest.values())
+        raise UsageError(f"--pairs: expected at least {needed:,}, in which every image can be, found {count:,}")
+    shares = dict(zip(totals, apportion(count, list(totals.values())), strict=True))
+    for name in totals:
+        shares[name] = max(shares[name], fewest[name])
+    while (over := sum(shares.values()) - count) > 0:  # taken back where there is most to spare
+        name = max(shares, key=lambda n: shares[n] - fewest[n])
+        shares[name] -= min(over, shares[name] - fewest[name])
+    return shares
+
+
+def pair_up(index: CorpusIndex, options: PairOptions, split: dict[str, str], counts: dict[str, int]) -> Iterator[
+    tuple[str, Pairs]
+]:  # fmt: skip
+    """The pairs of each split, one split at a time, as :func:`count_up` has counted them."""
+    emotions = [entry.emotion for entry in index.entries]
+    for name, count in counts.items():
+        members = [i for i, e in enumerate(index.entries) if split[e.subject] == name]
+        if count < total(Counter(emotions[i] for i in members), options.balance):
+            yield name, draw_pairs(members, emotions, count, options.seed, name, options.balance)
+        else:
+            yield name, all_pairs(members, emotions, options.seed, name, options.balance)
 
 
 def build_pairs(index: CorpusIndex, folder: Path, options: PairOptions, split_file: Path | None = None) -> PairStore:
     """Write a pair store into ``folder``.  Raises InputError, UsageError or StorageError."""
-    split, pairs = pair_up(index, options, split_file, folder)
-    emotions = [entry.emotion for entry in index.entries]
-    tables = {
-        "all": pair_counts(all_pairs(range(len(index)), emotions, options.seed, "all"), emotions),
-        **{name: pair_counts(found, emotions) for name, found in pairs.items()},
-    }
+    split, counts = count_up(index, options, split_file, folder)
+    told = forecast(counts, len(index), options.size, options.layout, options.count is not None)
+    say(f"{folder}: {told.words()}")
     if options.layout == "stacked":
-        total = sum(stacked_bytes(len(p), options.size) for p in pairs.values())
-        say(f"stacked pairs will take {total / 1e9:.1f} GB on disk")
-    images = load_images(index, options.size, options.resize)
-    # the old description goes first: what it describes is about to change
+        say(f"stacked pairs will take {told.disk / 1e9:.1f} GB on disk")
+    require_room(folder, told.disk, f"{told.pairs:,} {options.layout} pairs")
+    emotions = [entry.emotion for entry in index.entries]
+    tables = {"all": full_counts(emotions)}
+    old, table, images = folder / "pairs.json", None, None
     folder.mkdir(parents=True, exist_ok=True)
-    discard(folder / "pairs.json")
+    if options.layout == "indexed":
+        # the old description goes once all images are read: what it describes is about to change
+        blocks = image_blocks(index, options.size, options.resize, lambda: discard(old))
+        written = write_table(folder / _TABLE, len(index), options.size, blocks, options.mean, options.scale)
+        table = {"path": _TABLE, "bytes": written.size, "sha256": written.sha256}
+    else:
+        images = load_images(index, options.size, options.resize, folder)
+        discard(old)
     lmdbs = {}
-    for name, found in pairs.items():
+    for name, found in pair_up(index, options, split, counts):
         target = folder / f"{name}_{options.layout}_lmdb"
-        if options.layout == "stacked":
-            stored = write_stacked(target, found, images)
-        else:
-            stored = write_indexed(target, found)
+        stored = write_indexed(target, found) if images is None else write_stacked(target, found, images)
         lmdbs[name] = {"path": target.name, "pairs": stored.records, "bytes": stored.bytes}
         lmdbs[name]["same"] = int(found.same.sum())
-    table = None
-    if options.layout == "indexed":
-        written = write_table(folder / "images.caffemodel", images, options.mean, options.scale)
-        table = {"path": "images.caffemodel", "bytes": written.size, "sha256": written.sha256}
+        tables[name] = pair_counts(found, emotions)
     write_split(split, folder / "split.csv")
     write_index(index, folder / "index.csv")
     text = "\n\n".join(
@@ -136,16 +170,41 @@ def build_pairs(index: CorpusIndex, folder: Path, options: PairOptions, split_fi
     return store
 
 
-def load_images(index: CorpusIndex, size: int, resize: str) -> npt.NDArray[np.uint8]:
-    """All images of an index as (N, 3, size, size) BGR bytes.
+def image_blocks(
+    index: CorpusIndex, size: int, resize: str, done: Callable[[], None] = lambda: None
+) -> Iterator[npt.NDArray[np.uint8]]:
+    """All images of an index as blocks (n, 3, size, size) of BGR bytes; ``done`` is called when all are read.
 
     Raises InputError where a file is gone, unreadable, or not the one that was indexed.
     """
-    images = np.empty((len(index), 3, size, size), np.uint8)
+    block = np.empty((_BLOCK, 3, size, size), np.uint8)
     for i, entry in enumerate(track(index.entries, "read images", len(index))):
         if sha256(entry.path) != entry.sha256:
             raise InputError(entry.path, "the file that was indexed", "other content (index it again)")
-        images[i] = fit(entry.picture(), size, resize).transpose(2, 0, 1)
+        block[i % _BLOCK] = fit(entry.picture(), size, resize).transpose(2, 0, 1)
+        if i % _BLOCK == _BLOCK - 1:
+            yield block
+    if len(index) % _BLOCK:
+        yield block[: len(index) % _BLOCK]
+    done()
+
+
+def load_images(index: CorpusIndex, size: int, resize: str, scratch: Path | None = None) -> npt.NDArray[np.uint8]:
+    """All images of an index as (N, 3, size, size) BGR bytes; many lie in an unnamed file in the folder ``scratch``.
+
+    Raises InputError where a file is gone, unreadable, or not the one that was indexed.
+    """
+    shape = (len(index), 3, size, size)
+    images: npt.NDArray[np.uint8]
+    if scratch is not None and math.prod(shape) > _IN_MEMORY:
+        with tempfile.TemporaryFile(dir=scratch) as handle:
+            images = np.memmap(handle, np.uint8, "w+", shape=shape)
+    else:
+        images = np.empty(shape, np.uint8)
+    at = 0
+    for block in image_blocks(index, size, resize):
+        images[at : at + len(block)] = block
+        at += len(block)
     return images
 
 

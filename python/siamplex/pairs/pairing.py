@@ -33,9 +33,11 @@ def all_pairs(members: Sequence[int], emotions: Sequence[str], seed: int, purpos
     pairs, chosen at random (the paper keeps all, about one same in five).
     """
     where = np.asarray(members, np.int32)
-    i, j = np.triu_indices(len(where), 1)
-    first, second = where[i], where[j]
-    codes = np.unique(np.asarray(emotions), return_inverse=True)[1]
+    # 32 bits an index: of 16,000 images there are 128 million pairs
+    later = np.arange(len(where) - 1, -1, -1)
+    first = np.repeat(where, later)
+    second = np.concatenate([where[i + 1 :] for i in range(len(where))] or [where])
+    codes = np.unique(np.asarray(emotions), return_inverse=True)[1].astype(np.int16)
     same = codes[first] == codes[second]
     stream = numpy_stream(seed, "pairs", purpose)
     order = stream.permutation(len(first))

@@ -7,7 +7,7 @@ scaled, as the table of an Embed layer in a caffemodel.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,11 +21,16 @@ from siamplex.pairs.pairing import Pairs
 from siamplex.progress import Progress
 from siamplex.schema import messages
 from siamplex.schema.datum import encode
-from siamplex.schema.weights import Written, write_caffemodel
+from siamplex.schema.weights import Written, write_rows
 
 LAYOUTS = ("indexed", "stacked")
 TABLE_LAYER = "images"  # the Embed layer, and its twin with _p
 _PAGE = 4096
+_AT_ONCE = 1 << 16  # pairs whose records are made in one go
+# channels: 2, height: 1, width: 1, label, float_data twice, each behind its tag
+_INDEXED = np.dtype([("shape", "V6"), ("tag", "u1"), ("label", "u1"), ("one", "u1"), ("first", "<f4"), ("other", "u1"),
+                     ("second", "<f4")])  # fmt: skip
+_EMPTY = np.array((bytes((8, 2, 16, 1, 24, 1)), 0x28, 0, 0x35, 0, 0x35, 0), _INDEXED)
 
 
 @dataclass(frozen=True)
@@ -47,10 +52,14 @@ def write_indexed(folder: Path, pairs: Pairs) -> Stored:
     require_room(folder, len(pairs) * 64 + (1 << 20), f"{len(pairs):,} indexed pairs")
 
     def records() -> Iterator[bytes]:
-        for first, second, same in zip(pairs.first.tolist(), pairs.second.tolist(), pairs.same.tolist(), strict=True):
-            datum = messages.Datum(channels=2, height=1, width=1, label=int(same))
-            datum.float_data.extend((first, second))
-            yield datum.SerializeToString()
+        # a Datum of two floats has one form: bytes of a block of them are put together at once
+        for start in range(0, len(pairs), _AT_ONCE):
+            span = slice(start, start + _AT_ONCE)
+            rows = np.empty(len(pairs.first[span]), _INDEXED)
+            rows[:] = _EMPTY
+            rows["label"], rows["first"], rows["second"] = pairs.same[span], pairs.first[span], pairs.second[span]
+            data = rows.tobytes()
+            yield from (data[at : at + _INDEXED.itemsize] for at in range(0, len(data), _INDEXED.itemsize))
 
     return _write(folder, records, len(pairs), len(pairs) * 96 + (1 << 22), batch=8192)
 
@@ -75,9 +84,10 @@ def _write(folder: Path, records: Callable[[], Iterator[bytes]], count: int, roo
             with lmdb.open(str(part), map_size=room, sync=False, writemap=False) as env:
                 source = records()
                 done = 0
+                wide = max(8, len(str(count - 1)))  # keys in the order of their numbers, beyond 100 million too
                 while done < count:
                     wanted = min(batch, count - done)
-                    rows = [(b"%08d" % i, next(source)) for i in range(done, done + wanted)]
+                    rows = [(b"%0*d" % (wide, i), next(source)) for i in range(done, done + wanted)]
                     with env.begin(write=True) as txn, txn.cursor() as cursor:
                         cursor.putmulti(rows, append=True)
                     done += wanted
@@ -90,15 +100,24 @@ def _write(folder: Path, records: Callable[[], Iterator[bytes]], count: int, roo
     return Stored(count, size)
 
 
-def write_table(path: Path, images: npt.NDArray[np.uint8], mean: tuple[float, float, float], scale: float) -> Written:
-    """Write the Embed table: row i is image i (3, H, W) BGR less the mean, times ``scale``, float32, flattened."""
-    table = images.astype(np.float32)
-    table -= np.array(mean, np.float32)[:, None, None]
-    table *= np.float32(scale)
-    table = table.reshape(len(images), -1)
-    require_room(path, table.nbytes, f"a table of {len(images)} images")
+def write_table(
+    path: Path, count: int, size: int, blocks: Iterable[npt.NDArray[np.uint8]], mean: tuple[float, ...], scale: float
+) -> Written:
+    """Write the Embed table: row i is image i (3, size, size) BGR less the mean, times ``scale``, float32, flattened.
+
+    The ``count`` images come in ``blocks`` (n, 3, size, size); no more than one is held.
+    """
+    shape = (count, 3 * size * size)
+    require_room(path, 4 * count * shape[1], f"a table of {count} images")
     layer = messages.LayerParameter(name=TABLE_LAYER, type="Embed")
-    layer.embed_param.input_dim = table.shape[0]
-    layer.embed_param.num_output = table.shape[1]
+    layer.embed_param.input_dim, layer.embed_param.num_output = shape
     layer.embed_param.bias_term = False
-    return write_caffemodel(path, "images", [(layer, [table])])
+
+    def rows() -> Iterator[npt.NDArray[np.float32]]:
+        for images in blocks:
+            table = images.astype(np.float32)
+            table -= np.array(mean, np.float32)[:, None, None]
+            table *= np.float32(scale)
+            yield table
+
+    return write_rows(path, "images", layer, shape, rows())

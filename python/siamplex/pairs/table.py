@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from siamplex.pairs.drawing import numbers
 from siamplex.pairs.pairing import Pairs
+
+_AT_ONCE = 1 << 20
 
 
 def pair_counts(pairs: Pairs, emotions: list[str]) -> dict[tuple[str, str], int]:
     """Pairs of each unordered couple of emotions, in alphabetical order of codes."""
     order, codes = np.unique(np.asarray(emotions), return_inverse=True)
-    a, b = codes[pairs.first], codes[pairs.second]
-    low, high = np.minimum(a, b), np.maximum(a, b)
     count = len(order)
-    found = np.bincount(low * count + high, minlength=count**2)
+    found = np.zeros(count**2, np.int64)
+    for start in range(0, len(pairs), _AT_ONCE):
+        a, b = (codes[side[start : start + _AT_ONCE]] for side in (pairs.first, pairs.second))
+        found += np.bincount(np.minimum(a, b) * count + np.maximum(a, b), minlength=count**2)
     return {(str(order[i]), str(order[j])): int(found[i * count + j]) for i in range(count) for j in range(i, count)}
+
+
+def full_counts(emotions: Sequence[str]) -> dict[tuple[str, str], int]:
+    """The same of all pairs of images that show these emotions, without making them."""
+    return numbers(Counter(emotions))
 
 
 def format_table(counts: Mapping[tuple[str, str], int], title: str) -> str:

@@ -11,17 +11,16 @@ from siamplex.corpus_index import CorpusIndex, Entry, check_wanted, is_table, li
 from siamplex.emotions import EMOTIONS, PAPER_COUNTS
 from siamplex.errors import UsageError
 from siamplex.faces.corpus import allot, scaled_counts
-from siamplex.pairs.build import PairOptions, pair_up
-from siamplex.pairs.pairing import Pairs
+from siamplex.pairs.build import PairOptions, count_up
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """The index as it will be, the split of each subject, and the pairs of each split."""
+    """The index as it will be, the split of each subject, and how many pairs each split has."""
 
     index: CorpusIndex
     split: Mapping[str, str]
-    pairs: Mapping[str, Pairs]
+    pairs: Mapping[str, int]
 
     @property
     def drawn(self) -> bool:
@@ -31,7 +30,7 @@ class Corpus:
     @property
     def pair_count(self) -> int:
         """Pairs of all splits."""
-        return sum(map(len, self.pairs.values()))
+        return sum(self.pairs.values())
 
     def emotions(self, *splits: str) -> set[str]:
         """Emotions shown in some splits."""
@@ -71,5 +70,5 @@ def index_of(
 
 def corpus_of(index: CorpusIndex, options: PairOptions, split_file: Path | None, folder: Path) -> Corpus:
     """Split and pair an index, as ``siamplex pairs`` will.  Raises InputError or UsageError where it would."""
-    split, pairs = pair_up(index, options, split_file, folder)
+    split, pairs = count_up(index, options, split_file, folder)
     return Corpus(index, split, pairs)

@@ -17,6 +17,7 @@ from siamplex.plan.tower_size import TowerSize
 _FLOAT = 4
 _PYTHON, _TORCH = 105e6, 320e6  # bytes of a process that does nothing yet, without and with torch
 _INDEXED_PAIR, _INDEXED_STORE = 37.5, 12e3  # bytes of a pair in an LMDB, and of an empty one
+_PAIR = 60  # bytes in memory of a pair while it is made
 _SHEET = 15e3  # bytes of a face on the contact sheet
 _FEATURES, _FEATURE_FILE = 140, 4e3  # bytes of an image in npz and CSV, and of the files besides
 _FIGURES, _SIMILARITY, _GEOMETRY = 0.8e6, 0.35e6, 20e3
@@ -63,11 +64,12 @@ class Costs:
         return self.images * 105.0, _PYTHON
 
     def _pairs(self, span: tuple[int, int]) -> tuple[float, ...]:
-        pairs = self._corpus.pairs.values()
+        counts, most = self._corpus.pairs.values(), max(self._corpus.pairs.values(), default=0)
         if self._s["LAYOUT"] == "stacked":
-            return sum(stacked_bytes(len(p), self._nets.arch.size) for p in pairs), _PYTHON + self._pixels
-        stores = sum(_INDEXED_STORE + _INDEXED_PAIR * len(p) for p in pairs)
-        return stores + _FLOAT * self._pixels, _PYTHON + (1 + _FLOAT) * self._pixels
+            stored = sum(stacked_bytes(n, self._nets.arch.size) for n in counts)
+            return stored, _PYTHON + self._pixels + _PAIR * most
+        stores = sum(_INDEXED_STORE + _INDEXED_PAIR * n for n in counts)
+        return stores + _FLOAT * self._pixels, _PYTHON + _PAIR * most
 
     def _prototxt(self, span: tuple[int, int]) -> tuple[float, ...]:
         return _TEXTS, _PYTHON

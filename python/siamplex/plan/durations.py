@@ -110,7 +110,7 @@ class Durations:
 
     def _pairs(self, step: PlannedStep) -> float:
         pairs, megabytes = self._corpus.pair_count, self._images * 3 * self._nets.arch.size**2 / 1e6
-        each = 6 * self._nets.arch.size**2 / 1e9 if self._plan.settings["LAYOUT"] == "stacked" else 1e-5
+        each = 6 * self._nets.arch.size**2 / 1e9 if self._plan.settings["LAYOUT"] == "stacked" else 1.5e-6
         return _START + self._slower * (self._images * 0.0025 + megabytes * 0.02) + pairs * each
 
     def _prototxt(self, step: PlannedStep) -> float:

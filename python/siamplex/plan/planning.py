@@ -156,7 +156,8 @@ class _Examiner:
             with plan.refusing():
                 raise UsageError(f"SIZE: expected 8 to {MAX_SIZE} pixels, found {pairs.size}")
         elif index is not None:
-            options = PairOptions(fractions=tuple(pairs.fractions), balance=pairs.balance, seed=pairs.seed)
+            options = PairOptions(fractions=tuple(pairs.fractions), balance=pairs.balance, seed=pairs.seed,
+                                  count=pairs.count)  # fmt: skip
             with plan.refusing("FACES" if own_faces else "ACTORS", "PAIRS_FLAGS"):
                 plan.corpus = corpus_of(index, options, pairs.split, s.out / "pairs")
 
@@ -168,7 +169,7 @@ class _Examiner:
             self._guess_nets(pairs)
             return
         images = len(plan.corpus.index) if plan.corpus else nets.images
-        val = len(plan.corpus.pairs.get("val", ())) if plan.corpus else 0
+        val = plan.corpus.pairs.get("val", 0) if plan.corpus else 0
         with plan.refusing(flags_of="NETS_FLAGS"):
             b, g, r = pairs.mean
             plan.nets = options_of(nets, images, pairs.size, val, (b, g, r), pairs.scale)

@@ -34,7 +34,7 @@ def _corpus(plan: Plan) -> list[str]:
     corpus = plan.corpus
     kind = "drawn stand-in faces" if corpus.drawn else "faces"
     subjects = {s: list(corpus.split.values()).count(s) for s in ("train", "val", "test")}
-    pairs = {s: len(corpus.pairs.get(s, ())) for s in subjects}
+    pairs = {s: corpus.pairs.get(s, 0) for s in subjects}
     lines = [f"{len(corpus.index)} {kind} of {len(corpus.index.subjects)} people (subjects):"]
     for name, what in (("train", "to train on"), ("val", "to validate on"), ("test", "held out for the end")):
         if subjects[name]:

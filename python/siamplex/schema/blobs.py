@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -83,13 +83,20 @@ def _read_dims(buffer: memoryview, start: int, end: int) -> list[int]:
 def blob_parts(number: int, array: Array) -> Iterator[bytes | memoryview]:
     """The bytes of ``array`` as a BlobProto in field ``number``, the array itself not copied."""
     data = np.asarray(array, dtype="<f4", order="C")  # unlike ascontiguousarray, one value without axes stays so
-    dims = b"".join(varint(size) for size in data.shape)
-    packed = prefix(1, len(dims)) + dims
-    shape = prefix(_SHAPE, len(packed)) + packed
-    head = prefix(_DATA, data.nbytes)
-    yield prefix(number, len(head) + data.nbytes + len(shape)) + head
+    before, after = blob_frame(number, data.shape)
+    yield before
     yield memoryview(data.reshape(-1).data).cast("B") if data.size else b""
-    yield shape
+    yield after
+
+
+def blob_frame(number: int, shape: Sequence[int]) -> tuple[bytes, bytes]:
+    """What stands before and behind the float32 values of a BlobProto in field ``number``."""
+    size = 4 * math.prod(shape)
+    dims = b"".join(varint(length) for length in shape)
+    packed = prefix(1, len(dims)) + dims
+    after = prefix(_SHAPE, len(packed)) + packed
+    head = prefix(_DATA, size)
+    return prefix(number, len(head) + size + len(after)) + head, after
 
 
 def blob_size(number: int, array: Array) -> int:

@@ -6,16 +6,20 @@ owner and its twin shares it, and files are half as large as Caffe's own.
 
 from __future__ import annotations
 
+import math
 import mmap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+import numpy.typing as npt
+
 from siamplex.durable import HashingWriter, atomic_file
 from siamplex.errors import InputError
 from siamplex.schema import messages
-from siamplex.schema.blobs import Array, blob_parts, blob_size, read_blob
+from siamplex.schema.blobs import Array, blob_frame, blob_parts, blob_size, read_blob
 from siamplex.schema.instead import instead
 from siamplex.schema.wire import BYTES, VARINT, Field, WireError, fields, key, prefix, varint
 
@@ -140,6 +144,27 @@ def write_caffemodel(path: str | Path, net_name: str, layers: Iterable[tuple[Any
             for array in arrays:
                 for part in blob_parts(_BLOBS, array):
                     out.write(part)
+    return Written(out.size, out.sha256)
+
+
+def write_rows(
+    path: str | Path, net_name: str, layer: Any, shape: Sequence[int], blocks: Iterable[npt.NDArray[np.float32]]
+) -> Written:
+    """Write a caffemodel of one layer with one array of ``shape``, whose values come in ``blocks``.
+
+    Never more than a block is held.  The blocks must fill the shape.
+    """
+    before, after = blob_frame(_BLOBS, shape)
+    head, size = layer.SerializeToString(), 4 * math.prod(shape)
+    with atomic_file(path) as handle:
+        out = HashingWriter(handle)
+        out.write(messages.NetParameter(name=net_name).SerializeToString())
+        out.write(prefix(_LAYER, len(head) + len(before) + size + len(after)) + head + before)
+        start = out.size
+        for block in blocks:
+            out.write(np.ascontiguousarray(block, "<f4").reshape(-1))
+        assert out.size - start == size, "blocks that do not fill the shape"
+        out.write(after)
     return Written(out.size, out.sha256)
 
 
