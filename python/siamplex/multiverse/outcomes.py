@@ -74,12 +74,12 @@ class Measured:
         return interval(self.drawn[name]) if name in self.drawn else None
 
 
-def measure(cell: StoredCell, people: Rdm | None, subjects: Weights) -> Measured:
-    """All outcomes of a cell.  Raises InputError for an embedding that cannot be read."""
+def measure(cell: StoredCell, embedding: Embedding | None, people: Rdm | None, subjects: Weights) -> Measured:
+    """All outcomes of a cell; of one that diverged there is no embedding."""
     learning = cell.learning
-    if learning.diverged:
+    if learning.diverged or embedding is None:
         return Measured({**dict.fromkeys(OUTCOMES), "diverged": True, "learnt": False})
-    found = measure_embedding(cell.embedding(), people, subjects)
+    found = measure_embedding(embedding, people, subjects)
     found.values["diverged"] = False
     if learning.validation is not None and learning.validation_blind:
         found.values["validation_ratio"] = learning.validation / learning.validation_blind

@@ -19,6 +19,11 @@ from siamplex.run.durable import atomic_path, write_text
 FIRST = ("cell", "control", "seed", "fold")
 LAST = ("seconds",)
 _ENDS = ("low", "high")
+_TYPES = {
+    **dict.fromkeys(("diverged", "learnt", "line", "agrees", "agrees_either"), "boolean"),
+    **{name: "Int64" for name in OUTCOMES if "rank" in name or name == "swaps"},
+    "order": "string",
+}
 _RESERVED = frozenset((*FIRST, *LAST, *OUTCOMES, *(f"{name}_{end}" for name in OUTCOMES for end in _ENDS)))
 
 
@@ -46,12 +51,12 @@ def frame(cells: Sequence[StoredCell], measured: Sequence[Measured]) -> pd.DataF
     for name, column in setting_columns(cells).items():
         columns[column] = typed([c.settings.get(name) for c in cells])
     for name in OUTCOMES:
-        columns[name] = typed([m.values.get(name) for m in measured])
+        columns[name] = _array([m.values.get(name) for m in measured], _TYPES.get(name, "Float64"))
         ends = [m.interval(name) for m in measured]
         if any(ends):
             for i, end in enumerate(_ENDS):
-                columns[f"{name}_{end}"] = typed([float(pair[i]) if pair else None for pair in ends])
-    columns["seconds"] = typed([float(c.learning.seconds) for c in cells])
+                columns[f"{name}_{end}"] = _array([pair[i] if pair else None for pair in ends], "Float64")
+    columns["seconds"] = _array([c.learning.seconds for c in cells], "Float64")
     return pd.DataFrame(columns)
 
 
@@ -67,6 +72,10 @@ def typed(values: Sequence[Any]) -> Any:
         dtype = "Float64"
     else:
         return pd.array([None if v is None else as_text(v) for v in values], dtype="string")
+    return _array(values, dtype)
+
+
+def _array(values: Sequence[Any], dtype: str) -> Any:
     return pd.array([pd.NA if v is None else v for v in values], dtype=dtype)
 
 
