@@ -25,9 +25,8 @@ from tests.multiverse.conftest import ring
 @pytest.fixture
 def multiverse(put, tmp_path):
     """Settings that do what they are said to: ``batch`` flattens, ``scale`` 255 diverges, ``decay`` does nothing."""
-    number = 0
-    for batch, decay, seed, fold in product((32, 128), (0.0, 0.0005), (1, 2, 3), (0, 1)):
-        number += 1
+    choices = product((32, 128), (0.0, 0.0005), (1, 2, 3), (0, 1))
+    for number, (batch, decay, seed, fold) in enumerate(choices, 1):
         flat = 0.1 if batch == 32 else 0.7
         embedding = ring(flat=flat, noise=0.25, fold=fold, seed=number)
         put({"batch": batch, "decay": decay, "scale": 1.0}, embedding, seed=seed, fold=fold, learnt=0.6 + 0.01 * seed)
