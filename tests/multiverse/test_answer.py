@@ -48,9 +48,10 @@ def test_files_and_what_they_say(multiverse, capsys):
     with (folder / "multiverse.csv").open(newline="") as handle:
         rows = list(csv.DictReader(handle))
     assert len(rows) == 24 + 1 + 12 + 1
-    assert list(rows[0])[:7] == ["cell", "control", "seed", "fold", "batch", "decay", "scale"]
+    assert list(rows[0])[:8] == ["cell", "control", "seed", "fold", "labels", "batch", "decay", "scale"]
     assert set(OUTCOMES) <= set(rows[0]) and rows[0]["ratio_low"] and rows[0]["ratio_high"]
     cells = {c.cell: c for c in read(multiverse)}
+    assert len({row["labels"] for row in rows if row["control"] != "shuffled"}) == 2  # nothing for what diverged
     for row in rows:
         cell = cells[row["cell"]]
         assert row["control"] == cell.control and int(row["seed"]) == cell.seed
@@ -208,4 +209,4 @@ def test_parquet_is_the_table(multiverse):
     pd.testing.assert_frame_equal(pd.read_parquet(path), found.table, check_dtype=False)
     fields = {f.name: str(f.type) for f in pq.read_schema(path)}
     assert fields["learnt"] == "bool" and fields["swaps"] == "int64" and fields["batch"] == "int64"
-    assert not found.notes or "parquet" not in " ".join(found.notes)
+    assert not any("was not written" in note for note in found.notes)

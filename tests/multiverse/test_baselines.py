@@ -119,8 +119,21 @@ def test_features_of_a_run(own_run):
     names = [e.image for e in open_store(own_run / "pairs").index.entries]
     assert all(f.images == names and f.rows.shape[1] <= len(names) for f in found.values())
     assert not np.allclose(pdist(found["pixels"].rows), pdist(found["conv3"].rows))
+    known = found["conv3"].rows
     (own_run / "weights/init.caffemodel").unlink()
     found, notes = features_of(own_run)
     assert list(found) == ["pixels"] and "no baselines of conv3: " in notes[0] and "init.caffemodel" in notes[0]
+    # where the cells' own features are kept, no weights are needed
+    kept = own_run / "multiverse/features/scale_0.00390625/features.npy"
+    kept.parent.mkdir(parents=True)
+    np.save(kept, known.astype(np.float32))
+    found, notes = features_of(own_run)
+    assert not notes
+    np.testing.assert_allclose(pdist(found["conv3"].rows), pdist(known), rtol=1e-4)
+    for wrong in (known[1:], known.astype(int)):
+        np.save(kept, wrong)
+        assert "features.npy: expected features of 48 images" in features_of(own_run)[1][0]
+    kept.write_bytes(b"no array")
+    assert "features.npy: expected features of the images" in features_of(own_run)[1][0]
     found, notes = features_of(own_run / "nowhere")
     assert not found and "no baselines of pixels and conv3" in notes[0]

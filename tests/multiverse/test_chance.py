@@ -12,17 +12,13 @@ from siamplex.multiverse.swaps import agreement
 
 def rows(orders, control: str, learnt: bool = True, shared: int = 1) -> pd.DataFrame:
     """A row an order; None is a line.  ``shared`` cells have one seed."""
+    columns = ["control", "seed", "fold", "labels", "learnt", "line", "order", "agrees", "agrees_either"]
     found = []
     for i, order in enumerate(orders):
-        both = agreement(order) if order else None
-        found.append({
-            "control": control, "seed": i // shared, "fold": 0, "learnt": learnt, "line": order is None,
-            "order": "-".join(order) if order else None, "agrees": both[0] if both else None,
-            "agrees_either": both[1] if both else None,
-        })  # fmt: skip
-    return pd.DataFrame(
-        found, columns=["control", "seed", "fold", "learnt", "line", "order", "agrees", "agrees_either"]
-    )
+        both = agreement(order) if order else (None, None)
+        text = "-".join(order) if order else None
+        found.append((control, i // shared, 0, f"{i // shared}", learnt, order is None, text, *both))
+    return pd.DataFrame(found, columns=columns)
 
 
 def test_orders_drawn_at_random_give_chance():
@@ -56,6 +52,12 @@ def test_cells_of_one_shuffle_are_one_trial():
     often = chances(rows([PAPER_ORDER, EMOTIONS] * 10, "shuffled", shared=10))["agrees"].shuffled
     assert once.share == often.share == 0.5 and (once.draws, often.draws) == (20, 2)
     assert often.interval[0] < 0.05 < once.interval[0]
+    # other seeds and folds do not make other shuffles, nor the same seed the same ones
+    table = rows([PAPER_ORDER, EMOTIONS] * 10, "shuffled")
+    assert chances(table.assign(labels="a"))["agrees"].shuffled.draws == 1
+    assert chances(table.assign(seed=1))["agrees"].shuffled.draws == 20
+    true = table.assign(control="", labels="a")
+    assert chances(true)["agrees"].trained.draws == 20 and chances(true.assign(seed=1))["agrees"].trained.draws == 1
 
 
 def test_clopper_and_pearson():

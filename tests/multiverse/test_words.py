@@ -16,7 +16,7 @@ SETTINGS = ["scale", "batch"]
 def cells(scales=(1.0, 0.5), batches=(32, 256), seeds=6) -> pd.DataFrame:
     """Cells of which all is true but the paper's order."""
     rows = list(product(scales, batches, range(seeds)))
-    table = pd.DataFrame(rows, columns=[*SETTINGS, "seed"]).assign(fold=0, control="", diverged=False)
+    table = pd.DataFrame(rows, columns=[*SETTINGS, "seed"]).assign(fold=0, control="", diverged=False, labels="a")
     plain = {"held_out_accuracy": 0.5, "held_out_accuracy_low": 0.4, "held_out_chance": 0.25, "ratio": 0.6,
              "rho_action_units_low": 0.1}  # fmt: skip
     for name, value in plain.items():

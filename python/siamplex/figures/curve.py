@@ -12,6 +12,7 @@ import numpy as np
 from siamplex.figures.embedding import SHEET, caption, plt, save
 
 _ROW = 0.155  # inches a value of a setting
+_HEAD = 0.85  # inches for title and legend
 _LINES = ("#D55E00", "#009E73", "#CC79A7", "#E69F00")  # of references
 _DASHES = ((0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (2, 3)))
 
@@ -44,11 +45,11 @@ def draw_curve(curve: Curve, stem: Path) -> list[Path]:
     shown = {name: levels for name, levels in curve.levels.items() if len(levels) > 1}
     rows = sum(map(len, shown.values())) + 0.6 * len(shown)
     below = max(_ROW * rows, 0.1)
-    height = 2.9 + below + 0.75
+    height = 2.6 + _HEAD + below + 0.75
     with plt.rc_context(SHEET):
         figure = plt.figure(figsize=(8.4, height))
         edge = {"left": 0.2, "right": 0.97}
-        top = figure.add_gridspec(1, 1, **edge, top=1 - 0.32 / height, bottom=(below + 0.75) / height).subplots()
+        top = figure.add_gridspec(1, 1, **edge, top=1 - _HEAD / height, bottom=(below + 0.75) / height).subplots()
         _draw_values(top, curve, values, order)
         if shown:
             grid = figure.add_gridspec(1, 1, **edge, top=(below + 0.6) / height, bottom=0.6 / height)
@@ -76,16 +77,9 @@ def _draw_values(axes: Any, curve: Curve, values: Any, order: Any) -> None:
     axes.set_xlim(-0.8, len(order) - 0.2)
     axes.set_xticks([])
     axes.spines["bottom"].set_visible(False)
-    axes.margins(y=0.08)
-    axes.set_title(curve.title, loc="left")
-    axes.legend(fontsize=7, loc="upper left", ncols=2, handletextpad=0.5)
-    _head_room(axes)
-
-
-def _head_room(axes: Any) -> None:
-    """Room above the dots for the legend."""
-    low, high = axes.get_ylim()
-    axes.set_ylim(low, high + 0.32 * (high - low))
+    axes.margins(y=0.06)
+    axes.figure.text(0.02, 1 - 0.08 / axes.figure.get_figheight(), curve.title, fontsize=10, va="top")
+    axes.legend(fontsize=7, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=3, handletextpad=0.5, borderaxespad=0.2)
 
 
 def _draw_choices(

@@ -18,7 +18,7 @@ from siamplex.multiverse.curves import CURVES, draw_curves
 from siamplex.multiverse.draws import Weights
 from siamplex.multiverse.outcomes import OUTCOMES, measure
 from siamplex.multiverse.people import read_people
-from siamplex.multiverse.shares import Shares, variance_shares
+from siamplex.multiverse.shares import Shares, percent, variance_shares
 from siamplex.multiverse.store import CONTROLS, StoredCell, cells_folder, read
 from siamplex.multiverse.table import frame, parquet_missing, setting_columns, write_csv, write_parquet
 from siamplex.multiverse.words import Verdict, paragraph, verdicts
@@ -190,16 +190,14 @@ def as_text(found: Answer) -> str:
 def _share_lines(shares: Mapping[str, Shares]) -> list[str]:
     if not shares:
         return ["Which setting moves which outcome: too few cells that differ to say", ""]
-    lines = [
-        "Which setting moves which outcome: shares of the variance over the cells [95 %, subjects and seeds resampled]"
-    ]
+    lines = ["Which setting moves which outcome: shares of variance over cells [95 %, subjects and seeds resampled]"]
     for name, found in shares.items():
         lines.append(f"  {OUTCOMES[name]}, {found.cells} cells")
         for setting, share in sorted(found.shares.items(), key=lambda item: -item[1]):
             ends = found.intervals[setting]
-            spread = f" [{ends[0]:.0%}, {ends[1]:.0%}]" if ends else ""
-            lines.append(f"    {setting:<24}{share:>6.0%}{spread}")
-        lines.append(f"    {'interactions and noise':<24}{found.left:>6.0%}")
+            spread = f" [{percent(ends[0])}, {percent(ends[1])}]" if ends else ""
+            lines.append(f"    {setting:<24}{percent(share):>6}{spread}")
+        lines.append(f"    {'interactions and noise':<24}{percent(found.left):>6}")
     return [*lines, ""]
 
 
@@ -209,10 +207,9 @@ def _baseline_lines(made: Sequence[Baseline]) -> list[str]:
     lines = ["Simpler methods, by fold", f"  {'':<40}{'held-out':>9}{'ratio':>7}  order"]
     for one in made:
         values = one.measured.values
-        known, ratio = values["held_out_accuracy"], values["ratio"]
-        lines.append(
-            f"  {f'{one.method} of {one.features}, fold {one.fold}':<40}"
-            f"{'-' if known is None else f'{float(known):.0%}':>9}{'-' if ratio is None else f'{float(ratio):.2f}':>7}  "
-            f"{values['order'] or ('on a line' if values['line'] else '-')}"
-        )
+        known, ratio = (values[name] for name in ("held_out_accuracy", "ratio"))
+        share = "-" if known is None else f"{float(known):.0%}"
+        flat = "-" if ratio is None else f"{float(ratio):.2f}"
+        order = values["order"] or ("on a line" if values["line"] else "-")
+        lines.append(f"  {f'{one.method} of {one.features}, fold {one.fold}':<40}{share:>9}{flat:>7}  {order}")
     return lines

@@ -14,13 +14,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial.distance import pdist, squareform
 
-from siamplex.errors import SiamplexError
+from siamplex.errors import InputError, SiamplexError
 from siamplex.faces.difficulty import told
 from siamplex.geometry.embedding import Embedding
 from siamplex.geometry.extraction import embed
 from siamplex.multiverse.draws import Weights
 from siamplex.multiverse.outcomes import OUTCOMES, Measured, held_out, measure_embedding, record_accuracy
-from siamplex.pairs.build import open_store
+from siamplex.pairs.build import OpenedStore, open_store
 from siamplex.pairs.images import stored_images
 from siamplex.run.progress import say
 from siamplex.similarity.mds import classical
@@ -67,7 +67,8 @@ class Baseline:
 def features_of(run: Path, device: str = "cpu") -> tuple[dict[str, Features], list[str]]:
     """Pixels and conv3 of the images of a run's pair store, as its net sees them; what there is not is said.
 
-    conv3 is what ``weights/init.caffemodel`` answers, behind its ReLU, at the run's own input scale.
+    conv3 is behind its ReLU, at the run's own input scale: as the multiverse keeps it for its cells, or else what
+    ``weights/init.caffemodel`` answers.
     """
     found, notes = {}, []
     folder = run / "pairs"
@@ -76,13 +77,26 @@ def features_of(run: Path, device: str = "cpu") -> tuple[dict[str, Features], li
         names = [entry.image for entry in store.index.entries]
         pixels = stored_images(store, folder)
         found[PIXELS] = Features.of(names, pixels.reshape(len(names), -1))
-        deploy, weights = run / "prototxt" / "deploy.prototxt", run / "weights" / "init.caffemodel"
-        answers = embed(store, folder, deploy, weights, CONV3, 16, device)
-        found[CONV3] = Features.of(names, answers.points)
+        found[CONV3] = Features.of(names, _conv3(run, store, device))
     except SiamplexError as error:
         lacking = " and ".join(name for name in (PIXELS, CONV3) if name not in found)
         notes.append(f"no baselines of {lacking}: {error}")
     return found, notes
+
+
+def _conv3(run: Path, store: OpenedStore, device: str) -> npt.NDArray[np.floating]:
+    """Answers (N, D) of conv3 to the images of a run's store.  Raises InputError or PrototxtError."""
+    kept = run / "multiverse" / "features" / f"scale_{float(store.store.options['scale']):.9g}" / "features.npy"
+    if kept.is_file():
+        try:
+            rows = np.load(kept, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise InputError(kept, "features of the images, one row each", str(error)) from None
+        if rows.ndim != 2 or len(rows) != len(store.index) or rows.dtype.kind != "f":
+            raise InputError(kept, f"features of {len(store.index)} images", f"{rows.shape} of {rows.dtype}")
+        return np.asarray(rows)
+    deploy, weights = run / "prototxt" / "deploy.prototxt", run / "weights" / "init.caffemodel"
+    return embed(store, run / "pairs", deploy, weights, CONV3, 16, device).points
 
 
 def baselines(

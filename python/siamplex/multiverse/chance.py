@@ -20,8 +20,9 @@ KINDS = {"agrees": "the paper's order", "agrees_either": "that, surprise and fea
 class Share:
     """``hits`` of ``cells`` with a circular order agree; ``lines`` more have none, their emotions being on a line.
 
-    ``draws``: how many different seeds and folds those cells have.  Cells of one seed and fold share shuffled labels
-    and starting weights, so the interval (Clopper and Pearson, 95 %) counts them as one trial between them.
+    ``draws``: how many different shuffles of the labels those cells have, and of cells with true labels how many
+    different seeds and folds.  What shares a draw is not independent, so the interval (Clopper and Pearson, 95 %) counts
+    the cells of one draw as one trial between them.
     ``share`` and ``interval`` are None where there are no cells.
     """
 
@@ -73,7 +74,8 @@ def share(cells: pd.DataFrame, kind: str) -> Share:
     """The share of some cells whose circular order agrees."""
     lines = int(cells["line"].fillna(False).astype(bool).sum())
     with_order = cells[cells[kind].notna()]
-    draws = len(with_order[["seed", "fold"]].drop_duplicates())
+    shuffled = bool((cells["control"] == SHUFFLED).all())
+    draws = len(with_order[["labels"] if shuffled else ["seed", "fold"]].drop_duplicates())
     hits = int(with_order[kind].astype(bool).sum())
     if not len(with_order):
         return Share(0, lines, 0, 0, None, None)

@@ -24,6 +24,7 @@ from siamplex.multiverse.moments import Moments
 from siamplex.multiverse.people import restricted
 from siamplex.multiverse.store import StoredCell
 from siamplex.multiverse.swaps import agreement, swaps_to_paper
+from siamplex.run.durable import hash_bytes
 from siamplex.similarity.compare import interval, spearman
 from siamplex.similarity.overlap import coefficients, overlaps, ridge_of
 from siamplex.similarity.rdm import Rdm, of_action_units
@@ -63,11 +64,13 @@ OUTCOMES: Mapping[str, str] = {
 class Measured:
     """Outcomes by name; None where there is nothing to say.
 
-    ``drawn`` holds those that subjects decide, (B,) float64 each over the same B draws of subjects.
+    ``drawn`` holds those that subjects decide, (B,) float64 each over the same B draws of subjects.  ``labels`` is a
+    hash of the images' emotions: shuffled cells with the same have one shuffle between them.
     """
 
     values: dict[str, Value] = field(default_factory=dict)
     drawn: dict[str, Floats] = field(default_factory=dict)
+    labels: str | None = None
 
     def interval(self, name: str) -> tuple[float, float] | None:
         """The middle 95 % of an outcome's draws; None where there are none."""
@@ -81,6 +84,7 @@ def measure(cell: StoredCell, embedding: Embedding | None, people: Rdm | None, s
         return Measured({**dict.fromkeys(OUTCOMES), "diverged": True, "learnt": False})
     found = measure_embedding(embedding, people, subjects)
     found.values["diverged"] = False
+    found.labels = hash_bytes("\0".join(embedding.emotions).encode())[:12]
     if learning.validation is not None and learning.validation_blind:
         found.values["validation_ratio"] = learning.validation / learning.validation_blind
         found.values["learnt"] = learning.validation < NOTHING_LEARNT * learning.validation_blind

@@ -34,7 +34,8 @@ class Shares:
     """Shares of one outcome's variance over ``cells`` cells, by setting, with ``seed`` and ``fold`` among them.
 
     ``intervals`` (95 %) resample subjects, where the outcome is decided by them, and seeds, where there are two or
-    more; None where there is nothing to resample.  ``left`` is what no main effect explains.
+    more; None where there is nothing to resample.  Resampling adds noise of its own, which lowers all shares: the draws
+    are moved so that their mean is the share.  ``left`` is what no main effect explains.
     """
 
     cells: int
@@ -73,8 +74,11 @@ def variance_shares(
     rows = [drawn[i] for i in keep]
     resampled = _resampled(cells, values, rows)
     spread = decompose(factors, *resampled) if resampled else None
-    intervals = {name: interval(spread[0][:, i]) if spread else None for i, name in enumerate(factors)}
     shares = dict(zip(factors, once[0][0].tolist(), strict=True))
+    intervals = {
+        name: interval(share + spread[0][:, i] - spread[0][:, i].mean()) if spread else None
+        for i, (name, share) in enumerate(shares.items())
+    }
     return Shares(len(values), shares, intervals, float(once[1][0]))
 
 
@@ -133,6 +137,11 @@ def decompose(
     safe = np.where(total > _TINY * max(1.0, width), total, np.inf)
     shares = (sums - freedoms * (double * noise)[:, None]) / safe[:, None]
     return shares, 1 - shares.sum(axis=1)
+
+
+def percent(share: float) -> str:
+    """A share in whole per cent; never -0."""
+    return f"{round(100 * share)}%"
 
 
 def _indicators(codes: npt.NDArray[np.intp]) -> Floats:

@@ -28,7 +28,7 @@ def papers_orders(emotions: Sequence[str]) -> tuple[Order, Order] | None:
 def swaps_to_paper(order: Sequence[str]) -> int | None:
     """The least number of swaps of neighbours on the circle that turn ``order`` into the paper's.
 
-    None where the paper has no such order (:func:`papers_orders`).  Of six emotions the farthest are 3 swaps away.
+    None where the paper has no such order (:func:`papers_orders`).  Of six emotions the farthest are 4 swaps away.
     """
     wanted = papers_orders(order)
     return _swaps(wanted[0])[canonical(order)] if wanted else None

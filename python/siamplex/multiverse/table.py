@@ -16,7 +16,7 @@ from siamplex.multiverse.outcomes import OUTCOMES, Measured
 from siamplex.multiverse.store import StoredCell
 from siamplex.run.durable import atomic_path, write_text
 
-FIRST = ("cell", "control", "seed", "fold")
+FIRST = ("cell", "control", "seed", "fold", "labels")
 LAST = ("seconds",)
 _ENDS = ("low", "high")
 _TYPES = {
@@ -37,7 +37,7 @@ def setting_columns(cells: Sequence[StoredCell]) -> dict[str, str]:
 
 
 def frame(cells: Sequence[StoredCell], measured: Sequence[Measured]) -> pd.DataFrame:
-    """The table: ``cell``, ``control``, ``seed``, ``fold``, the settings, the outcomes, ``seconds`` of training.
+    """The table: ``cell``, ``control``, ``seed``, ``fold``, ``labels``, the settings, the outcomes, ``seconds``.
 
     Behind an outcome that subjects decide stand ``..._low`` and ``..._high``, its interval (95 %) over subjects.
     Columns have pandas' types that know of missing values; settings of mixed kinds become text.
@@ -47,6 +47,7 @@ def frame(cells: Sequence[StoredCell], measured: Sequence[Measured]) -> pd.DataF
         "control": pd.array([c.control for c in cells], dtype="string"),
         "seed": pd.array([c.seed for c in cells], dtype="Int64"),
         "fold": pd.array([c.fold for c in cells], dtype="Int64"),
+        "labels": pd.array([m.labels for m in measured], dtype="string"),
     }
     for name, column in setting_columns(cells).items():
         columns[column] = typed([c.settings.get(name) for c in cells])
@@ -80,11 +81,14 @@ def _array(values: Sequence[Any], dtype: str) -> Any:
 
 
 def as_text(value: Any) -> str:
-    """A setting's value as it is written: text as it is, numbers in few digits, all else as JSON."""
+    """A setting's value as it is written: text as it is, numbers in few digits (1/16 and so on), else JSON."""
     if isinstance(value, str):
         return value
-    if isinstance(value, float) and not isinstance(value, bool):
-        return f"{value:.6g}"
+    if isinstance(value, float):
+        parts = 1 / value if value else 0.0
+        return (
+            f"1/{parts:.0f}" if parts >= 16 and float(parts).hex().startswith("0x1.0000000000000p") else f"{value:.6g}"
+        )
     return json.dumps(value)
 
 

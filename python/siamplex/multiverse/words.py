@@ -8,7 +8,7 @@ The rules, each tested:
   of every value of every setting, seed and fold.
 - *No cell showed* it where it is true in none.
 - Else it *hangs on a choice*: on the settings, seed or fold that :func:`~siamplex.multiverse.by_value.decisive` finds,
-  two at most, the one that sets its values most apart first.  Where it finds none, that is said.
+  two at most, the one that sets its values most apart first.  Where none is found, that is said instead.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Claim:
 
 
 CLAIMS = (
-    Claim("learnt", "the net learns: its validation loss falls clearly below the label-blind loss"),
+    Claim("learnt", "the net learns (its validation loss falls clearly below the label-blind loss)"),
     Claim("above_chance", "emotions of people not seen are told more often than by naming the most frequent one"),
     Claim("circle", "the emotions lie round a circle and not on a line"),
     Claim("agrees_either", "their order is the paper's, surprise and fear either way round"),
@@ -165,10 +165,10 @@ def _listed(found: Sequence[Verdict], with_counts: bool = True, joint: str = "an
 
 
 def _hanging(verdict: Verdict) -> str:
-    words = f"That {verdict.words} hangs on a choice: {verdict.true} of {verdict.cells} cells"
+    some = f"{verdict.true} of {verdict.cells} cells"
     if not verdict.on:
-        return f"{words}, and no setting, seed or fold is seen to decide it."
-    return f"{words}; by {' and by '.join(_values(one) for one in verdict.on)}."
+        return f"That {verdict.words} is so in {some}, and no setting, seed or fold is seen to decide it."
+    return f"That {verdict.words} hangs on a choice: {some}; by {' and by '.join(_values(one) for one in verdict.on)}."
 
 
 def _values(one: ByValue) -> str:
