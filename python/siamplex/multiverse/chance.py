@@ -21,7 +21,7 @@ class Share:
     """``hits`` of ``cells`` with a circular order agree; ``lines`` more have none, their emotions being on a line.
 
     ``draws``: how many different shuffles of the labels those cells have, and of cells with true labels how many
-    different seeds and folds.  What shares a draw is not independent, so the interval (Clopper and Pearson, 95 %) counts
+    different seeds and folds.  What shares a draw is not independent: the interval (Clopper and Pearson, 95 %) counts
     the cells of one draw as one trial between them.
     ``share`` and ``interval`` are None where there are no cells.
     """
