@@ -221,3 +221,20 @@ def test_people_are_refused_before_any_training(small_run, tmp_path):
     table.write_text("image,response\n" + "".join(f"{i},HA\n" for i in images[:1]))
     with pytest.raises(UsageError, match="an emotion without one"):
         check_people(tmp_path / "run", table)
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-30, 1e-12, 1e12])
+def test_dead_nets(scale):
+    """All images on one point, or as good as: a line, no order, no accuracy beyond one emotion's share."""
+    embedding = ring()
+    embedding.points[:] *= scale
+    found = measure_embedding(embedding, of_circle(), draws(embedding))
+    values = found.values
+    assert all(np.isfinite(v) for v in values.values() if isinstance(v, float))
+    assert all(np.isfinite(d).all() for d in found.drawn.values())
+    if not scale:
+        assert values["ratio"] == 0 and values["line"] is True and values["order"] is None
+        assert values["held_out_accuracy"] == values["held_out_chance"]
+        assert values["overlap_SP_FE"] == 1 and values["happiness_spread"] == 1 and values["rho_people"] == 0
+    else:
+        assert values["order"] == measure_embedding(ring(), None, draws(embedding)).values["order"]

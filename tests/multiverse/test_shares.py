@@ -106,6 +106,7 @@ def test_draws_over_subjects_widen_what_subjects_decide():
     assert high - low < 1e-9
     low, high = variance_shares(table, "y", SETTINGS, unsure).intervals["scale"]
     assert high - low > 0.1
+    assert low < variance_shares(table, "y", SETTINGS, unsure).shares["scale"] < high <= 1
 
 
 def test_too_few_cells_and_nothing_that_differs():

@@ -72,6 +72,16 @@ def test_what_hangs_on_a_choice_names_it():
     assert "hangs on a choice: 12 of 24 cells; by batch (32: 12 of 12, 256: 0 of 12)." in words(table)
 
 
+def test_where_nothing_holds_that_is_said():
+    table = cells()
+    table["line"] = pd.array([True, False] * 12, dtype="boolean")
+    table["learnt"] = pd.array([True] * 20 + [False] * 4, dtype="boolean")
+    for name in ("overlap_rank_SP_FE", "overlap_rank_AN_DI", "happiness_rank"):
+        table[name] = 9
+    table["held_out_accuracy_low"] = table["rho_action_units_low"] = pd.array([-1.0] * 24, dtype="Float64")
+    assert "Nothing that was asked holds whatever one chooses." in words(table)
+
+
 def test_what_hangs_on_nothing_seen_says_so():
     table = cells()
     table.loc[[0, 7, 14, 21], "agrees_either"] = True  # one in each corner
@@ -123,6 +133,7 @@ def test_none_learnt_and_all_diverged():
     assert kinds(table) == {"learnt": NEVER}
     text = words(table)
     assert "none learnt" in text and "No cell showed that the net learns" in text and "Of the shape" in text
+    assert "whatever one chooses" not in text.lower()
     gone = table.assign(diverged=True)
     for name in gone.columns.difference([*SETTINGS, "seed", "fold", "control", "diverged", "learnt"]):
         gone[name] = pd.array([pd.NA] * 24, dtype=gone[name].dtype)

@@ -76,7 +76,7 @@ def variance_shares(
     spread = decompose(factors, *resampled) if resampled else None
     shares = dict(zip(factors, once[0][0].tolist(), strict=True))
     intervals = {
-        name: interval(share + spread[0][:, i] - spread[0][:, i].mean()) if spread else None
+        name: interval(np.minimum(share + spread[0][:, i] - spread[0][:, i].mean(), 1)) if spread else None
         for i, (name, share) in enumerate(shares.items())
     }
     return Shares(len(values), shares, intervals, float(once[1][0]))

@@ -130,7 +130,7 @@ def paragraph(
     of = {kind: [v for v in found if v.kind == kind] for kind in (HOLDS, HANGS, NEVER, FEW)}
     if of[HOLDS]:
         said.append(f"Whatever one chooses, {_listed(of[HOLDS])}.")
-    elif found:
+    elif learnt.any():
         said.append("Nothing that was asked holds whatever one chooses.")
     said += [_hanging(verdict) for verdict in of[HANGS]]
     if of[NEVER]:

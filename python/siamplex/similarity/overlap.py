@@ -15,6 +15,7 @@ from siamplex.randomness import numpy_stream
 from siamplex.similarity.compare import BOOTSTRAPS, interval
 
 _FEW = 3  # images of an emotion below which it has no spread to speak of
+_ONE_POINT = 1e-100  # squared spread below which points are all one: products of it are no numbers any more
 
 
 @dataclass(frozen=True)
@@ -83,10 +84,12 @@ def _coefficient(points: npt.NDArray[np.float64], masks: Masks, times: npt.NDArr
 def ridge_of(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """A little (D, D) of the spread of all points (N, D).
 
-    A spread that is zero in some direction makes any gap infinite; with this added it stays finite.
+    A spread that is zero in some direction makes any gap infinite; with this added it stays finite.  Points that are
+    all one have any ridge: whatever it is, they coincide.
     """
     width = points.shape[1]
-    return np.asarray(1e-6 * np.trace(np.cov(points.T).reshape(width, -1)) * np.eye(width))
+    spread = float(np.trace(np.cov(points.T).reshape(width, -1)))
+    return np.asarray(1e-6 * (spread if spread > _ONE_POINT else 1.0) * np.eye(width))
 
 
 def coefficients(
