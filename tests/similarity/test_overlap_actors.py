@@ -71,3 +71,16 @@ def test_an_actor_without_an_emotion_is_left_out(ring):
     )  # fmt: skip
     assert [a.subject for a in per_actor(part)] == ["00", "02"]
     assert summary([]) == {"actors": 0}
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-30, 1e-12, 1e12])
+@pytest.mark.parametrize("flat", [0.0, 1.0])
+def test_collapsed_embeddings(ring, scale, flat):
+    """A net whose units are dead puts all images on one point; another all on a line."""
+    embedding = ring(noise=0.3)
+    embedding.points[:] = embedding.points * (scale, scale * flat)
+    couples = overlaps(embedding, count=60)
+    assert len(couples) == 15 and all(0 <= c.overlap <= 1 + 1e-9 and np.isfinite(c.separation) for c in couples)
+    if not scale:
+        assert {c.overlap for c in couples} == {1.0} and {c.separation for c in couples} == {0.0}
+        assert {c.overlap_interval for c in couples} == {(1.0, 1.0)}

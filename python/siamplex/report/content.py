@@ -47,6 +47,7 @@ class Content:
     judged: list[Path]
     learning: list[tuple[str, StageLearning]]
     seeds: str
+    multiverse: Path | None
     findings: list[Finding]
     record: list[dict[str, Any]]
     sprite: Sprite | None
@@ -91,6 +92,7 @@ def gather(run: Path, embed_faces: bool, alexnet: Path | None = None) -> Content
         judged=judged,
         learning=learning,
         seeds=seeds.read_text(encoding="utf-8") if seeds.exists() else "",
+        multiverse=folder if (folder := run / "multiverse").is_dir() else None,
         findings=audit(run, alexnet),
         record=read_record(run),
         sprite=picture,

@@ -7,6 +7,7 @@ from siamplex.report.content import Content
 from siamplex.report.geometry_section import GeometrySection
 from siamplex.report.judgements_section import JudgementsSection
 from siamplex.report.learning_section import LearningSection
+from siamplex.report.multiverse_section import MultiverseSection
 from siamplex.report.plot_data import plot_data
 from siamplex.report.sections import Audit, Pictures, Provenance, Seeds
 from siamplex.report.structure_section import StructureSection
@@ -24,6 +25,7 @@ def as_page(content: Content) -> str:
         StructureSection.of(content),
         JudgementsSection.of(content),
         Seeds.of(content),
+        MultiverseSection.of(content),
         Audit.of(content),
         Provenance.of(content),
     ]

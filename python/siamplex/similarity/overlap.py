@@ -15,6 +15,7 @@ from siamplex.randomness import numpy_stream
 from siamplex.similarity.compare import BOOTSTRAPS, interval
 
 _FEW = 3  # images of an emotion below which it has no spread to speak of
+_ONE_POINT = 1e-100  # squared spread below which points are all one: products of it are no numbers any more
 
 
 @dataclass(frozen=True)
@@ -76,14 +77,31 @@ def _coefficient(points: npt.NDArray[np.float64], masks: Masks, times: npt.NDArr
     )
     if s1.shape != s2.shape or s1.shape[0] != points.shape[1]:
         return None
-    # a spread that is zero in some direction makes any gap infinite: a little of the whole keeps it finite
-    ridge = 1e-6 * np.trace(np.cov(points.T).reshape(points.shape[1], -1)) * np.eye(points.shape[1])
-    s1, s2 = s1 + ridge, s2 + ridge
-    middle = (s1 + s2) / 2
-    gap = m1 - m2
-    logs = [np.linalg.slogdet(s)[1] for s in (middle, s1, s2)]
-    distance = gap @ np.linalg.solve(middle, gap) / 8 + (logs[0] - (logs[1] + logs[2]) / 2) / 2
-    return float(np.exp(-distance))
+    ridge = ridge_of(points)
+    return float(coefficients(m1, s1 + ridge, m2, s2 + ridge))
+
+
+def ridge_of(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """A little (D, D) of the spread of all points (N, D).
+
+    A spread that is zero in some direction makes any gap infinite; with this added it stays finite.  Points that are
+    all one have any ridge: whatever it is, they coincide.
+    """
+    width = points.shape[1]
+    spread = float(np.trace(np.cov(points.T).reshape(width, -1)))
+    return np.asarray(1e-6 * (spread if spread > _ONE_POINT else 1.0) * np.eye(width))
+
+
+def coefficients(
+    one: npt.NDArray[np.float64], spread: npt.NDArray[np.float64],
+    other: npt.NDArray[np.float64], other_spread: npt.NDArray[np.float64],
+) -> npt.NDArray[np.float64]:  # fmt: skip
+    """Bhattacharyya coefficients (...) of normals with means (..., D) and covariances (..., D, D)."""
+    middle = (spread + other_spread) / 2
+    gap = (one - other)[..., None]
+    logs = [np.linalg.slogdet(s)[1] for s in (middle, spread, other_spread)]
+    across = (gap * np.linalg.solve(middle, gap)).sum(axis=(-2, -1))
+    return np.asarray(np.exp(-(across / 8 + (logs[0] - (logs[1] + logs[2]) / 2) / 2)))
 
 
 def _separation(points: npt.NDArray[np.float64], masks: Masks) -> float:

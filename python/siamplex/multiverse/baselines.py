@@ -1,0 +1,182 @@
+"""What simpler methods make of the same images: the paper's own alternatives, and a ceiling.
+
+All that these methods know of rows of pixels or of conv3 is their inner products: rows are first turned into as many
+coordinates as there are images, which changes no distance and looks at no label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from scipy.spatial.distance import pdist, squareform
+
+from siamplex.errors import InputError, SiamplexError
+from siamplex.faces.difficulty import told
+from siamplex.geometry.embedding import Embedding
+from siamplex.geometry.extraction import embed
+from siamplex.multiverse.draws import Weights
+from siamplex.multiverse.outcomes import OUTCOMES, Measured, held_out, measure_embedding, record_accuracy
+from siamplex.pairs.build import OpenedStore, open_store
+from siamplex.pairs.images import stored_images
+from siamplex.run.progress import say
+from siamplex.similarity.mds import classical
+from siamplex.similarity.rdm import Rdm
+
+PCA, METRIC, NONMETRIC, CEILING = "PCA", "metric MDS", "non-metric MDS", "linear discriminant"
+PIXELS, CONV3 = "pixels", "conv3"
+_ITERATIONS = 300  # of SMACOF
+_EPS = 1e-6
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Features:
+    """Coordinates (N, M) float64 of named images, as good as the rows they were made of."""
+
+    images: list[str]
+    rows: Floats
+
+    @classmethod
+    def of(cls, images: Sequence[str], values: npt.NDArray[np.floating]) -> Features:
+        """From rows (N, D) of any width: the same distances in N coordinates or fewer."""
+        centred = np.asarray(values, np.float64)
+        centred = centred - centred.mean(axis=0)
+        size, axes = np.linalg.eigh(centred @ centred.T)
+        keep = size > 1e-10 * max(size[-1], 1e-300)
+        return cls(list(images), axes[:, keep][:, ::-1] * np.sqrt(size[keep][::-1]))
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A method's map of one fold, measured as cells are; of the ceiling only its held-out accuracy.
+
+    A method that places no held-out faces has no held-out accuracy.
+    """
+
+    method: str
+    features: str
+    fold: int
+    measured: Measured
+
+
+def features_of(run: Path, device: str = "cpu") -> tuple[dict[str, Features], list[str]]:
+    """Pixels and conv3 of the images of a run's pair store, as its net sees them; what there is not is said.
+
+    conv3 is behind its ReLU, at the run's own input scale: as the multiverse keeps it for its cells, or else what
+    ``weights/init.caffemodel`` answers.
+    """
+    found, notes = {}, []
+    folder = run / "pairs"
+    try:
+        store = open_store(folder)
+        names = [entry.image for entry in store.index.entries]
+        pixels = stored_images(store, folder)
+        found[PIXELS] = Features.of(names, pixels.reshape(len(names), -1))
+        found[CONV3] = Features.of(names, _conv3(run, store, device))
+    except SiamplexError as error:
+        lacking = " and ".join(name for name in (PIXELS, CONV3) if name not in found)
+        notes.append(f"no baselines of {lacking}: {error}")
+    return found, notes
+
+
+def _conv3(run: Path, store: OpenedStore, device: str) -> npt.NDArray[np.floating]:
+    """Answers (N, D) of conv3 to the images of a run's store.  Raises InputError or PrototxtError."""
+    kept = run / "multiverse" / "features" / f"scale_{float(store.store.options['scale']):.9g}" / "features.npy"
+    if kept.is_file():
+        try:
+            rows = np.load(kept, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise InputError(kept, "features of the images, one row each", str(error)) from None
+        if rows.ndim != 2 or len(rows) != len(store.index) or rows.dtype.kind != "f":
+            raise InputError(kept, f"features of {len(store.index)} images", f"{rows.shape} of {rows.dtype}")
+        return np.asarray(rows)
+    deploy, weights = run / "prototxt" / "deploy.prototxt", run / "weights" / "init.caffemodel"
+    return embed(store, run / "pairs", deploy, weights, CONV3, 16, device).points
+
+
+def baselines(
+    features: Mapping[str, Features], folds: Mapping[int, Embedding], people: Rdm | None, subjects: Weights
+) -> list[Baseline]:
+    """Every method on every kind of features and every fold.
+
+    ``folds`` are embeddings whose subjects, emotions and splits count, not their points: of all images of
+    ``features``.
+    """
+    return [made for name, rows in features.items() for made in _of_features(name, rows, folds, people, subjects)]
+
+
+def _of_features(
+    name: str, features: Features, folds: Mapping[int, Embedding], people: Rdm | None, subjects: Weights
+) -> Iterator[Baseline]:
+    for fold, split in sorted(folds.items()):
+        say(f"baselines of {name}, fold {fold}")
+        at = {image: i for i, image in enumerate(features.images)}
+        rows = features.rows[[at[image] for image in split.images]]
+        for method, embedding in maps(rows, split).items():
+            yield Baseline(method, name, fold, measure_embedding(embedding, people, subjects))
+        if name == CONV3 and (measured := ceiling(rows, split, subjects)):
+            yield Baseline(CEILING, name, fold, measured)
+
+
+def maps(rows: Floats, split: Embedding) -> dict[str, Embedding]:
+    """Maps in two dimensions by PCA, metric and non-metric MDS, fitted to the training subjects' rows of (N, M).
+
+    PCA (scikit-learn's) has a rule for faces it was not fitted to; MDS has none, and its embeddings hold the training
+    subjects' images alone.  Both forms of MDS are SMACOF from classical scaling, 300 iterations at most.  Nothing where
+    fewer than three rows differ.
+    """
+    from sklearn.decomposition import PCA as Components
+
+    seen = np.array([s == "train" for s in split.splits], bool)
+    fitted = rows[seen]
+    if len(fitted) < 3 or min(np.linalg.matrix_rank(fitted - fitted.mean(axis=0)), fitted.shape[1]) < 2:
+        return {}
+    points = Components(2, svd_solver="full").fit(fitted).transform(rows)
+    train = split.of_split("train")
+    found = {PCA: replace(split, points=np.asarray(points, np.float32))}
+    distances = squareform(pdist(fitted))
+    for method in (METRIC, NONMETRIC):
+        placed = _scaled(distances, method == METRIC)
+        found[method] = replace(train, points=np.asarray(placed, np.float32))
+    return found
+
+
+def _scaled(distances: Floats, metric: bool) -> Floats:
+    """A map (N, 2) of distances by SMACOF."""
+    from sklearn.manifold import smacof
+
+    asked = distances / distances.max()
+    start = classical(asked)
+    if not metric:
+        # the non-metric form takes 0 for missing: a rank below all others says the same
+        off = ~np.eye(len(asked), dtype=bool)
+        asked[off & (asked <= 0)] = 1e-6 * asked[asked > 0].min()
+    points = smacof(
+        asked, metric=metric, n_components=2, init=start, n_init=1, max_iter=_ITERATIONS, eps=_EPS, random_state=0,
+        normalized_stress=False,
+    )[0]  # fmt: skip
+    return np.asarray(points, np.float64)
+
+
+def ceiling(rows: Floats, split: Embedding, subjects: Weights) -> Measured | None:
+    """Held-out accuracy of a linear discriminant of rows (N, M) that is told the training subjects' emotions.
+
+    It is that of :func:`siamplex.faces.difficulty.told`: 200 principal components at most, covariance shrunk as by
+    Ledoit and Wolf.  None where nobody is held out, or the training subjects show one emotion.
+    """
+    held = held_out(split)
+    train = split.of_split("train")
+    if not len(held) or len(set(train.emotions)) < 2:
+        return None
+    keep = [i for i, s in enumerate(split.splits) if s == "train" or s == held.splits[0]]
+    rows = rows[keep] - rows[keep].mean(axis=0)
+    seen = np.array([split.splits[i] == "train" for i in keep], bool)
+    guesses = told(rows @ rows.T, seen, np.array([split.emotions[i] for i in keep]))
+    found = Measured(dict.fromkeys(OUTCOMES))
+    record_accuracy(found, guesses == np.array(held.emotions), held, subjects)
+    return found
