@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> Told:
         return _by_caffe(args)
     from siamplex.engine.training.occupied import REFUSE, REMOVE
     from siamplex.engine.training.options import TrainOptions
-    from siamplex.engine.training.process_group import leave_team
+    from siamplex.engine.training.process_group import leave_process_group
     from siamplex.engine.training.solver import Solver
     from siamplex.run.progress import say
 
@@ -122,16 +122,16 @@ def run(args: argparse.Namespace) -> Told:
     )
     began = solver.iteration
     facts = {"engine": "torch", "device": str(solver.device), "seed": solver.seed, "amp": args.amp}
-    if solver.team.size > 1:
-        facts["processes"] = solver.team.size
+    if solver.group.world_size > 1:
+        facts["processes"] = solver.group.world_size
     if args.resume and solver.finished:
-        if solver.team.leads:
+        if solver.group.is_rank_zero:
             say(f"train: {args.solver} {_standing(solver)}")
-        leave_team()
+        leave_process_group()
         return Told(idle=True)
     solver.solve()
-    leave_team()
-    if not solver.team.leads:  # the leader keeps the record
+    leave_process_group()
+    if not solver.group.is_rank_zero:  # the leader keeps the record
         return Told(idle=True)
     if args.early_stop:
         facts["patience"] = args.patience

@@ -14,7 +14,7 @@ from siamplex.engine.net.layer import Share
 from siamplex.engine.net.net import Net
 from siamplex.engine.training.learning_table import read_learning
 from siamplex.engine.training.loss_log import read_losses
-from siamplex.engine.training.process_group import Team, check_divisible, join_team
+from siamplex.engine.training.process_group import ProcessGroup, check_divisible, join_process_group
 from siamplex.engine.training.result import BY_VALIDATION, Result
 from siamplex.engine.training.solver import Solver, TrainOptions
 from siamplex.errors import PrototxtError, UsageError
@@ -141,7 +141,7 @@ def test_inputs_are_refused():
 def test_shares_add_up():
     rows = np.arange(12)
     assert np.concatenate([Share(rank, 3).of(rows) for rank in range(3)]).tolist() == rows.tolist()
-    assert Team().leads and Team().mean(2.5) == 2.5 and Team().largest(3) == 3
+    assert ProcessGroup().is_rank_zero and ProcessGroup().mean(2.5) == 2.5 and ProcessGroup().largest(3) == 3
 
 
 @pytest.mark.parametrize("mirrored", ["", "mirror: true crop_size: 3"])
@@ -163,4 +163,4 @@ def test_a_share_has_the_whole_batchs_rows_and_masks(pair_lmdb, mirrored):
 def test_one_gpu_for_each_process(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UsageError, match="expected cuda under torchrun"):
-        join_team("cuda:1")
+        join_process_group("cuda:1")

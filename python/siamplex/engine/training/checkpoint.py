@@ -43,10 +43,10 @@ class Checkpoint:
         if not solver.prefix:
             raise solver.file.source.error("snapshot_prefix is missing")
         paths = SnapshotPaths.of(solver.prefix, solver.iteration, self._hdf5)
-        if not solver.team.leads:
+        if not solver.group.is_rank_zero:
             if solver.plan:
                 solver.plan.settle()
-            solver.team.wait()
+            solver.group.wait()
             return paths
         solver.watcher.saving(paths)
         discard(paths.manifest)  # it may vouch for an earlier run's files
@@ -87,7 +87,7 @@ class Checkpoint:
             tested=solver.tested_at == solver.iteration,
         ).write(paths.manifest)
         self._drop_old_states()
-        solver.team.wait()
+        solver.group.wait()
         return paths
 
     def _update_of(self, parameter: Parameter) -> Array:

@@ -37,7 +37,7 @@ class Loop:
         if solver.options.check_start and solver.iteration == 0 < self._p.max_iter:
             self._check_start()  # before anything is written: what a refused run finds stays as it was
         with ExitStack() as stack:
-            if solver.team.leads and solver.prefix:
+            if solver.group.is_rank_zero and solver.prefix:
                 solver.start.take_the_prefix()
             self._reports.open(stack)
             if not resume_mean(solver):
@@ -53,7 +53,7 @@ class Loop:
         solver = self._solver
         trial = check_start(solver)
         if trial:
-            rows = rows_of_first_batch(solver) if solver.team.leads else None
+            rows = rows_of_first_batch(solver) if solver.group.is_rank_zero else None
             solver.say(describe(trial, rows, float(self._p.base_lr)))
 
     def _iterate(self) -> None:
@@ -71,7 +71,7 @@ class Loop:
                 if not solver.test_nets:
                     self._reports.look(None)
                 self._snapshot()
-            number = solver.team.largest(self._stop.number or 0)
+            number = solver.group.largest(self._stop.number or 0)
             if number and solver.iteration < last:
                 self._stop_here(number)
         else:
@@ -86,7 +86,7 @@ class Loop:
             self._snapshot()
         if solver.display_due:
             with torch.no_grad():
-                solver.mean.add(solver.team.mean(float(solver.forward(0))), solver.iteration)
+                solver.mean.add(solver.group.mean(float(solver.forward(0))), solver.iteration)
             self._reports.display(solver.iteration, None)
         self._test_when_due()
 
@@ -120,7 +120,7 @@ class Loop:
         if SNAPSHOT not in solver.options.signals.values() or not solver.prefix:
             return False
         wanted, stop.wants_snapshot = stop.wants_snapshot, False
-        return bool(solver.team.largest(int(wanted)))
+        return bool(solver.group.largest(int(wanted)))
 
     def _has_snapshot(self) -> bool:
         """Whether this iteration's snapshot was just written."""
@@ -154,13 +154,13 @@ class Loop:
             return False
         before = stop.best
         improved = stop.tested(solver.iteration, validation)
-        improved = bool(solver.team.leaders(int(improved)))
+        improved = bool(solver.group.of_rank_zero(int(improved)))
         if improved and not self._has_snapshot():
             self._snapshot()
-        if improved and before and solver.team.leads and not self._due_at(before[0]):
+        if improved and before and solver.group.is_rank_zero and not self._due_at(before[0]):
             for path in SnapshotPaths.of(solver.prefix, before[0]):  # 0.3 GB each at full size, and of no use any more
                 discard(path)
-        over = bool(solver.team.leaders(int(stop.exhausted))) and solver.iteration < self._p.max_iter
+        over = bool(solver.group.of_rank_zero(int(stop.exhausted))) and solver.iteration < self._p.max_iter
         if over and stop.best:
             solver.say(
                 f"stopped at iteration {solver.iteration}: validation loss not below {stop.best[1]:.4g}, that of "

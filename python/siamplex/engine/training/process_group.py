@@ -31,35 +31,35 @@ _NORMALISED = frozenset({"SoftmaxWithLoss", "SigmoidCrossEntropyLoss", "Infogain
 
 
 @dataclass(frozen=True)
-class Team:
-    """This process's place among those that train together; alone by default."""
+class ProcessGroup:
+    """A process group as one of its processes sees it: its rank and the world size.  By default a single process."""
 
     rank: int = 0
-    size: int = 1
+    world_size: int = 1
 
     @property
     def share(self) -> Share:
         """Which rows of a batch are this process's."""
-        return Share(self.rank, self.size)
+        return Share(self.rank, self.world_size)
 
     @property
-    def leads(self) -> bool:
-        """Whether this process writes and speaks."""
+    def is_rank_zero(self) -> bool:
+        """Whether this is the process of rank 0, which writes files and the log."""
         return self.rank == 0
 
     # --- agreeing
 
     def mean(self, value: float) -> float:
-        """The mean of a number over the team."""
-        return self._reduced(value, distributed.ReduceOp.SUM) / self.size if self.size > 1 else value
+        """The mean of a number over the group."""
+        return self._reduced(value, distributed.ReduceOp.SUM) / self.world_size if self.world_size > 1 else value
 
     def largest(self, value: int) -> int:
-        """The largest of a number over the team."""
-        return int(self._reduced(value, distributed.ReduceOp.MAX)) if self.size > 1 else value
+        """The largest of a number over the group."""
+        return int(self._reduced(value, distributed.ReduceOp.MAX)) if self.world_size > 1 else value
 
-    def leaders(self, value: int) -> int:
-        """The leader's number."""
-        return self.largest(value if self.leads else -1)
+    def of_rank_zero(self, value: int) -> int:
+        """The number that rank 0 has."""
+        return self.largest(value if self.is_rank_zero else -1)
 
     def _reduced(self, value: float, how: distributed.ReduceOp.RedOpType) -> float:
         tensor = torch.tensor([value], dtype=torch.float64, device=self._device)
@@ -73,32 +73,33 @@ class Team:
     # --- gradients
 
     def average(self, tensors: Iterable[torch.Tensor]) -> None:
-        """Make each tensor its mean over the team, in place."""
-        if self.size == 1:
+        """Make each tensor its mean over the group, in place."""
+        if self.world_size == 1:
             return
         for tensor in tensors:
             distributed.all_reduce(tensor)
-            tensor.div_(self.size)
+            tensor.div_(self.world_size)
 
-    def joined(self, tensor: torch.Tensor) -> torch.Tensor:
-        """The tensors (n, ...) of all, one below the other in the order of their places."""
-        if self.size == 1:
+    def gathered(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The tensors (n, ...) of all processes, one below the other in the order of their ranks."""
+        if self.world_size == 1:
             return tensor
-        parts = [torch.empty_like(tensor) for _ in range(self.size)]
+        parts = [torch.empty_like(tensor) for _ in range(self.world_size)]
         distributed.all_gather(parts, tensor.contiguous())
         return torch.cat(parts)
 
     def wait(self) -> None:
-        """Until all are here."""
-        if self.size > 1:
+        """Wait until all processes are here."""
+        if self.world_size > 1:
             distributed.barrier()
 
 
-def join_team(device: str) -> tuple[Team, str]:
-    """The team ``torchrun`` made this process part of, and its own device; alone otherwise.  Raises UsageError."""
+def join_process_group(device: str) -> tuple[ProcessGroup, str]:
+    """The process group that ``torchrun`` started, and this process's device; else a single
+    process.  Raises UsageError."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        return Team(), device
+        return ProcessGroup(), device
     cuda = device.startswith("cuda")
     if cuda and ":" in device:
         raise UsageError(f"--device: expected cuda under torchrun (each process takes one GPU), found '{device}'")
@@ -107,11 +108,11 @@ def join_team(device: str) -> tuple[Team, str]:
         torch.cuda.set_device(device)
     if not distributed.is_initialized():
         distributed.init_process_group("nccl" if cuda else "gloo")
-    return Team(distributed.get_rank(), distributed.get_world_size()), device
+    return ProcessGroup(distributed.get_rank(), distributed.get_world_size()), device
 
 
-def leave_team() -> None:
-    """Let go of the others, where there are any."""
+def leave_process_group() -> None:
+    """Leave the process group, where there is one."""
     if distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()
 

@@ -28,7 +28,7 @@ class Reports:
 
     def __init__(self, solver: Solver) -> None:
         self._solver = solver
-        self._wanted = solver.team.leads and solver.options.tables
+        self._wanted = solver.group.is_rank_zero and solver.options.tables
         self._learning: LearningLog | None = None
         self._logs: dict[str, LossLog] = {}
         if self._wanted:
@@ -56,7 +56,7 @@ class Reports:
         solver = self._solver
         if "losses" in self._logs:
             self._logs["losses"].row(iteration, solver.mean.value, rate)
-        if solver.team.leads:
+        if solver.group.is_rank_zero:
             solver.watcher.displayed(iteration, solver.mean.value, rate, solver.outputs)
 
     def tested(self, number: int, net: Net, found: Mapping[str, float]) -> None:

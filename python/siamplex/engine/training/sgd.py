@@ -9,7 +9,7 @@ import torch
 
 from siamplex.engine.net.node import Parameter
 from siamplex.engine.net.plan import FactoredGradients, Keeper, Planner
-from siamplex.engine.training.process_group import Team
+from siamplex.engine.training.process_group import ProcessGroup
 from siamplex.engine.training.update_rules import KEPT, rule_of, type_of
 from siamplex.schema.prototxt import Prototxt
 
@@ -25,8 +25,8 @@ class SGD:
     (:mod:`~siamplex.engine.training.update_rules`); a second array of each parameter stands behind all first ones.
     """
 
-    def __init__(self, solver: Prototxt, parameters: list[Parameter], team: Team | None = None) -> None:
-        self.team = team or Team()
+    def __init__(self, solver: Prototxt, parameters: list[Parameter], group: ProcessGroup | None = None) -> None:
+        self.group = group or ProcessGroup()
         p = self._p = solver.message
         self.parameters = parameters
         if p.regularization_type not in ("L1", "L2"):
@@ -77,7 +77,7 @@ class SGD:
 
     def keep_factors(self, planner: Planner) -> None:
         """Let gradients be kept as factors, where nothing needs them whole."""
-        if self._p.clip_gradients < 0 and self.team.size == 1 and self._rule is None:
+        if self._p.clip_gradients < 0 and self.group.world_size == 1 and self._rule is None:
             self.wide = planner.factored([p for p in self.parameters if p.by_factors])
 
     def take_back(self) -> None:
@@ -131,7 +131,7 @@ class SGD:
     @torch.no_grad()
     def update(self, rate: float, iteration: int = 0) -> None:
         """Apply the gradients accumulated since the last update, at learning rate ``rate``, as of ``iteration``."""
-        self.team.average(p.tensor.grad for p in self.parameters if p.tensor.grad is not None)
+        self.group.average(p.tensor.grad for p in self.parameters if p.tensor.grad is not None)
         self._clip()
         for index, parameter in enumerate(self.parameters):
             if self._rule:
@@ -163,8 +163,8 @@ class SGD:
     def _move(self, index: int, parameter: Parameter, rate: float) -> None:
         if index in self._keepers:
             decay = self._p.weight_decay * parameter.decay_mult
-            joined = self.team.joined if self.team.size > 1 else None
-            share = 1.0 / (self._p.iter_size * self.team.size)
+            joined = self.group.gathered if self.group.world_size > 1 else None
+            share = 1.0 / (self._p.iter_size * self.group.world_size)
             self._keepers[index].update(rate, decay, share, joined)
             return
         weight, velocity = parameter.tensor, self._history.get(index)

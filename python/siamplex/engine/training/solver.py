@@ -24,7 +24,7 @@ from siamplex.engine.training.loop import Loop
 from siamplex.engine.training.options import TrainOptions, add_state
 from siamplex.engine.training.outputs import mean_outputs, outputs_of
 from siamplex.engine.training.planning import planner
-from siamplex.engine.training.process_group import check_divisible, join_team
+from siamplex.engine.training.process_group import check_divisible, join_process_group
 from siamplex.engine.training.rates import RatePolicy
 from siamplex.engine.training.result import BY_VALIDATION, Result
 from siamplex.engine.training.resumption import replay
@@ -47,8 +47,8 @@ class Solver:
 
     def __init__(self, solver_path: str | Path, options: TrainOptions | None = None) -> None:
         options = options or TrainOptions()
-        self.team, device = join_team(options.device)
-        self.options = options = options if self.team.leads else replace(options, quiet=True)
+        self.group, device = join_process_group(options.device)
+        self.options = options = options if self.group.is_rank_zero else replace(options, quiet=True)
         self.watcher = options.watcher or Watcher()
         self.planner = planner(options.shortcut)
         self.kernels = self.planner.kernels if self.planner else None
@@ -56,7 +56,7 @@ class Solver:
         self._p = file.message
         add_state(self._p, options)
         self.seed_is_given = options.seed is not None or self._p.random_seed >= 0
-        self.seed = self.team.leaders(self._choose_seed())
+        self.seed = self.group.of_rank_zero(self._choose_seed())
         self.device = choose_device(device)
         self.prefix = options.snapshot_prefix or file.prefix
         if self._p.snapshot and not self.prefix:
@@ -65,7 +65,7 @@ class Solver:
         self.rate = RatePolicy(file.source)
         self.net_sources = list(file.nets())
         self._build_nets()
-        self.sgd = SGD(file.source, self.net.parameters, self.team)
+        self.sgd = SGD(file.source, self.net.parameters, self.group)
         self.iteration = 0
         self.mean = RunningMean(int(self._p.average_loss))
         self.plan: Plan | None = None
@@ -87,7 +87,7 @@ class Solver:
         first = self.net_sources[0]
         check_train_val(first.source, first.message, first.path, first.state)
         self.net = self._build(first, "TRAIN")
-        if self.team.size > 1:
+        if self.group.world_size > 1:
             check_divisible(self.net)
         self.net.learn()
         self.test_nets = [self._build(source, "TEST", self.net) for source in self.net_sources[1:]]
@@ -101,7 +101,7 @@ class Solver:
         return Net(
             net.source, phase, message=net.message, message_path=net.path, state=net.state,
             seed=self.seed, device=self.device, share_with=share_with,
-            share=ALL if share_with else self.team.share,  # every process runs the whole of a test
+            share=ALL if share_with else self.group.share,  # every process runs the whole of a test
         )  # fmt: skip
 
     def _choose_seed(self) -> int:
@@ -153,7 +153,7 @@ class Solver:
         """
         if self.iteration > self._p.max_iter:
             raise UsageError(f"iteration {self.iteration} is past max_iter {self._p.max_iter}")
-        lock = run_lock(self.prefix or "train") if self.team.leads else nullcontext()
+        lock = run_lock(self.prefix or "train") if self.group.is_rank_zero else nullcontext()
         with lock, StopRequest(self.options.signals) as stop:
             Loop(self, stop).run()
 
@@ -194,7 +194,7 @@ class Solver:
             if learning and loss.requires_grad:
                 loss.backward()  # type: ignore[no-untyped-call]
             total += float(loss.detach())
-        return self.team.mean(total / self._p.iter_size)
+        return self.group.mean(total / self._p.iter_size)
 
     def forward(self, sub_pass: int) -> torch.Tensor:
         """The loss of the train net over its next batch; without the plan where that is full."""

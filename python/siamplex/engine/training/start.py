@@ -59,7 +59,7 @@ class Start:
         solver, options = self._solver, self._solver.options
         if options.snapshot and options.weights:
             raise UsageError("give --snapshot to resume or --weights to fine-tune, not both")
-        if solver.prefix and solver.team.leads:
+        if solver.prefix and solver.group.is_rank_zero:
             check_not_held(solver.prefix)
         state = options.snapshot
         if options.resume and not state and solver.prefix:
