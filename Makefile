@@ -112,7 +112,7 @@ empty  :=
 space  := $(empty) $(empty)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test check demo reproduce plan checked benchmark doctor faces index pairs prototxt start init weights train finetune \
+.PHONY: help venv test check demo reproduce plan checked benchmark docs pictures doctor faces index pairs prototxt start init weights train finetune \
         features geometry figures similarity report audit seeds clean image docker-train
 
 help: ## this text
@@ -156,6 +156,7 @@ check: venv
 	$(V)/bin/ruff check .
 	$(V)/bin/ruff format --check .
 	$(V)/bin/mypy
+	$(V)/bin/lint-imports
 
 demo: venv ## the whole reproduction with drawn faces and a short stage 2, under 10 minutes on 2 cores
 	@start=$$(date +%s); \
@@ -172,6 +173,13 @@ plan: venv ## steps of TARGET (report), what they read, write and take, and what
 # what can be known is checked before the first long step; says nothing where all is well
 checked: venv
 	@$(PLAN) --check $(or $(filter $(CHECKED),$(MAKECMDGOALS)),report) $(PLAN_ARGUMENTS)
+
+docs: venv ## build the documentation into build/site, with its reference and the tutorial run; links are checked
+	@NO_MKDOCS_2_WARNING=1 $(V)/bin/python -m mkdocs build --quiet --strict && echo "docs: open build/site/index.html"
+
+pictures: demo ## make the demo, and take the pictures and the embedding of README and docs from it
+	cp $(DEMO_OUT)/figures/fig3.png $(DEMO_OUT)/figures/fig5.png $(DEMO_OUT)/figures/loss.png docs/pictures
+	cp $(DEMO_OUT)/features/stage2.npz docs/data/demo.npz
 
 doctor: venv ## say what this machine can do and what is missing
 	@$(S) doctor --alexnet $(call q,$(ALEXNET))
