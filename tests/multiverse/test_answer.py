@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from siamplex.corpus.emotions import EMOTIONS
 from siamplex.errors import InputError, UsageError
 from siamplex.geometry.embedding import read_embedding
-from siamplex.geometry.orders import EMOTIONS, PAPER_ORDER, canonical
+from siamplex.geometry.orders import PAPER_ORDER, canonical
 from siamplex.multiverse import table as tables
 from siamplex.multiverse.answer import answer, as_shown
 from siamplex.multiverse.outcomes import OUTCOMES

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
-from siamplex.geometry.orders import EMOTIONS, PAPER_ORDER, SWAPPED_ORDER, canonical
+from siamplex.corpus.emotions import EMOTIONS
+from siamplex.geometry.orders import PAPER_ORDER, SWAPPED_ORDER, canonical
 from siamplex.multiverse.chance import as_lines, chances, clopper_pearson, percentiles
 from siamplex.multiverse.swaps import agreement
 

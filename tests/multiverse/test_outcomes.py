@@ -5,9 +5,9 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from siamplex.corpus.emotions import EMOTIONS
 from siamplex.errors import UsageError
 from siamplex.geometry.orders import (
-    EMOTIONS,
     PAPER_ORDER,
     SWAPPED_ORDER,
     accuracy_interval,

@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure
 
-from siamplex.figures.embedding import SHEET, caption, plt, save
+from siamplex.figures.embedding import caption, save
+from siamplex.figures.sheet import SHEET
 
 _ROW = 0.155  # inches a value of a setting
 _HEAD = 0.85  # inches for title and legend
@@ -46,8 +49,8 @@ def draw_curve(curve: Curve, stem: Path) -> list[Path]:
     rows = sum(map(len, shown.values())) + 0.6 * len(shown)
     below = max(_ROW * rows, 0.1)
     height = 2.6 + _HEAD + below + 0.75
-    with plt.rc_context(SHEET):
-        figure = plt.figure(figsize=(8.4, height))
+    with rc_context(SHEET):
+        figure = Figure(figsize=(8.4, height))
         edge = {"left": 0.2, "right": 0.97}
         top = figure.add_gridspec(1, 1, **edge, top=1 - _HEAD / height, bottom=(below + 0.75) / height).subplots()
         _draw_values(top, curve, values, order)

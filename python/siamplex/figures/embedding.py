@@ -7,19 +7,17 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
+from matplotlib import rc_context
 
 from siamplex.corpus.emotions import NAMES, in_order
 from siamplex.engine.training.early_stop import lowest
 from siamplex.errors import UsageError
+from siamplex.figures.sheet import SHEET, subplots
 from siamplex.geometry.embedding import Embedding
 from siamplex.geometry.orders import LINE, centroids, line_order, on_a_line, singular_ratio
 from siamplex.run.durable import atomic_path
 from siamplex.run.output_names import ending
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
 
 # colours that red-green blind readers tell apart (Okabe and Ito; contempt in a dark yellow, which shows on white), and
 # a marker for each as well
@@ -33,21 +31,6 @@ STYLE = {
     "NE": ("#000000", "X"),
     "CA": ("#999999", "p"),
     "CO": ("#8C6D1F", "*"),
-}
-
-SHEET = {
-    "font.size": 9,
-    "font.family": "sans-serif",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.7,
-    "axes.titlesize": 10,
-    "legend.frameon": False,
-    "legend.fontsize": 9,
-    "lines.markersize": 5,
-    "savefig.dpi": 160,
-    "svg.hashsalt": "siamplex",
-    "svg.fonttype": "none",
 }
 
 
@@ -111,14 +94,13 @@ def save(figure: Any, stem: Path) -> list[Path]:
         with atomic_path(path) as part:
             figure.savefig(part, format=suffix[1:], metadata={"Date": None} if suffix == ".svg" else None)
         files.append(path)
-    plt.close(figure)
     return files
 
 
 def draw_embedding(embedding: Embedding, title: str, stem: Path) -> list[Path]:
     """One embedding as one figure; returns the files written."""
-    with plt.rc_context(SHEET):
-        figure, axes = plt.subplots(figsize=(6.2, 5.0))
+    with rc_context(SHEET):
+        figure, axes = subplots(figsize=(6.2, 5.0))
         figure.subplots_adjust(left=0.11, right=0.76, top=0.93, bottom=0.17)
         scatter(axes, embedding, title)
         _legend(figure, [axes])
@@ -128,9 +110,9 @@ def draw_embedding(embedding: Embedding, title: str, stem: Path) -> list[Path]:
 
 def draw_panels(panels: Sequence[tuple[str, Embedding]], stem: Path) -> list[Path]:
     """Several embeddings side by side, two in a row."""
-    with plt.rc_context(SHEET):
+    with rc_context(SHEET):
         rows = -(-len(panels) // 2)
-        figure, grid = plt.subplots(rows, 2, figsize=(9.6, 3.9 * rows + 0.3), squeeze=False)
+        figure, grid = subplots(rows, 2, figsize=(9.6, 3.9 * rows + 0.3), squeeze=False)
         edge = 1 / (3.9 * rows)
         figure.subplots_adjust(left=0.07, right=0.85, top=1 - 0.3 * edge, bottom=0.75 * edge, hspace=0.28, wspace=0.2)
         for axes in grid.flat[len(panels) :]:
@@ -154,8 +136,8 @@ def draw_losses(
 
     ``validation`` holds (iteration, loss) of each stage's tests: points, the lowest of each stage ringed.
     """
-    with plt.rc_context(SHEET):
-        figure, axes = plt.subplots(figsize=(7.2, 4.0))
+    with rc_context(SHEET):
+        figure, axes = subplots(figsize=(7.2, 4.0))
         figure.subplots_adjust(left=0.1, right=0.97, top=0.92, bottom=0.22)
         start = 0
         colours = ("#0072B2", "#D55E00", "#009E73")

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
 
-from siamplex.figures.embedding import SHEET, STYLE, caption, plt, save
+from siamplex.figures.embedding import STYLE, caption, save
+from siamplex.figures.sheet import SHEET, subplots
 from siamplex.geometry.embedding import Embedding
 from siamplex.similarity.picture_distances import chosen, pair_distances
 from siamplex.similarity.picture_report import PictureJudgements, name_of
@@ -34,7 +36,7 @@ def draw_judgements(
 
 
 def _panels(count: int, size: float = 4.4) -> tuple[Any, Any]:
-    figure, grid = plt.subplots(1, count, figsize=(size * count + 0.6, 4.4), squeeze=False)
+    figure, grid = subplots(1, count, figsize=(size * count + 0.6, 4.4), squeeze=False)
     figure.subplots_adjust(left=0.16 / count + 0.01, right=0.97, top=0.9, bottom=0.2, wspace=0.3)
     return figure, grid[0]
 
@@ -44,7 +46,7 @@ def _draw_distances(
     notes: list[str], stem: Path,
 ) -> list[Path]:  # fmt: skip
     """Each pair of pictures by its distance in the plane and between response profiles, and people's mean by tenths."""
-    with plt.rc_context(SHEET):
+    with rc_context(SHEET):
         figure, grid = _panels(len(parts))
         for axes, name in zip(grid, parts, strict=True):
             places = [i for i, split in enumerate(embedding.splits) if split in PARTS[name]]
@@ -77,8 +79,8 @@ def _draw_confusions(result: dict[str, Any], parts: list[str], notes: list[str],
              if (c := result["parts"][name]["pictures"]["confusions"]) and c["by_emotion"]]  # fmt: skip
     if not shown:
         return []
-    with plt.rc_context(SHEET):
-        figure, grid = plt.subplots(len(shown), 2, figsize=(8.4, 3.9 * len(shown) + 0.4), squeeze=False)
+    with rc_context(SHEET):
+        figure, grid = subplots(len(shown), 2, figsize=(8.4, 3.9 * len(shown) + 0.4), squeeze=False)
         edge = 1 / (3.9 * len(shown) + 0.4)
         figure.subplots_adjust(left=0.1, right=0.93, top=1 - 0.4 * edge, bottom=1.0 * edge, hspace=0.32, wspace=0.32)
         for line, (name, found, k) in zip(grid, shown, strict=True):
@@ -112,7 +114,7 @@ def _draw_answers(
     if embedding.points.shape[1] < 2:
         return []
     at = {image: i for i, image in enumerate(embedding.images)}
-    with plt.rc_context(SHEET):
+    with rc_context(SHEET):
         figure, grid = _panels(len(parts), 4.6)
         seen: dict[str, Any] = {}
         for axes, name in zip(grid, parts, strict=True):

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
 from scipy.stats import rankdata
 
 from siamplex.corpus.emotions import NAMES
-from siamplex.figures.embedding import SHEET, STYLE, caption, plt, save
+from siamplex.figures.embedding import STYLE, caption, save
+from siamplex.figures.sheet import SHEET, subplots
 from siamplex.geometry.orders import ordered
 from siamplex.similarity.mds import Map
 
@@ -21,8 +23,8 @@ def draw_rdms(result: dict[str, Any], stem: Path) -> list[Path]:
     titles = {"train": "training subjects", "held_out": "held-out subjects"}
     rows += [(titles[name], part["rdms"]) for name, part in result["parts"].items()]
     wide = max(len(matrices) for _, matrices in rows)
-    with plt.rc_context(SHEET):
-        figure, grid = plt.subplots(len(rows), wide, figsize=(1.75 * wide + 0.9, 2.05 * len(rows) + 0.5), squeeze=False)
+    with rc_context(SHEET):
+        figure, grid = subplots(len(rows), wide, figsize=(1.75 * wide + 0.9, 2.05 * len(rows) + 0.5), squeeze=False)
         figure.subplots_adjust(left=0.06, right=0.985, top=1 - 0.35 / (2.05 * len(rows)), bottom=0.1, hspace=0.42)
         for axes in grid.flat:
             axes.set_axis_off()
@@ -53,8 +55,8 @@ def _matrix(axes: Any, rdm: dict[str, Any], title: str) -> None:
 
 def draw_maps(maps: Sequence[Map], title: str, source: str, stem: Path) -> list[Path]:
     """Maps side by side, each with its stress."""
-    with plt.rc_context(SHEET):
-        figure, grid = plt.subplots(1, len(maps), figsize=(4.6 * len(maps), 4.4), squeeze=False)
+    with rc_context(SHEET):
+        figure, grid = subplots(1, len(maps), figsize=(4.6 * len(maps), 4.4), squeeze=False)
         figure.subplots_adjust(left=0.08, right=0.98, top=0.9, bottom=0.16, wspace=0.2)
         for axes, found in zip(grid[0], maps, strict=True):
             for name, (x, y) in zip(found.names, found.points, strict=True):
