@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.covariance import ledoit_wolf
 
 Array = npt.NDArray[np.floating]
 
@@ -115,18 +116,7 @@ def _discriminant(fitted: Array, labels: npt.NDArray[np.str_], held: Array) -> n
     names, which, count = np.unique(labels, return_inverse=True, return_counts=True)
     means = np.stack([fitted[which == i].mean(axis=0) for i in range(len(names))])
     scale = fitted.std(axis=0) + 1e-12
-    covariance = _shrunk((fitted - means[which]) / scale)
+    covariance, _ = ledoit_wolf((fitted - means[which]) / scale, assume_centered=True)
     weights = np.linalg.solve(covariance, (means / scale).T)
     bias = np.log(count / count.sum()) - 0.5 * np.einsum("kd,dk->k", means / scale, weights)
     return np.asarray(names[np.argmax((held / scale) @ weights + bias, axis=1)])
-
-
-def _shrunk(rows: Array) -> Array:
-    """Covariance of centred rows (N, D), shrunk towards a multiple of the unit matrix (Ledoit and Wolf 2004)."""
-    count, width = rows.shape
-    covariance = rows.T @ rows / count
-    middle = np.trace(covariance) / width
-    spread = float(((covariance - middle * np.eye(width)) ** 2).sum())
-    noise = float(((rows**2).sum(axis=1) ** 2).sum() / count - (covariance**2).sum()) / count
-    share = min(1.0, max(0.0, noise / spread)) if spread > 0 else 1.0
-    return np.asarray((1 - share) * covariance + share * middle * np.eye(width))
