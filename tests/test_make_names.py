@@ -18,7 +18,7 @@ SMALL = (
     "ACTORS=6 SIZE=40 WIDTH=0.1 BATCH=16 STAGE2_BATCH=16 ITERATIONS=40 STAGE2_ITERATIONS=20 SNAPSHOT=20 DISPLAY=10 "
     "TEST_INTERVAL=20 SUBSTITUTE=1"
 )
-ODD = ("mein Lauf é", 'run #1 (it\'s "new")', "顔 & more; *")
+ODD = ("mein Lauf é", '顔 #1 (it\'s "new") & more; *')
 
 pytestmark = pytest.mark.skipif(not shutil.which("make"), reason="no make here")
 
