@@ -89,7 +89,7 @@ def _conv3(run: Path, store: OpenedStore, device: str) -> npt.NDArray[np.floatin
     kept = run / "multiverse" / "features" / f"scale_{float(store.store.options['scale']):.9g}" / "features.npy"
     if kept.is_file():
         try:
-            rows = np.load(kept, allow_pickle=False)
+            rows = np.lib.format.open_memmap(kept, mode="r")  # numbers alone, never pickles
         except (OSError, ValueError, EOFError) as error:
             raise InputError(kept, "features of the images, one row each", str(error)) from None
         if rows.ndim != 2 or len(rows) != len(store.index) or rows.dtype.kind != "f":
