@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -103,6 +103,8 @@ class Net:
     """Builds and runs a NetParameter as Caffe does.
 
     ``message_path`` leads to the NetParameter inside ``source`` (empty for a net's own file); :attr:`message` is it.
+    Parameters that ``hollow`` names, by layer and index, have a shape but no memory: a plan stands in for all that
+    would read them.
     Raises PrototxtError, naming layer and line, for anything that cannot be built.
     """
 
@@ -118,8 +120,10 @@ class Net:
         device: str | torch.device = "cpu",
         share_with: Net | None = None,
         share: Share = ALL,
+        hollow: Collection[tuple[str, int]] = (),
     ) -> None:
         self.source, self.phase, self.seed = source, phase, seed
+        self._hollow = hollow
         self.device = torch.device(device)
         self.message = source.message if message is None else message
         self._path = message_path
@@ -278,6 +282,8 @@ class Net:
         tensor = self._shared_values(spec, index, blob)
         if tensor is not None:
             return tensor
+        if (spec.name, index) in self._hollow:
+            return torch.zeros((), device=self.device).expand(blob.shape)
         refused = self._budget.take(blob.shape)
         if refused:
             raise spec.error(f"blob {index}: {refused}")

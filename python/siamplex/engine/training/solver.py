@@ -18,7 +18,7 @@ from siamplex.engine.net.feeding import FeedingLayer
 from siamplex.engine.net.layer import ALL, Context
 from siamplex.engine.net.net import Net
 from siamplex.engine.net.net_kinds import check_train_val
-from siamplex.engine.net.plan import Plan, PlanFull
+from siamplex.engine.net.plan import Plan, PlanFull, Planner
 from siamplex.engine.net.unfilled import OPTION as UNFILLED_OPTION
 from siamplex.engine.training import snapshot as snapshots
 from siamplex.engine.training.checkpoint import REFUSE, Checkpoint
@@ -53,7 +53,9 @@ class TrainOptions:
     iterations to its ``snapshot`` interval; ``lean`` leaves frozen tables that came from a weights
     file out of snapshots; ``keep_states`` keeps only the newest so many solverstates (0: all);
     ``shortcut`` lets a frozen prefix be computed once an image, where that is exact; ``amp``
-    multiplies in bfloat16, which is not what Caffe computes; ``outside`` lets prototxts name paths
+    multiplies in bfloat16, which is not what Caffe computes; ``planner`` finds shortcuts in place of the engine's own,
+    and ``hollow`` are parameters that no layer reads then (:class:`~siamplex.engine.net.net.Net`);
+    ``outside`` lets prototxts name paths
     anywhere (:class:`~siamplex.schema.bounds.Bounds`); ``level`` and ``stages`` are added to the train
     state; ``check_start`` tries the first steps and refuses a run that must diverge
     (:mod:`~siamplex.engine.training.trial_steps`); ``allow_unfilled`` lets frozen layers stay as their
@@ -75,6 +77,8 @@ class TrainOptions:
     lean: bool = False
     keep_states: int = 0
     shortcut: bool = True
+    planner: Planner | None = None
+    hollow: frozenset[tuple[str, int]] = frozenset()
     amp: bool = False
     outside: bool = False
     level: int = 0
@@ -97,7 +101,7 @@ class Solver:
         self.team, device = join_team(options.device)
         self.options = options = options if self.team.leads else replace(options, quiet=True)
         self.watcher = options.watcher or Watcher()
-        self.planner = planner(options.shortcut)
+        self.planner = options.planner or planner(options.shortcut)
         self.file = file = SolverFile(solver_path, options.outside)
         self._p = file.message
         _add_state(self._p, options)
@@ -156,6 +160,7 @@ class Solver:
             net.source, phase, message=net.message, message_path=net.path, state=net.state,
             seed=self.seed, device=self.device, share_with=share_with,
             share=ALL if share_with else self.team.share,  # every process runs the whole of a test
+            hollow=self.options.hollow,
         )  # fmt: skip
 
     def _choose_seed(self) -> int:
@@ -199,6 +204,19 @@ class Solver:
         lock = run_lock(self.prefix or "train") if self.team.leads else nullcontext()
         with lock, StopRequest(self.options.signals) as stop:
             self._solve(stop)
+
+    def begin(self) -> None:
+        """Get ready for :meth:`advance`, which :meth:`solve` does by itself."""
+        self._take_shortcut()
+        self.mean.begin(self.iteration)
+
+    def advance(self, until: int) -> None:
+        """Train up to an iteration and do nothing else: no test, display, snapshot or file.
+
+        Raises TrainingError where the loss is no number any more.
+        """
+        while self.iteration < until:
+            self._step()
 
     def _solve(self, stop: StopRequest) -> None:
         prefix = self.prefix or "train"
