@@ -252,6 +252,10 @@ class GramWeight:
         self._gradients.clear()
         return pending
 
+    def drop_gradients(self) -> None:
+        """Forget pending gradients."""
+        self._gradients.clear()
+
     @torch.no_grad()
     def update(self, rate: float, decay: float, share: float, joined: Joined | None = None) -> None:
         """Caffe's SGD step: rate with lr_mult, decay with decay_mult, share 1 / iter_size.
