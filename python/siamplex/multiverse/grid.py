@@ -153,6 +153,12 @@ class Grid:
     sample_seed: int = 1
     shuffled: float = 0.0
     untrained: int = 0
+    text: str = field(default="", repr=False)
+
+    def wrong(self, expected: str, found: str, *keys: str) -> InputError:
+        """An error that names the line of a key, tables first."""
+        line = line_of(self.text, *keys)
+        return InputError(f"{self.path} line {line}" if line else self.path, expected, found)
 
     @property
     def trained(self) -> dict[str, tuple[Value, ...]]:
@@ -208,8 +214,7 @@ class _Reader:
         self._path, self._text, self._own = path, text, own
 
     def _wrong(self, expected: str, found: str, *keys: str) -> InputError:
-        line = line_of(self._text, *keys)
-        return InputError(f"{self._path} line {line}" if line else self._path, expected, found)
+        return Grid(self._path, {}, (), 0, text=self._text).wrong(expected, found, *keys)
 
     def grid(self, content: Mapping[str, Any]) -> Grid:
         known = ("seeds", "folds", "dimensions", "reasons", "sample", "controls")
@@ -237,6 +242,7 @@ class _Reader:
             self._count(sample.get("seed", 1), 0, "sample", "seed"),
             self._share(controls.get("shuffled", 0)),
             self._count(controls.get("untrained", 0), 0, "controls", "untrained"),
+            self._text,
         )
 
     def _only(self, table: Mapping[str, Any], known: Sequence[str], *inside: str) -> None:
