@@ -7,6 +7,7 @@ than K = F F^T and, for each seed, F W0^T by fc4's first weights W0: a few megab
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,6 +96,15 @@ class Source:
     def net(self, pool3: bool, seed: int, hollow: Sequence[tuple[str, int]]) -> tuple[Net, dict[str, Any]]:
         """A tower with its first weights but for ``hollow`` ones, and what is known of them."""
         return initial_net(self.nets.deploy(pool3), self.alexnet, seed, self.accept_other, hollow)
+
+    def facts(self) -> dict[str, Any]:
+        """``note`` of where conv1-3 come from, and a ``digest`` of their values.  Raises InputError."""
+        net, known = self.net(False, 0, [("fc4", 0), ("fc5", 0)])
+        digest = hashlib.sha256()
+        for name in CONVOLUTIONS:
+            for tensor in net.node(name).tensors():
+                digest.update(tensor.numpy().tobytes())
+        return {"note": known["note"], "digest": digest.hexdigest()}
 
 
 def pixels_of(store: OpenedStore, folder: Path) -> Pixels:

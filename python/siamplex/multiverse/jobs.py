@@ -13,7 +13,7 @@ from siamplex.geometry.embedding import Embedding
 from siamplex.multiverse import store
 from siamplex.multiverse.cell_audit import audit_text
 from siamplex.multiverse.features import FeatureFiles, Prefix, Source, read_products
-from siamplex.multiverse.grid import VALIDATION, Cell, Grid, Training
+from siamplex.multiverse.grid import Cell, Grid, Training
 from siamplex.multiverse.splits import folds, pairs_of, shuffled_labels
 from siamplex.multiverse.store import SHUFFLED, UNTRAINED, StoredCell
 from siamplex.multiverse.training import Job, Reading, Result
@@ -112,8 +112,3 @@ class Jobs:
             reading.points, [entry.image for entry in entries], subjects, self.labels(training),
             [split[subject] for subject in subjects], facts,
         )  # fmt: skip
-
-
-def is_shown_by_validation(cell: Cell) -> bool:
-    """Whether a cell shows the snapshot of the lowest validation loss."""
-    return dict(cell.settings).get("stop") == VALIDATION

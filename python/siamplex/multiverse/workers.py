@@ -6,10 +6,12 @@ Either way a worker that dies takes nothing with it but the time of the training
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from typing import Any
 
-import joblib
+from joblib.externals.loky import get_reusable_executor
 
 from siamplex.errors import TrainingError, UsageError
 from siamplex.multiverse.training import Job, Result, train
@@ -29,47 +31,35 @@ def run_here(jobs: Iterator[Job], count: int, work: Work = train) -> Iterator[Re
     if count == 1:
         yield from map(work, jobs)
         return
-    given: dict[str, Job] = {}
+    try:
+        yield from _by_processes(jobs, count, work)
+    finally:
+        with suppress(Exception):  # there may be none any more
+            get_reusable_executor(max_workers=count).shutdown(wait=False, kill_workers=True)
 
-    def remembered(more: Iterator[Job]) -> Iterator[Job]:
-        for job in more:
-            given[job.training.id] = job
-            yield job
 
+def _by_processes(jobs: Iterator[Job], count: int, work: Work) -> Iterator[Result]:
+    under_way: dict[Future[Result], Job] = {}
+    again: list[Job] = []
     deaths = 0
-    todo: Iterator[Job] = remembered(jobs)
     while True:
         try:
-            for result in _parallel(todo, count, work):
-                given.pop(result.training.id, None)
+            while len(under_way) < _AHEAD * count and (job := again.pop() if again else next(jobs, None)):
+                again.append(job)  # until it is handed over
+                under_way[get_reusable_executor(max_workers=count).submit(work, job)] = again.pop()
+            if not under_way:
+                return
+            for future in wait(under_way, return_when=FIRST_COMPLETED).done:
+                result = future.result()
+                del under_way[future]
                 yield result
-            return
-        except joblib.externals.loky.process_executor.BrokenProcessPool as error:
+        except BrokenProcessPool:
             deaths += 1
+            again += under_way.values()
+            under_way.clear()
             if deaths > _AGAIN:
-                raise TrainingError(f"expected worker processes that live, found {deaths} that died: {error}") from None
-            say(f"a worker process died; {len(given)} trainings that were under way begin again")
-            todo = _chained(list(given.values()), remembered(jobs))
-        finally:
-            _stop_workers()
-
-
-def _chained(first: list[Job], then: Iterator[Job]) -> Iterator[Job]:
-    yield from first
-    yield from then
-
-
-def _parallel(jobs: Iterator[Job], count: int, work: Work) -> Iterator[Result]:
-    pool = joblib.Parallel(
-        n_jobs=count, return_as="generator_unordered", max_nbytes=None, batch_size=1,
-        pre_dispatch=f"{_AHEAD}*n_jobs",
-    )  # fmt: skip
-    yield from pool(joblib.delayed(work)(job) for job in jobs)
-
-
-def _stop_workers() -> None:
-    with suppress(Exception):  # there may be none, or none that can be told any more
-        joblib.externals.loky.get_reusable_executor().shutdown(wait=False, kill_workers=True)
+                raise TrainingError(f"expected worker processes that live, found that {deaths} of them died") from None
+            say(f"a worker process died: {len(again)} trainings that were under way begin again")
 
 
 def run_on_cluster(jobs: Iterator[Job], address: str, work: Work = train) -> Iterator[Result]:
