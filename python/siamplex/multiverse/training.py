@@ -113,7 +113,7 @@ class _Run:
     """A solver over prepared rows, in a folder that goes when it is done."""
 
     def __init__(self, job: Job, folder: Path) -> None:
-        self._job = job
+        self._job, self._folder = job, folder
         write_indexed(folder / LMDB, job.pairs, quiet=True)
         for name, text in job.nets.texts(job.settings, max(1, job.iterations), job.training.seed, str(folder)).items():
             write_text(folder / name, text)
@@ -158,8 +158,9 @@ class _Run:
             try:
                 solver.advance(iteration)
             except TrainingError as error:
-                return looks, f"diverged at iteration {solver.iteration}: {error}"
-            self._seconds += time.perf_counter() - start
+                return looks, str(error).replace(f"{self._folder}/", "")
+            finally:
+                self._seconds += time.perf_counter() - start
             looks[iteration] = self._look()
             if not np.isfinite(looks[iteration].points).all():
                 del looks[iteration]
