@@ -90,17 +90,18 @@ def _submitted(client: Any, as_completed: Any, jobs: Iterator[Job], work: Work) 
         waiting.add(future)
 
     def fill() -> None:
-        room = _AHEAD * max(1, len(client.scheduler_info(n_workers=-1)["workers"])) - len(known)
+        room = _AHEAD * max(1, len(client.nthreads())) - len(known)
         for _, job in zip(range(room), jobs, strict=False):
             submit(job)
 
     fill()
     for future in waiting:
         job, tries = known.pop(future.key)
-        if future.status == "finished":
+        if future.status not in ("error", "cancelled"):
+            # a result may be lost with its worker after all, is then computed anew, and waited for here
             yield future.result()
         elif tries < _AGAIN and "KilledWorker" in type(future.exception()).__name__:
-            say(f"training {job.training.id} lost its worker; it begins again")
+            say(f"training {job.training.id} lost its worker again and again; it begins anew")
             submit(job, tries + 1)
         else:
             raise TrainingError(f"training {job.training.id}: expected a result of the cluster, found: {future.status}")
