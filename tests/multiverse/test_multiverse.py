@@ -133,8 +133,11 @@ def test_shuffled_cells_tell_both_names(whole):
     shown = [entry.emotion for entry in opened.index.entries]
     cells = [cell for cell in by_control(whole)["shuffled"] if not cell.learning.diverged]
     assert cells
+    shuffles = {cell.about["training"]: tuple(cell.embedding().emotions) for cell in cells}
+    assert len(set(shuffles.values())) == len(shuffles)  # each training has its own
     for cell in cells:
         found = cell.embedding()
+        assert tuple(found.emotions) == shuffles[cell.about["training"]]
         assert found.facts["shown"] == shown != found.emotions
         for subject in set(found.subjects):
             mine = [at for at, one in enumerate(found.subjects) if one == subject]

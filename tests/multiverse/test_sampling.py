@@ -69,8 +69,9 @@ def test_each_subject_is_held_out_once(index):
 
 def test_shuffled_labels_change_names_within_each_subject(index):
     shown = [entry.emotion for entry in index.entries]
-    told = shuffled_labels(index, 3)
-    assert told != shown and told == shuffled_labels(index, 3) != shuffled_labels(index, 4)
+    told = shuffled_labels(index, 3, "a")
+    assert told != shown and told == shuffled_labels(index, 3, "a") != shuffled_labels(index, 4, "a")
+    assert told != shuffled_labels(index, 3, "b")
     renamed = {}
     for subject in index.subjects:
         own = [(a, b) for entry, a, b in zip(index.entries, shown, told, strict=True) if entry.subject == subject]

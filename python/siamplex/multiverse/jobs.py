@@ -41,18 +41,17 @@ class Jobs:
         """The emotion of each image that a training is told."""
         index = self._source.store.index
         if training.control == SHUFFLED:
-            return shuffled_labels(index, training.seed)
+            return shuffled_labels(index, training.seed, training.id)  # each training its own
         return [entry.emotion for entry in index.entries]
 
-    def _make_pairs(self, fold: int, control: str, seed: int) -> dict[str, Pairs]:
-        training = Training(control, seed, fold, ())
+    def _make_pairs(self, fold: int, shuffled: Training | None) -> dict[str, Pairs]:
         index = self._source.store.index
-        return pairs_of(index, self._splits[fold], self.labels(training), self._pair_seed, self._balance)
+        labels = self.labels(shuffled) if shuffled else [entry.emotion for entry in index.entries]
+        return pairs_of(index, self._splits[fold], labels, self._pair_seed, self._balance)
 
     def job(self, training: Training) -> Job:
         """The job of a training whose features are there.  Raises InputError."""
-        shuffled = training.control == SHUFFLED
-        pairs = self._pairs(training.fold, SHUFFLED if shuffled else "", training.seed if shuffled else 0)
+        pairs = self._pairs(training.fold, training if training.control == SHUFFLED else None)
         prefix = Prefix.of(training.settings)
         gram, base = read_products(self._run, prefix, training.seed)
         features = np.load(FeatureFiles.of(self._run, prefix).features, mmap_mode="r", allow_pickle=False)

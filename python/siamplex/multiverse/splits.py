@@ -27,15 +27,16 @@ def folds(subjects: Sequence[str], count: int, seed: int) -> list[dict[str, str]
     return [{s: role.get((part[s] - fold) % count, "train") for s in sorted(subjects)} for fold in range(count)]
 
 
-def shuffled_labels(index: CorpusIndex, seed: int) -> list[str]:
+def shuffled_labels(index: CorpusIndex, seed: int, purpose: str) -> list[str]:
     """The emotion of each image where each subject's emotions have changed names among each other at random.
 
     Images of one subject that show one emotion still have one name, which says nothing of other subjects' any more.
+    ``purpose`` tells shuffles of one seed apart.
     """
     renamed: dict[tuple[str, str], str] = {}
     for subject in index.subjects:
         own = sorted({entry.emotion for entry in index.entries if entry.subject == subject})
-        order = numpy_stream(seed, "shuffled labels", subject).permutation(len(own))
+        order = numpy_stream(seed, "shuffled labels", purpose, subject).permutation(len(own))
         renamed |= {(subject, emotion): own[at] for emotion, at in zip(own, order, strict=True)}
     return [renamed[(entry.subject, entry.emotion)] for entry in index.entries]
 
