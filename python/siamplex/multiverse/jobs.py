@@ -21,11 +21,10 @@ from siamplex.pairs.pairing import Pairs
 
 
 class Jobs:
-    """Makes the jobs of a run's grid; ``thread_count`` is what each may use."""
+    """Makes the jobs of a run's grid; ``note`` says where conv1-3 come from."""
 
-    def __init__(self, run: Path, source: Source, grid: Grid, note: str, thread_count: int) -> None:
+    def __init__(self, run: Path, source: Source, grid: Grid, note: str) -> None:
         self._run, self._source, self._grid, self._note = run, source, grid, note
-        self._threads = thread_count
         options = source.store.store.options
         self._pair_seed, self._balance = int(options["seed"]), bool(options["balance"])
         self._splits = folds(source.store.index.subjects, grid.folds, self._pair_seed)
@@ -58,7 +57,7 @@ class Jobs:
         wide = features.shape[1] > features.shape[0]
         return Job(
             self._source.nets, training, tuple(dict(view) for view in self._grid.views), pairs["train"], pairs["val"],
-            gram, base, None if wide else np.array(features), self._threads,
+            gram, base, None if wide else np.array(features),
         )  # fmt: skip
 
     def trained_on(self, training: Training) -> int:

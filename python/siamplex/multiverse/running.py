@@ -33,7 +33,8 @@ class Request:
     """What is asked for: at most one of ``cells``, ``hours`` and ``full``; None of them is the grid's own number.
 
     ``cells`` counts ordinary trainings.  ``scheduler`` is the address of a Dask cluster, None for ``processes`` of this
-    machine.  ``alexnet`` is the file of conv1-3, None the substitute.
+    machine; of a cluster these are the workers that times are reckoned with.  ``alexnet`` is the file of conv1-3, None
+    the substitute.
     """
 
     run: Path
@@ -75,8 +76,7 @@ class Multiverse:
         check(self.grid, self.nets, opened)
         self._source = Source(self.nets, opened, request.run / "pairs", request.alexnet, request.accept_other)
         self._facts = self._source.facts()
-        threads = 1 if request.scheduler else max(1, estimate.cores() // request.processes)
-        self.jobs = Jobs(request.run, self._source, self.grid, str(self._facts["note"]), threads)
+        self.jobs = Jobs(request.run, self._source, self.grid, str(self._facts["note"]))
         self._known = store.names(request.run)
         self._pace = estimate.Pace()
         self._check_origin()

@@ -33,6 +33,7 @@ from siamplex.run.durable import write_text
 from siamplex.weights.initial import CONVOLUTIONS
 
 Floats = npt.NDArray[np.float32]
+_THREADS = 1  # of each training: two would wait for each other, and could round otherwise than one
 TEST_INTERVAL = 250  # iterations between two looks at the validation pairs, as a solver of siamplex prototxt has it
 
 
@@ -41,7 +42,7 @@ class Job:
     """A training with all that it needs.
 
     ``views`` are the settings at which it is read off; ``gram`` (N, N), ``base`` (N, O) and, where N is D at least,
-    ``features`` (N, D) are what :mod:`~siamplex.multiverse.features` made; ``thread_count`` is for torch.
+    ``features`` (N, D) are what :mod:`~siamplex.multiverse.features` made.
     """
 
     nets: RunNets
@@ -52,7 +53,6 @@ class Job:
     gram: Floats
     base: Floats
     features: Floats | None
-    thread_count: int
 
     @property
     def settings(self) -> dict[str, Value]:
@@ -102,7 +102,7 @@ def train(job: Job) -> Result:
     """Train and read off; never raises what a person can act on, which an exception on its way home could lose."""
     start = time.perf_counter()
     try:
-        with threads(job.thread_count), tempfile.TemporaryDirectory(prefix="siamplex-") as folder:
+        with threads(_THREADS), tempfile.TemporaryDirectory(prefix="siamplex-") as folder:
             readings = _Run(job, Path(folder)).readings()
         return Result(job.training, tuple(readings), seconds=time.perf_counter() - start)
     except SiamplexError as error:
