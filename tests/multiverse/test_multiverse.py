@@ -172,7 +172,8 @@ def everything(folder: Path) -> dict[str, bytes]:
     for cell in store.read(folder / "run"):
         told = json.loads((cell.folder / "cell.json").read_text())
         told["learning"].pop("seconds")
-        told["about"].pop("seconds of the whole training")
+        for name in ("seconds of the whole training", "processor seconds of the whole training"):
+            told["about"].pop(name)
         points = b"" if cell.learning.diverged else cell.embedding().points.tobytes()
         found[cell.cell] = json.dumps(told).encode() + points
     return found

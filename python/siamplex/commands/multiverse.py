@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     size.add_argument("--hours", type=float, metavar="H", help="a balanced sample of what H hours are enough for")
     size.add_argument("--full", action="store_true", help="all of it")
     parser.add_argument("--workers", type=int, metavar="N",
-                        help="processes of this machine (one a core); of a cluster: what times are reckoned with")  # fmt: skip
+                        help="processes of this machine (one a core), or how many a cluster has")  # fmt: skip
     parser.add_argument("--scheduler", metavar="ADDRESS", help="train on a Dask cluster instead: tcp://host:8786")
     add_source_arguments(parser)
 

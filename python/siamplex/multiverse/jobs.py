@@ -89,7 +89,8 @@ class Jobs:
     def _about(self, result: Result, reading: Reading) -> dict[str, Any]:
         about: dict[str, Any] = {
             "training": result.training.id, "iteration": reading.iteration, "active": reading.active,
-            "seconds of the whole training": round(result.seconds, 3), "note": self._note,
+            "seconds of the whole training": round(result.seconds, 3),
+            "processor seconds of the whole training": round(result.processor, 3), "note": self._note,
         }  # fmt: skip
         return about | ({"why": reading.why} if reading.why else {})
 
