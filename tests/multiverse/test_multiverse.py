@@ -88,7 +88,7 @@ def test_a_cell_is_what_siamplex_train_comes_to(whole, tmp_path, monkeypatch, po
     features.prepare(tmp_path / "run", source, {prefix: {training.seed}})
     jobs = multiverse.jobs
     monkeypatch.setattr(jobs, "_run", tmp_path / "run")
-    job = jobs.job(training)
+    job = replace(jobs.job(training), scratch=None)
     assert (job.features is not None) == pool3
     jobs.store(train(job))
     cell = next(
@@ -195,7 +195,7 @@ def test_an_interrupted_multiverse_goes_on(whole, fresh, monkeypatch, capsys):
         assert main(COMMAND.split()) == 128 + signal.SIGTERM
     some = everything(fresh)
     assert 0 < len(some) < 26
-    capsys.readouterr()
+    assert f"{len(some)} cells are there; the same command goes on" in capsys.readouterr().err
     assert main(COMMAND.split()) == 0
     said = capsys.readouterr()
     assert f"{len(some)} cells there already" in said.err

@@ -74,6 +74,7 @@ def test_two_processes_of_which_one_is_killed(run, alone, monkeypatch, capsys):
     thread.join()
     assert killed and "a worker process died" in capsys.readouterr().err
     assert everything(run) == alone
+    assert not (run / "run" / "multiverse" / "scratch").exists()  # nor what the killed one left
 
 
 @pytest.mark.slow

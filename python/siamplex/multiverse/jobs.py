@@ -21,10 +21,11 @@ from siamplex.pairs.pairing import Pairs
 
 
 class Jobs:
-    """Makes the jobs of a run's grid; ``note`` says where conv1-3 come from."""
+    """Makes the jobs of a run's grid; ``note`` says where conv1-3 come from, ``scratch`` where their files may lie."""
 
-    def __init__(self, run: Path, source: Source, grid: Grid, note: str) -> None:
+    def __init__(self, run: Path, source: Source, grid: Grid, note: str, scratch: Path | None = None) -> None:
         self._run, self._source, self._grid, self._note = run, source, grid, note
+        self._scratch = str(scratch) if scratch else None
         options = source.store.store.options
         self._pair_seed, self._balance = int(options["seed"]), bool(options["balance"])
         self._splits = folds(source.store.index.subjects, grid.folds, self._pair_seed)
@@ -57,7 +58,7 @@ class Jobs:
         wide = features.shape[1] > features.shape[0]
         return Job(
             self._source.nets, training, tuple(dict(view) for view in self._grid.views), pairs["train"], pairs["val"],
-            gram, base, None if wide else np.array(features),
+            gram, base, None if wide else np.array(features), self._scratch,
         )  # fmt: skip
 
     def trained_on(self, training: Training) -> int:

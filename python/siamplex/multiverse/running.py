@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from siamplex.engine.training.run_lock import run_lock
-from siamplex.errors import InputError, TrainingError, UsageError
+from siamplex.errors import InputError, Stopped, TrainingError, UsageError
 from siamplex.multiverse import estimate, features, store, workers
 from siamplex.multiverse.check import check
 from siamplex.multiverse.features import Prefix, Source
@@ -76,7 +77,9 @@ class Multiverse:
         check(self.grid, self.nets, opened)
         self._source = Source(self.nets, opened, request.run / "pairs", request.alexnet, request.accept_other)
         self._facts = self._source.facts()
-        self.jobs = Jobs(request.run, self._source, self.grid, str(self._facts["note"]))
+        # files of workers that were killed stay where they are found again; other machines have no such folder
+        self._scratch = None if request.scheduler else (self.folder / "scratch").resolve()
+        self.jobs = Jobs(request.run, self._source, self.grid, str(self._facts["note"]), self._scratch)
         self._known = store.names(request.run)
         self._pace = estimate.Pace()
         self._check_origin()
@@ -135,10 +138,23 @@ class Multiverse:
             write_text(self.folder / _ORIGIN, json.dumps(self._origin(), indent=1) + "\n")
             write_text(self.folder / "grid.toml", self.grid.text)
             features.prepare(self.request.run, self._source, wanted)
-            trainings = self._do(left, start)
+            try:
+                self._clear_scratch()
+                if self._scratch:
+                    self._scratch.mkdir(parents=True)
+                trainings = self._do(left, start)
+            except (KeyboardInterrupt, Stopped):
+                say(f"multiverse: {len(self._known)} cells are there; the same command goes on from them")
+                raise
+            finally:
+                self._clear_scratch()
         there = store.read(self.request.run)
         diverged = sum(cell.learning.diverged for cell in there)
         return Done(trainings, len(there), diverged, time.monotonic() - start)
+
+    def _clear_scratch(self) -> None:
+        if self._scratch:
+            shutil.rmtree(self._scratch, ignore_errors=True)
 
     def _wanted(self, trainings: Sequence[Training]) -> dict[Prefix, set[int]]:
         """Prefixes of trainings, with the seeds that each needs."""

@@ -42,7 +42,8 @@ class Job:
     """A training with all that it needs.
 
     ``views`` are the settings at which it is read off; ``gram`` (N, N), ``base`` (N, O) and, where N is D at least,
-    ``features`` (N, D) are what :mod:`~siamplex.multiverse.features` made.
+    ``features`` (N, D) are what :mod:`~siamplex.multiverse.features` made.  ``scratch`` is a folder for files that go
+    again, None for the machine's own.
     """
 
     nets: RunNets
@@ -53,6 +54,7 @@ class Job:
     gram: Floats
     base: Floats
     features: Floats | None
+    scratch: str | None = None
 
     @property
     def settings(self) -> dict[str, Value]:
@@ -105,7 +107,7 @@ def train(job: Job) -> Result:
     readings: Sequence[Reading] = ()
     refused = ""
     try:
-        with threads(_THREADS), tempfile.TemporaryDirectory(prefix="siamplex-") as folder:
+        with threads(_THREADS), tempfile.TemporaryDirectory(prefix="siamplex-", dir=job.scratch) as folder:
             readings = _Run(job, Path(folder)).readings()
     except SiamplexError as error:
         refused = str(error)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from joblib.externals.loky import get_reusable_executor
@@ -80,12 +81,19 @@ def run_on_cluster(jobs: Iterator[Job], address: str, work: Work = train) -> Ite
         yield from _submitted(client, as_completed, jobs, work)
 
 
+def _in_own_folder(work: Work, job: Job) -> Result:
+    """Work with files in the folder of the Dask worker, which Dask clears when a worker has died."""
+    from distributed import get_worker
+
+    return work(replace(job, scratch=str(get_worker().local_directory)))
+
+
 def _submitted(client: Any, as_completed: Any, jobs: Iterator[Job], work: Work) -> Iterator[Result]:
     waiting = as_completed(loop=client.loop)
     known: dict[str, tuple[Job, int]] = {}
 
     def submit(job: Job, tries: int = 0) -> None:
-        future = client.submit(work, job, pure=False, retries=_AGAIN)
+        future = client.submit(_in_own_folder, work, job, pure=False, retries=_AGAIN)
         known[future.key] = job, tries
         waiting.add(future)
 
