@@ -16,6 +16,9 @@ SEED    ?= 1
 HUMAN   ?=
 PROCESSES ?= 1
 SEEDS   ?= 5
+GRID    ?=
+CELLS   ?=
+HOURS   ?=
 
 # what a run computes: the paper's settings
 ACTORS      ?= 43
@@ -56,7 +59,7 @@ define newline
 
 
 endef
-NAMES := OUT FACES ALEXNET HUMAN VENV PYTHON URLS
+NAMES := OUT FACES ALEXNET HUMAN VENV PYTHON URLS GRID
 unfit  = $(or $(if $(findstring $$,$(value $(1))),a dollar sign),$(if $(findstring $(newline),$(value $(1))),a line break))
 $(foreach name,$(NAMES),$(if $(call unfit,$(name)),$(error $(name): expected a name without $(call unfit,$(name)), which Make takes for its own)))
 # iterations of the snapshots the stages came to: with EARLY_STOP known only once they are trained
@@ -113,7 +116,7 @@ space  := $(empty) $(empty)
 
 .DEFAULT_GOAL := help
 .PHONY: help venv test check demo reproduce plan checked benchmark docs pictures doctor faces index pairs prototxt start init weights train finetune \
-        features geometry figures similarity report audit seeds clean image docker-train
+        features geometry figures similarity report audit seeds multiverse clean image docker-train
 
 help: ## this text
 	@echo "Targets:"
@@ -127,6 +130,7 @@ help: ## this text
 	@echo "  LAYOUT=name   indexed or stacked pairs; stacked is 39 GB for 504 images ($(LAYOUT))"
 	@echo "  HUMAN=csv     people's confusions or dissimilarities of the six emotions, or judgements of pictures, for similarity and maps"
 	@echo "  SEEDS=n       seeds of make seeds ($(SEEDS))"
+	@echo "  GRID=toml     settings of make multiverse, in place of the paper's; CELLS=n trainings of it, or HOURS=x"
 	@echo "  ALEXNET=file  AlexNet's weights: caffemodel, ONNX model or npz ("$(call q,$(ALEXNET))")"
 	@echo "  SUBSTITUTE=1  start your own FACES from a stated substitute; drawn faces do so without ALEXNET"
 	@echo "  OTHER_WEIGHTS=1   take weights of AlexNet's shapes that are not AlexNet's; every output says so"
@@ -172,7 +176,7 @@ plan: venv ## steps of TARGET (report), what they read, write and take, and what
 
 # what can be known is checked before the first long step; says nothing where all is well
 checked: venv
-	@$(PLAN) --check $(or $(filter $(CHECKED),$(MAKECMDGOALS)),report) $(PLAN_ARGUMENTS)
+	@$(PLAN) --check $(or $(filter $(CHECKED),$(MAKECMDGOALS)),$(if $(filter multiverse,$(MAKECMDGOALS)),init),report) $(PLAN_ARGUMENTS)
 
 docs: venv ## build the documentation into build/site, with its reference and the tutorial run; links are checked
 	@NO_MKDOCS_2_WARNING=1 $(V)/bin/python -m mkdocs build --quiet --strict && echo "docs: open build/site/index.html"
@@ -281,6 +285,10 @@ audit: venv ## hold the run OUT against the paper; fails where a setting the pap
 
 seeds: init ## train stage 1 from SEEDS seeds: how often does the paper's order appear?
 	@$(S) seeds $(O) --seeds $(SEEDS) --device $(EMBEDDED) $(START_FROM)
+
+multiverse: init ## train stage 1 with every choice that the paper leaves open, and with controls
+	@$(S) multiverse $(O) $(if $(GRID),--grid $(call q,$(GRID))) $(if $(CELLS),--cells $(CELLS)) $(if $(HOURS),--hours $(HOURS)) \
+		$(if $(HUMAN),--human $(call q,$(HUMAN))) $(START_FROM)
 
 clean: ## remove the environment (runs are kept)
 	rm -rf $(V)

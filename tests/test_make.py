@@ -48,6 +48,14 @@ def test_peoples_judgements_reach_similarity_and_maps():
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="no make here")
+def test_a_multiverse_needs_no_training():
+    text = dry("multiverse", "OUT=mine", "GRID=/data/my grid.toml", "CELLS=9", "ALEXNET=/data/alexnet.npz")
+    assert "siamplex multiverse mine --grid /data/my grid.toml --cells 9" in text and "--hours" not in text
+    assert "siamplex train" not in text and "siamplex plan --check init OUT=mine" in text
+    assert "--hours 2.5" in dry("multiverse", "HOURS=2.5")
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="no make here")
 def test_later_steps_use_the_snapshot_a_stage_stopped_at(tmp_path):
     for stage, iteration in ((1, 2750), (2, 1500)):
         (tmp_path / f"stage{stage}").mkdir()

@@ -43,10 +43,12 @@ from siamplex.engine.fast.memory import keep_freed_memory
 from siamplex.engine.net.data_source import DataSource
 from siamplex.engine.training.solver import Solver, TrainOptions
 from siamplex.errors import SiamplexError
+from siamplex.multiverse import store
 from siamplex.pairs.build import load_images
 from siamplex.pairs.drawing import draw_pairs
 from siamplex.pairs.pairing import Pairs, all_pairs
 from siamplex.pairs.store import stacked_bytes, write_indexed, write_stacked
+from siamplex.plan.speed import cores
 from siamplex.run.durable import write_text
 
 BATCH = 32  # the batch of the rows that need none other
@@ -475,6 +477,49 @@ def regime_rows(best: dict[str, dict[str, float]], peers: list[tuple[str, str, f
     return rows
 
 
+# --- the multiverse
+
+
+GRID = """seeds = [1, 2]
+folds = 10
+[dimensions]
+scale = ["1/256"]
+batch = [128]
+iterations = [{iterations}]
+"""
+
+
+def multiverse_rows(alexnet: Path | None, quick: bool, rate: float) -> tuple[list[Row], dict[str, float]]:
+    """Cells of 128 pairs, two for each core, all that the command does but for the features, which come first."""
+    iterations, cells = 400 if quick else STAGE1, 2 * cores()
+    Path("grid.toml").write_text(GRID.format(iterations=iterations), encoding="utf-8")
+    nets = ["prototxt", "--pairs", "run/pairs", "--nets", "run/prototxt", "--solvers", "run/solvers"]
+    start = ["--alexnet", str(alexnet)] if alexnet else ["--or-substitute"]
+    command = [sys.executable, "-m", "siamplex", "multiverse", "run", "--grid", "grid.toml", *start]
+    if siamplex(nets):
+        raise SystemExit("benchmark: siamplex prototxt failed")
+
+    def took(count: int) -> float:
+        begun = time.perf_counter()
+        subprocess.run([*command, "--cells", str(count)], check=True, capture_output=True)
+        return time.perf_counter() - begun
+
+    first = took(cores())
+    whole = took(cores() + cells)
+    own = fmean(cell.learning.seconds for cell in store.read(Path("run")))
+    # of fewer iterations the start is the same, and the rest is that much shorter
+    iterating = cells * own / cores() * STAGE1 / iterations
+    whole += iterating * (1 - iterations / STAGE1)
+    trained = len(read_index(Path("run/index.csv"))) * 0.8
+    limit = cells * stage1_operations(128, trained) / rate * STAGE1
+    rows = [
+        at_most(f"multiverse, {cells} cells of 128 pairs, against 150 an hour", whole, cells * 24, "s", 1),
+        at_most("... against the arithmetic at the measured rate", whole, limit, "s", 1.3),
+        at_most("... against their iterations alone", whole, iterating, "s", 1.3),
+    ]
+    return rows, {"multiverse first": first, "multiverse whole": whole, "multiverse iterations": own}
+
+
 def show(rows: list[Row]) -> str:
     """The table as text."""
     lines = [f"{'work':<58}{'ours':>12}{'peer':>12} {'unit':<5}{'ratio':>10}  goal"]
@@ -510,6 +555,8 @@ def main() -> int:
         try:
             prepare(alexnet)
             rows, further = measure(args.caffe, args.quick, args.rounds)
+            more, also = multiverse_rows(alexnet, args.quick, further["gflops"] * 1e9)
+            rows, further = rows + more, further | also
         except SiamplexError as error:
             print(f"benchmark: error: {error}", file=sys.stderr)
             return error.exit_code

@@ -47,8 +47,8 @@ def stacked_bytes(count: int, size: int) -> int:
     return count * (pages * _PAGE + 48) + 64 * _PAGE
 
 
-def write_indexed(folder: Path, pairs: Pairs) -> Stored:
-    """Write the indexed LMDB.  Raises StorageError."""
+def write_indexed(folder: Path, pairs: Pairs, quiet: bool = False) -> Stored:
+    """Write the indexed LMDB, ``quiet``: without a word.  Raises StorageError."""
     require_room(folder, len(pairs) * 64 + (1 << 20), f"{len(pairs):,} indexed pairs")
 
     def records() -> Iterator[bytes]:
@@ -61,7 +61,7 @@ def write_indexed(folder: Path, pairs: Pairs) -> Stored:
             data = rows.tobytes()
             yield from (data[at : at + _INDEXED.itemsize] for at in range(0, len(data), _INDEXED.itemsize))
 
-    return _write(folder, records, len(pairs), len(pairs) * 96 + (1 << 22), batch=8192)
+    return _write(folder, records, len(pairs), len(pairs) * 96 + (1 << 22), batch=8192, quiet=quiet)
 
 
 def write_stacked(folder: Path, pairs: Pairs, images: npt.NDArray[np.uint8]) -> Stored:
@@ -76,8 +76,10 @@ def write_stacked(folder: Path, pairs: Pairs, images: npt.NDArray[np.uint8]) -> 
     return _write(folder, records, len(pairs), needed * 2 + (1 << 24), batch=256)
 
 
-def _write(folder: Path, records: Callable[[], Iterator[bytes]], count: int, room: int, batch: int) -> Stored:
-    progress = Progress(f"write {folder.name}", count)
+def _write(
+    folder: Path, records: Callable[[], Iterator[bytes]], count: int, room: int, batch: int, quiet: bool = False
+) -> Stored:
+    progress = None if quiet else Progress(f"write {folder.name}", count)
     with atomic_directory(folder) as part:
         try:
             # not synced page by page: the folder is synced whole before it takes its name
@@ -91,12 +93,14 @@ def _write(folder: Path, records: Callable[[], Iterator[bytes]], count: int, roo
                     with env.begin(write=True) as txn, txn.cursor() as cursor:
                         cursor.putmulti(rows, append=True)
                     done += wanted
-                    progress.step(wanted)
+                    if progress:
+                        progress.step(wanted)
         except lmdb.Error as error:
             raise StorageError(f"{folder}: expected to write the LMDB, found: {error}") from None
         (part / "lock.mdb").unlink(missing_ok=True)
         size = (part / "data.mdb").stat().st_size
-    progress.close()
+    if progress:
+        progress.close()
     return Stored(count, size)
 
 

@@ -36,7 +36,7 @@ _LIBRARIES = ("numpy", "torch", "protobuf", "lmdb", "opencv-python-headless", "m
 # folders of a run that commands write into
 _LAYOUT = {
     "faces", "pairs", "prototxt", "solvers", "weights", "stage1", "stage2", "features", "geometry", "figures",
-    "similarity", "maps", "seeds", "audit", "report",
+    "similarity", "maps", "seeds", "multiverse", "audit", "report",
 }  # fmt: skip
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +18,7 @@ from siamplex.run.durable import write_text
 from siamplex.run.output_names import ending, without
 from siamplex.schema import prototxt
 from siamplex.schema.blobs import Array
+from siamplex.schema.prototxt import Prototxt
 from siamplex.schema.weights import write_caffemodel
 from siamplex.weights import alexnet, substitute
 
@@ -34,18 +37,34 @@ class Initial:
 def write_initial(
     deploy: Path, path: Path, alexnet_file: Path | None, seed: int, accept_other: bool = False
 ) -> Initial:
-    """Write the starting weights of the tower in ``deploy``.
+    """Write the starting weights of the tower in ``deploy``: those of :func:`initial_net`.
+
+    A JSON of the same stem holds the note and what was recognised.  Raises InputError.
+    """
+    net, facts = initial_net(prototxt.read(deploy, "NetParameter"), alexnet_file, seed, accept_other)
+    written = write_caffemodel(path, "siamplex_init", net.owned())
+    told = {"note": facts["note"], "seed": seed, "sha256": written.sha256, "conv1-3": facts["conv1-3"]}
+    write_text(ending(without(path, ".caffemodel"), ".json"), json.dumps(told, indent=1) + "\n")
+    return Initial(path, written.sha256, str(facts["note"]))
+
+
+def initial_net(
+    source: Prototxt,
+    alexnet_file: Path | None,
+    seed: int,
+    accept_other: bool = False,
+    hollow: Collection[tuple[str, int]] = (),
+) -> tuple[Net, dict[str, Any]]:
+    """The tower of a deploy net with its starting weights, and what is known of them: ``note`` and ``conv1-3``.
 
     conv1-3 are those of ``alexnet_file`` (AlexNet's by content, others only with ``accept_other``), or the
     substitute; conv2 given ungrouped takes AlexNet's grouped kernels as a block-diagonal, which computes
-    the same.  The other layers are filled as the prototxt says.  A JSON of the same stem holds the note
-    and what was recognised.  Raises InputError.
+    the same.  The other layers are filled as the prototxt says, but for ``hollow`` ones
+    (:class:`~siamplex.engine.net.net.Net`).  Raises InputError.
     """
-    source = prototxt.read(deploy, "NetParameter")
     check_deploy(source)
-    net = Net(source, "TEST", seed=seed)
+    net = Net(source, "TEST", seed=seed, hollow=hollow)
     given = alexnet.load(alexnet_file, accept_other) if alexnet_file else None
-    note = given.note if given else substitute.NOTE
     for node in net.nodes:
         if node.name not in CONVOLUTIONS:
             continue
@@ -54,17 +73,14 @@ def write_initial(
         if given and weights.shape != shape:
             weights = ungroup(weights, shape)
         if weights.shape != shape:
-            raise InputError(deploy, f"{node.name} of AlexNet's shape {weights.shape}", f"{shape}")
+            raise InputError(source.path, f"{node.name} of AlexNet's shape {weights.shape}", f"{shape}")
         assign(node.params[0].tensor, weights)
         if len(node.params) > 1:
             assign(node.params[1].tensor, biases)
-    written = write_caffemodel(path, "siamplex_init", net.owned())
     facts = {
-        "note": note, "seed": seed, "sha256": written.sha256,
-        "conv1-3": given.facts if given else {"kind": "substitute"},
+        "note": given.note if given else substitute.NOTE, "conv1-3": given.facts if given else {"kind": "substitute"}
     }  # fmt: skip
-    write_text(ending(without(path, ".caffemodel"), ".json"), json.dumps(facts, indent=1) + "\n")
-    return Initial(path, written.sha256, note)
+    return net, facts
 
 
 def ungroup(weights: Array, shape: tuple[int, ...]) -> Array:

@@ -18,6 +18,8 @@ _RATE, _DECAY = 0.02, 0.05
 class Table:
     """Features of some images, more of them later."""
 
+    prepared = None
+
     def __init__(self, features: torch.Tensor, known: int) -> None:
         self._all, self._known = features, known
         self._grow = lambda first, last: None

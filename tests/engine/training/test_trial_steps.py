@@ -52,7 +52,7 @@ def test_a_trial_learns_what_the_run_would(twin_solver):
     """Its first losses are those of training on one batch, momentum and all."""
     path = twin_solver()
     solver = Solver(path, TrainOptions(quiet=True))
-    trial = trial_steps._try(solver, 0.05)
+    trial = trial_steps.try_steps(solver, 0.05)
     losses = []
     for _ in range(trial_steps.STEPS + 1):
         losses.append(solver.pass_over())

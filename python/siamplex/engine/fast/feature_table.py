@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,19 @@ class TableFull(PlanFull):
     """More distinct images than the table may hold."""
 
 
+@dataclass(frozen=True)
+class PreparedRows:
+    """What training needs of N images whose features F (N, D) were computed before, by first values W0 (O, D).
+
+    ``gram`` (N, N) is K = F F^T, ``base`` (N, O) is F W0^T, both float32: enough for the dual form.  ``features`` are
+    needed only where a weight is not kept in it: where N is D at least.
+    """
+
+    gram: torch.Tensor
+    base: torch.Tensor
+    features: torch.Tensor | None = None
+
+
 class FeatureTable:
     """Rows of features: (rows, width) float32 on the net's device, growing up to ``limit`` rows."""
 
@@ -33,6 +47,14 @@ class FeatureTable:
         self._in_order = False
         self._grown: list[Callable[[int, int], None]] = []
         self._threads = torch.get_num_threads()
+        self.prepared: PreparedRows | None = None
+
+    @staticmethod
+    def of(rows: PreparedRows) -> FeatureTable:
+        """A table whose images, numbered 0 to N - 1, were all met before."""
+        table = FeatureTable((), lambda samples: torch.empty(0), len(rows.gram))
+        table.prepared, table._count, table._in_order, table._store = rows, len(rows.gram), True, rows.features
+        return table
 
     def __len__(self) -> int:
         return self._count

@@ -252,6 +252,10 @@ class GramWeight:
         self._gradients.clear()
         return pending
 
+    def drop_gradients(self) -> None:
+        """Forget pending gradients."""
+        self._gradients.clear()
+
     @torch.no_grad()
     def update(self, rate: float, decay: float, share: float, joined: Joined | None = None) -> None:
         """Caffe's SGD step: rate with lr_mult, decay with decay_mult, share 1 / iter_size.
@@ -355,7 +359,8 @@ class GramWeight:
         self._p, self._b, before = (factors.double().numpy() for factors in arrays["factors"])
         self._all = self._active = GramArrays(*(arrays[name].to(device) for name in GramArrays._fields))
         self.units, self._dead = None, DeadUnits()
-        self.parameter.tensor.copy_(arrays["w0"])
+        if arrays["w0"].data_ptr() != self.parameter.tensor.data_ptr():  # a copy() has the array itself
+            self.parameter.tensor.copy_(arrays["w0"])
         self._rows.base = arrays["base"].to(device)
         self._set_trained(arrays["trained"].long().to(device))
         self._rows.velocity = arrays["v0"].to(device) if "v0" in arrays else None

@@ -30,11 +30,16 @@ class GramRows:
     @torch.no_grad()
     def grow(self, first: int, last: int) -> None:
         """Take in rows ``first`` to ``last`` of the table, which have just come."""
+        known = self.table.prepared
+        if known is not None:
+            self._gram, self.base = known.gram, known.base[None]
+            self.place = self.place.new_full((last,), -1)
+            return
         features = self.table.features
         new = features[first:last]
         old, self._gram = self._gram, self._gram.new_empty((last, last))
         self._gram[:first, :first] = old
-        cross = _products(new, features)
+        cross = row_products(new, features)
         self._gram[first:last] = cross
         self._gram[:first, first:last] = cross[:, :first].t()
         self.base = torch.cat([self.base, self._of_start(new)], dim=1)
@@ -43,7 +48,7 @@ class GramRows:
     def _of_start(self, features: torch.Tensor) -> torch.Tensor:
         """What W0, and V0 unless it is zero, give for features (n, D): (1 or 2, n, O)."""
         weights = [self._weight.detach()] + ([] if self.velocity is None else [self.velocity])
-        return torch.stack([features @ weight.t() for weight in weights])
+        return torch.stack([outputs_of(features, weight) for weight in weights])
 
     def start_anew(self, velocity: torch.Tensor | None) -> None:
         """Compute what W0, which has changed, and V0 give for all rows; none is trained on."""
@@ -74,10 +79,16 @@ class GramRows:
 
 
 @torch.no_grad()
-def _products(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+def row_products(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """a b^T (n, m) for wide a (n, D) and b (m, D), summed in float64."""
     total = torch.zeros((len(a), len(b)), dtype=torch.float64, device=a.device)
     for start in range(0, a.shape[1], _COLUMNS):
         block = slice(start, start + _COLUMNS)
         total += a[:, block].double() @ b[:, block].double().t()
     return total.float()
+
+
+@torch.no_grad()
+def outputs_of(features: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """F W^T (n, O) for features (n, D) and a weight (O, D)."""
+    return features @ weight.t()

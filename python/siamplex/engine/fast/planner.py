@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from siamplex.engine.fast.feature_table import PreparedRows
 from siamplex.engine.fast.kernels import FastKernels
 from siamplex.engine.fast.memory import keep_freed_memory
 from siamplex.engine.fast.shortcut import Shortcut, take_shortcut
@@ -15,9 +16,10 @@ from siamplex.engine.net.plan import Velocity
 
 
 class FastPlanner:
-    """:class:`~siamplex.engine.net.plan.Planner` of one run."""
+    """:class:`~siamplex.engine.net.plan.Planner` of one run; ``prepared`` rows are what its frozen prefix gives."""
 
-    def __init__(self) -> None:
+    def __init__(self, prepared: PreparedRows | None = None) -> None:
+        self._prepared = prepared
         keep_freed_memory()
         self.kernels = FastKernels()
 
@@ -27,7 +29,7 @@ class FastPlanner:
 
     def plan(self, net: Net, test_nets: Sequence[Net], velocity: Velocity, momentum: float | None) -> Shortcut | None:
         """Compute a frozen prefix once an image, and weights behind it in their dual form."""
-        return take_shortcut(net, test_nets, velocity, momentum)
+        return take_shortcut(net, test_nets, velocity, momentum, self._prepared)
 
     def merge_towers(self, net: Net) -> str | None:
         """Run the towers as one, each distinct image of a batch once."""

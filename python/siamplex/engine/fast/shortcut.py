@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 
 from siamplex.engine.fast import gram_file
-from siamplex.engine.fast.feature_table import FeatureTable
+from siamplex.engine.fast.feature_table import FeatureTable, PreparedRows
 from siamplex.engine.fast.gram import GramWeight
 from siamplex.engine.fast.prefix import Feature, Prefix, find_prefix, signature
 from siamplex.engine.fast.table_start import TableStart
@@ -39,7 +39,8 @@ Growth = tuple[int, str, int]  # number of the net, data layer, record: a batch 
 class Shortcut:
     """What stands in for the frozen prefix of a train net and its test nets."""
 
-    def __init__(self) -> None:
+    def __init__(self, prepared: PreparedRows | None = None) -> None:
+        self.prepared = prepared  # of the one table there is then
         self.grams: dict[int, GramWeight] = {}  # by index of the parameter
         self.tables: dict[Any, FeatureTable] = {}  # by signature
         self.nets: list[Net] = []
@@ -108,16 +109,18 @@ def take_shortcut(
     test_nets: Sequence[Net],
     velocity: Callable[[int], torch.Tensor | None],
     momentum: float | None,
+    prepared: PreparedRows | None = None,
 ) -> Shortcut | None:
     """Set aside the frozen prefix of ``net`` (and where it is the same, of ``test_nets``).
 
     ``velocity`` gives a parameter's V, None for zero.  ``momentum`` is the solver's, None where its
-    update does not keep weights in the span of their inputs.  Returns None where nothing can be gained.
+    update does not keep weights in the span of their inputs.  With ``prepared``, the rows of all images of an indexed
+    store in its order, the prefix does not run even once.  Returns None where nothing can be gained.
     """
     prefix = find_prefix(net)
     if not prefix.entries or _moves(prefix, velocity, net):
         return None
-    shortcut = Shortcut()
+    shortcut = Shortcut(prepared)
     _attach(net, prefix, shortcut)
     if momentum is not None:
         for index, parameter in enumerate(net.parameters):
@@ -151,6 +154,9 @@ def _width(feature: Feature, net: Net) -> int:
 
 def _table(net: Net, prefix: Prefix, feature: Feature, shortcut: Shortcut) -> FeatureTable:
     key = signature(feature, prefix)
+    if key not in shortcut.tables and shortcut.prepared is not None:
+        assert not shortcut.tables  # twins are one function of their images
+        shortcut.tables[key] = FeatureTable.of(shortcut.prepared)
     if key not in shortcut.tables:
         layer = prefix.data[feature.data].layer
         assert isinstance(layer, Data)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,6 +25,8 @@ class Net:
 
     ``message_path`` leads to the NetParameter inside ``source`` (empty for a net's own file); :attr:`message` is it.
     With ``shapes_only`` parameters have shapes and no values, and what the machine holds is no limit.
+    Parameters that ``hollow`` names, by layer and index, have a shape but no memory: a plan stands in for all that
+    would read them.
     Raises PrototxtError, naming layer and line, for anything that cannot be built.
     """
 
@@ -41,6 +43,7 @@ class Net:
         share_with: Net | None = None,
         share: Share = ALL,
         shapes_only: bool = False,
+        hollow: Collection[tuple[str, int]] = (),
     ) -> None:
         self.source, self.phase, self.seed = source, phase, seed
         self.device = torch.device(device)
@@ -52,7 +55,7 @@ class Net:
         their_phase: str = share_with.phase if share_with else ""
         self._wiring = wiring = Wiring(
             self.message, source, message_path, phase, self._state, seed, self.device, share, shapes_only,
-            theirs, their_phase,
+            theirs, their_phase, hollow,
         )  # fmt: skip
         self.nodes: list[Node] = wiring.nodes
         self.parameters: list[Parameter] = wiring.parameters

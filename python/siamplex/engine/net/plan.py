@@ -56,6 +56,9 @@ class Keeper(Protocol):
     def give_up_gradients(self) -> Factors:
         """Pending gradients, handed over when the other form is left."""
 
+    def drop_gradients(self) -> None:
+        """Forget pending gradients."""
+
     def copy(self) -> dict[str, torch.Tensor]:
         """All that :meth:`restore` needs to go on bit for bit, copied where an update changes it."""
 

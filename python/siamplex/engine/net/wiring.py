@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -33,9 +33,11 @@ class Wiring:
     def __init__(
         self, message: Any, source: Prototxt, path: tuple[str | int, ...], phase: str, state: Any, seed: int,
         device: torch.device, share: Share, shapes_only: bool, theirs: Sequence[Node], their_phase: str,
+        hollow: Collection[tuple[str, int]],
     ) -> None:  # fmt: skip
         self._phase, self._seed, self._device, self._shapes_only = phase, seed, device, shapes_only
         self._theirs, self._their_phase = theirs, their_phase
+        self._hollow = hollow
         self.nodes: list[Node] = []
         self.parameters: list[Parameter] = []
         self.shapes: dict[str, Shape] = {}
@@ -179,6 +181,8 @@ class Wiring:
         tensor = self._shared_values(spec, index, blob)
         if tensor is not None:
             return tensor
+        if (spec.name, index) in self._hollow:
+            return torch.zeros((), device=self._device).expand(blob.shape)
         refused = self._budget.take(blob.shape)
         if refused:
             raise spec.error(f"blob {index}: {refused}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from siamplex.engine.net.plan import Planner
 from siamplex.engine.net.unfilled import OPTION as UNFILLED_OPTION
 from siamplex.engine.training.occupied import REFUSE
 from siamplex.engine.training.watcher import Watcher
@@ -22,7 +23,9 @@ class TrainOptions:
     iterations to its ``snapshot`` interval; ``lean`` leaves frozen tables that came from a weights
     file out of snapshots; ``keep_states`` keeps only the newest so many solverstates (0: all);
     ``shortcut`` lets a frozen prefix be computed once an image, where that is exact; ``amp``
-    multiplies in bfloat16, which is not what Caffe computes; ``outside`` lets prototxts name paths
+    multiplies in bfloat16, which is not what Caffe computes; ``planner`` finds shortcuts in place of the engine's own,
+    and ``hollow`` are parameters that no layer reads then (:class:`~siamplex.engine.net.net.Net`);
+    ``outside`` lets prototxts name paths
     anywhere (:class:`~siamplex.schema.bounds.Bounds`); ``level`` and ``stages`` are added to the train
     state; ``check_start`` tries the first steps and refuses a run that must diverge
     (:mod:`~siamplex.engine.training.trial_steps`); ``allow_unfilled`` lets frozen layers stay as their
@@ -44,6 +47,8 @@ class TrainOptions:
     lean: bool = False
     keep_states: int = 0
     shortcut: bool = True
+    planner: Planner | None = None
+    hollow: frozenset[tuple[str, int]] = frozenset()
     amp: bool = False
     outside: bool = False
     level: int = 0

@@ -117,7 +117,7 @@ class SGD:
             if factors:
                 factors.clear()
         for keeper in self._keepers.values():
-            keeper.give_up_gradients()
+            keeper.drop_gradients()
 
     # --- update
 

@@ -50,7 +50,7 @@ class Solver:
         self.group, device = join_process_group(options.device)
         self.options = options = options if self.group.is_rank_zero else replace(options, quiet=True)
         self.watcher = options.watcher or Watcher()
-        self.planner = planner(options.shortcut)
+        self.planner = options.planner or planner(options.shortcut)
         self.kernels = self.planner.kernels if self.planner else None
         self.file = file = SolverFile(solver_path, options.outside)
         self._p = file.message
@@ -102,6 +102,7 @@ class Solver:
             net.source, phase, message=net.message, message_path=net.path, state=net.state,
             seed=self.seed, device=self.device, share_with=share_with,
             share=ALL if share_with else self.group.share,  # every process runs the whole of a test
+            hollow=self.options.hollow,
         )  # fmt: skip
 
     def _choose_seed(self) -> int:
@@ -156,6 +157,19 @@ class Solver:
         lock = run_lock(self.prefix or "train") if self.group.is_rank_zero else nullcontext()
         with lock, StopRequest(self.options.signals) as stop:
             Loop(self, stop).run()
+
+    def begin(self) -> None:
+        """Get ready for :meth:`advance`, which :meth:`solve` does by itself."""
+        self.take_plan()
+        self.mean.begin(self.iteration)
+
+    def advance(self, until: int) -> None:
+        """Train up to an iteration and do nothing else: no test, display, snapshot or file.
+
+        Raises TrainingError where the loss is no number any more.
+        """
+        while self.iteration < until:
+            self.step()
 
     def snapshot(self, stopping: bool = False) -> SnapshotPaths:
         """Write caffemodel, solverstate and manifest for the current iteration (:meth:`Checkpoint.save`)."""

@@ -58,13 +58,14 @@ def check_start(solver: Solver) -> Trial | None:
     there is nothing to learn or the first loss is no number.  Raises TrainingError where the run must diverge.
     """
     rate = solver.rate(solver.iteration)
-    trial = _try(solver, rate)
+    trial = try_steps(solver, rate)
     if trial is None or not trial.exploded:
         return trial
     raise TrainingError(_refusal(solver, trial, _rate_that_holds(solver, rate)))
 
 
-def _try(solver: Solver, rate: float) -> Trial | None:
+def try_steps(solver: Solver, rate: float) -> Trial | None:
+    """Take the first steps at ``rate`` and take them back; None where the first loss is no number."""
     positions = [(layer, layer.source.position) for _, layer in solver.data_layers()]
     # statistics that forward passes change, the first one too
     statistics = [(p.tensor, p.tensor.detach().clone()) for p in solver.net.parameters if p.moves]
@@ -121,7 +122,7 @@ class _Kept:
 def _rate_that_holds(solver: Solver, rate: float) -> float | None:
     """The largest of a tenth, a hundredth, ... of ``rate`` at which no such step raises the loss."""
     for decade in range(1, _DECADES + 1):
-        trial = _try(solver, rate / 10**decade)
+        trial = try_steps(solver, rate / 10**decade)
         if trial is not None and all(loss <= trial.losses[0] for loss in trial.losses):
             return rate / 10**decade
     return None
