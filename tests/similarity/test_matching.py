@@ -107,3 +107,11 @@ def test_one_image_by_two_names(tmp_path, index):
     table = read_picture_table(path)
     found = responses_of(table, match(table.pictures, path, NAMES, index), len(NAMES))
     assert found.totals()[2].tolist() == [1, 1] and found.judged().tolist() == [False, False, True, False, False]
+
+
+def test_ratings_as_jaffe_has_them(tmp_path):
+    """KM-NE1 is KM.NE1.1.tiff; what two images begin with is neither's."""
+    images = ["KM.NE1.1.tiff", "KM.NE2.2.tiff", "KM.SA1.9.tiff", "KM.SA1.10.tiff", "KA.NE1.26.tiff"]
+    found = match(["KM-NE1", "km_ne2", "KA-NE1", "KM-SA1", "KM"], tmp_path / "t.csv", images)
+    assert found.places == [0, 1, 4, None, None]
+    assert dict(found.unmatched)["KM-SA1"] == "2 images have that name"

@@ -148,3 +148,13 @@ def test_a_matrix_is_no_table_when_one_is_asked_for(tmp_path):
     path.write_text(CONFUSIONS.replace(",happiness", "x,happiness", 1))
     with pytest.raises(InputError, match="a column image"):
         read_picture_table(path)
+
+
+def test_headings_of_jaffes_ratings(tmp_path):
+    path = tmp_path / "ratings.csv"
+    path.write_text(
+        "#,HAP,SAD,SUR,ANG,DIS,FEA,PIC\n1,2.87,2.52,2.10,1.97,1.97,2.06,KM-NE1\n2,4.1,1.2,1.9,1.1,1.1,1,KM-HA1\n"
+    )
+    table = read_picture_table(path)
+    assert table.values == "ratings" and set(table.answers) == {"HA", "SA", "SP", "AN", "DI", "FE"}
+    assert table.pictures == ("KM-NE1", "KM-HA1")

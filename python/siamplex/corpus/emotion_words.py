@@ -6,16 +6,17 @@ from siamplex.corpus.emotions import EMOTIONS, NAMES, in_order
 from siamplex.errors import UsageError
 from siamplex.schema.csv_files import plain
 
-# English, German, French, Spanish, Italian, Dutch, Portuguese; af and su are KDEF's codes
+# English, German, French, Spanish, Italian, Dutch, Portuguese; af and su are KDEF's codes, hap, sur and
+# their like the headings of JAFFE's ratings
 _WORDS = {
-    "AN": "anger angry wut ärger wütend zorn colère enojo ira enfado rabbia boosheid boos woede raiva",
-    "DI": "disgust disgusted ekel dégoût asco disgusto walging afschuw nojo",
-    "FE": "fear fearful afraid scared af angst furcht ängstlich peur miedo paura medo",
-    "HA": "happiness happy joy joyful freude fröhlich glücklich joie alegría felicidad gioia felicità blijdschap blij "
-    "alegria felicidade",
+    "AN": "anger angry ang wut ärger wütend zorn colère enojo ira enfado rabbia boosheid boos woede raiva",
+    "DI": "disgust disgusted dis ekel dégoût asco disgusto walging afschuw nojo",
+    "FE": "fear fearful fea afraid scared af angst furcht ängstlich peur miedo paura medo",
+    "HA": "happiness happy hap joy joyful freude fröhlich glücklich joie alegría felicidad gioia felicità blijdschap "
+    "blij alegria felicidade",
     "SA": "sadness sad trauer traurig traurigkeit tristesse triste tristeza tristezza verdriet verdrietig",
-    "SP": "surprise surprised su überraschung überrascht sorpresa verrassing verrast surpresa",
-    "NE": "neutral neutre neutro neutra neutraal",
+    "SP": "surprise surprised su sur überraschung überrascht sorpresa verrassing verrast surpresa",
+    "NE": "neutral neu neutre neutro neutra neutraal",
     "CA": "calm ruhig calme calma kalm",
     "CO": "contempt contemptuous verachtung mépris desprecio disprezzo minachting desprezo",
 }

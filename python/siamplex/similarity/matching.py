@@ -51,14 +51,16 @@ def match(
     """Match pictures, as ``table`` names them, to an embedding's ``images``.
 
     By path (relative to the index or to the table, or absolute) or the image's name; else by the folders it ends with;
-    else by file name, with the suffix or without, where one image alone has it.  Letter case, kinds of slashes and ways
-    to write accents do not matter.  Raises InputError where no picture is found.
+    else by file name, with the suffix or without, where one image alone has it; else by the parts that one image's
+    file name begins with (KM-NE1 is KM.NE1.1.tiff: JAFFE's ratings).  Letter case, kinds of slashes and ways to write
+    accents do not matter.  Raises InputError where no picture is found.
     """
     paths = _paths(images, index)
     exact: dict[str, set[int]] = {}
     tails: dict[str, set[int]] = {}
     names: dict[str, set[int]] = {}
     stems: dict[str, set[int]] = {}
+    begins: dict[tuple[str, ...], set[int]] = {}
     for at, (image, path) in enumerate(zip(images, paths, strict=True)):
         whole = _plain(index[0].entries[at].path.absolute()) if index is not None else path
         for key in {_plain(image), path, whole}:
@@ -67,6 +69,9 @@ def match(
         for start in range(len(parts) - 1):
             tails.setdefault("/".join(parts[start:]), set()).add(at)
         names.setdefault(_last(path), set()).add(at)
+        pieces = _pieces(path)
+        for end in range(2, len(pieces) + 1):
+            begins.setdefault(pieces[:end], set()).add(at)
         for stem in {_SUFFIX.sub("", _last(path)), _last(_plain(image))}:
             stems.setdefault(stem, set()).add(at)
     base = _plain(table.parent.absolute())
@@ -79,7 +84,7 @@ def match(
         last = _last(key)
         levels = (
             exact.get(key), exact.get(beside), tails.get(_UP.sub("", key)), exact.get(_SUFFIX.sub("", key)),
-            names.get(last), stems.get(_SUFFIX.sub("", last)), stems.get(last),
+            names.get(last), stems.get(_SUFFIX.sub("", last)), stems.get(last), begins.get(_pieces(key)),
         )  # fmt: skip
         level = next((i for i, found in enumerate(levels) if found), None)
         found = levels[level] if level is not None else None
@@ -121,6 +126,11 @@ def _plain(text: str | Path) -> str:
     """A path without what systems vary."""
     path = unicodedata.normalize("NFC", str(text).strip().replace("\\", "/")).casefold()
     return os.path.normpath(path) if path else path
+
+
+def _pieces(path: str) -> tuple[str, ...]:
+    """The parts of a file name between dots, dashes, underscores and blanks, its suffix left out."""
+    return tuple(part for part in re.split(r"[\s._-]+", _SUFFIX.sub("", _last(path))) if part)
 
 
 def _last(path: str) -> str:

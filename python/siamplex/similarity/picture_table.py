@@ -27,7 +27,7 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(plain(word) for word in text.split())
 
 
-_IMAGE = _words("image") | ALIASES["path"]
+_IMAGE = _words("image pic") | ALIASES["path"]
 _RESPONSE = _words(
     "response responses answer choice chosen chosenemotion judgement judgment judgedemotion perceivedemotion "
     "antwort urteil réponse choix jugement respuesta elección juicio risposta scelta giudizio antwoord keuze oordeel "
