@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from dataclasses import replace
 from pathlib import Path
+from shutil import copytree
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from siamplex.engine.training.loss_log import read_losses
 from siamplex.engine.training.solver import Solver, TrainOptions
 from siamplex.schema.weights import read_caffemodel, read_solverstate
+from siamplex.schema.wire import fields
 
 CASES = (
     "solver_adadelta",
@@ -52,6 +54,43 @@ def assert_weights_agree(ours: Path, theirs: Path) -> None:
         assert len(arrays) == len(golden[name])
         for a, b in zip(arrays, golden[name], strict=True):
             assert a.shape == b.shape and np.abs(a - b).max() <= 1e-4 * np.abs(b).max(), name
+
+
+def structure(path: Path) -> dict[str, list[list[tuple[int, int, int, bytes]]]]:
+    """Of each layer its blobs, as (field, wire type, length, bytes of a shape) in the order of the fields."""
+    found: dict[str, list[list[tuple[int, int, int, bytes]]]] = {}
+    buffer = memoryview(path.read_bytes())
+    for layer in fields(buffer, 0, len(buffer)):
+        if layer.number != 100:  # LayerParameter
+            assert layer.number == 1  # the net's name, and nothing else
+            continue
+        inside = list(fields(buffer, layer.start, layer.end))
+        (name,) = (bytes(buffer[f.start : f.end]).decode() for f in inside if f.number == 1)
+        found[name] = [
+            [
+                (f.number, f.kind, f.end - f.start, bytes(buffer[f.start : f.end]) if f.number == 7 else b"")
+                for f in sorted(fields(buffer, blob.start, blob.end), key=lambda f: f.number)
+            ]
+            for blob in inside
+            if blob.number == 7  # BlobProto
+        ]
+    return found
+
+
+@pytest.mark.parametrize("name", ["activations", "eltwise_scale_bn", "v1_layers", "deconv_crop"])
+def test_snapshots_are_built_as_caffes(wild, tmp_path, name):
+    """Real Caffe reads its own files back: ours have the same fields, lengths and shapes, layer by layer."""
+    copytree(wild / name, tmp_path / "run")
+    (tmp_path / "run").chmod(0o755)
+    options = TrainOptions(
+        weights=(wild / name / "init.caffemodel",), snapshot_prefix=str(tmp_path / "ours"), quiet=True, outside=True,
+        snapshot_at=frozenset({1}),
+    )  # fmt: skip
+    solver = Solver(tmp_path / "run" / "solver.prototxt", options)
+    solver.take_plan()
+    solver.step()
+    ours, theirs = structure(solver.snapshot().caffemodel), structure(wild / name / "expected.caffemodel")
+    assert ours and {layer: theirs.get(layer) for layer in ours} == ours
 
 
 def caffes_tests(case: Path) -> dict[int, list[tuple[str, float]]]:

@@ -85,7 +85,7 @@ def blob_parts(number: int, array: Array, diff: Array | None = None) -> Iterator
     data = np.asarray(array, dtype="<f4", order="C")  # unlike ascontiguousarray, one value without axes stays so
     dims = b"".join(varint(size) for size in data.shape)
     packed = prefix(1, len(dims)) + dims
-    shape = prefix(_SHAPE, len(packed)) + packed
+    shape = prefix(_SHAPE, len(packed)) + packed if data.shape else b""  # one value has no axes, and says none
     parts = [(_DATA, data)] if diff is None else [(_DATA, data), (_DIFF, np.asarray(diff, dtype="<f4", order="C"))]
     heads = [prefix(field, values.nbytes) for field, values in parts]
     yield prefix(number, sum(map(len, heads)) + sum(values.nbytes for _, values in parts) + len(shape))
