@@ -1,4 +1,4 @@
-"""Figures of judged pictures: distances against distances, confusions beside confusions, answers in the plane."""
+"""Figures of judged pictures: distances in embedding and profiles, confusions side by side, answers in the plane."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What weighted subjects make of an embedding's shape, for many weightings at once."""
+"""Centroids, covariances and dissimilarities under weighted subjects, for many weightings at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The nets and solver of a cell: those of its run, with the cell's settings in the place of the run's own."""
+"""The nets and solver of a cell: those of its run, with the cell's settings in place of the run's own."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _TEST_PAIRS = 128
 
 @dataclass(frozen=True)
 class RunNets:
-    """What the cells of a run have in common, and the run's own value of each setting.
+    """What all cells of a run have in common, and the run's own value of each setting.
 
     ``arch`` and ``solver`` are those of stage 1; ``images`` counts the rows of the image table.
     """
@@ -78,7 +78,8 @@ class RunNets:
 def read_run(run: Path) -> tuple[RunNets, OpenedStore]:
     """The nets of a run as ``siamplex prototxt`` wrote them, and its pair store.
 
-    Raises InputError or PrototxtError where there are none, or others: those of the cells are written anew.
+    Raises InputError or PrototxtError where they are missing or were changed: a cell's nets are generated anew, so that
+    a change would be lost.
     """
     store = open_store(run / "pairs")
     paths = {

@@ -1,4 +1,4 @@
-"""The finished cells of a multiverse: each a folder that is whole or not there.
+"""The finished cells of a multiverse: each a folder that is written whole or not at all.
 
 ``RUN/multiverse/cells/ID`` holds
 

@@ -1,7 +1,7 @@
-"""One training of a multiverse, in a worker: the ordinary solver over prepared rows, read off where cells want it.
+"""One training of a multiverse, in a worker: the ordinary solver over precomputed features.
 
-A job holds all it needs in memory, so that a worker may be a process of another machine, and its result goes back the
-same way: only who asked for it writes into the run.
+A job holds all its inputs in memory, so that a worker may be a process on another machine.  The result is returned in
+memory too: only the process that asked for it writes into the run.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ TEST_INTERVAL = 250  # iterations between two looks at the validation pairs, as 
 
 @dataclass(frozen=True)
 class Job:
-    """A training with all that it needs.
+    """A training and all its inputs.
 
-    ``views`` are the settings at which it is read off; ``gram`` (N, N), ``base`` (N, O) and, where N is D at least,
-    ``features`` (N, D) are what :mod:`~siamplex.multiverse.features` made.  ``scratch`` is a folder for files that go
-    again, None for the machine's own.
+    ``views`` are the settings at which it is read; ``gram`` (N, N), ``base`` (N, O) and, where N >= D, ``features`` (N,
+    D) come from :mod:`~siamplex.multiverse.features`.  ``scratch`` is a folder for temporary files, None for the
+    machine's own.
     """
 
     nets: RunNets
@@ -69,7 +69,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Reading:
-    """What one cell of a training is: the embedding (N, 2) as of ``iteration``, None where it diverged."""
+    """The content of one cell: the embedding (N, 2) at ``iteration``, None where it diverged."""
 
     view: dict[str, Value]
     iteration: int
@@ -81,7 +81,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a job.  ``refused`` says what was wrong with it, where it could not be trained at all."""
+    """The result of a job.  ``refused`` says what was wrong with it, if it could not be trained at all."""
 
     training: Training
     readings: tuple[Reading, ...] = ()
@@ -102,7 +102,7 @@ class _Look:
 
 
 def train(job: Job) -> Result:
-    """Train and read off; never raises what a person can act on, which an exception on its way home could lose."""
+    """Train and read the cells.  User errors go into the result: an exception could be lost between processes."""
     start, worked = time.perf_counter(), time.process_time()
     readings: Sequence[Reading] = ()
     refused = ""
@@ -116,7 +116,7 @@ def train(job: Job) -> Result:
 
 
 class _Run:
-    """A solver over prepared rows, in a folder that goes when it is done."""
+    """A solver over precomputed features, in a temporary folder."""
 
     def __init__(self, job: Job, folder: Path) -> None:
         self._job, self._folder = job, folder

@@ -1,4 +1,4 @@
-"""The multiverse in one paragraph: what holds whatever one chooses, what hangs on a choice, what no cell showed.
+"""The multiverse in one paragraph: what holds in all choices, what depends on a choice, what no cell showed.
 
 The rules, each tested:
 
@@ -76,9 +76,9 @@ _JUDGES: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a claim: ``kind`` (holds, hangs, never, few), in how many of how many cells it is true.
+    """The verdict on a claim: its ``kind`` (holds, hangs, never, few), and in how many of how many cells it is true.
 
-    ``on``: the settings it hangs on.
+    ``on``: the settings that it depends on.
     """
 
     name: str

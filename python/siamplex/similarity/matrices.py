@@ -20,7 +20,7 @@ _ROUNDING = 0.03  # of a row's sum: six shares with two digits
 
 @dataclass(frozen=True)
 class Judgements:
-    """A square table ``values`` (K, K) of named items, and what kind it was taken for."""
+    """A square table ``values`` (K, K) of named items, and the kind of matrix it is."""
 
     names: tuple[str, ...]
     values: Matrix

@@ -46,7 +46,7 @@ _MISSING = frozenset(("", "na", "nan", "null"))  # what programs write where no 
 
 @dataclass(frozen=True)
 class PictureTable:
-    """Responses to pictures as a table has them, E of them.
+    """The E responses of a table of judged pictures.
 
     ``pictures`` are named as in the table, each with the ``lines`` it stands on first; ``answers`` are codes of
     emotions, and ``other``.  ``picture``, ``answer``, ``rater`` (E,) int64 are places in ``pictures``, ``answers``,
