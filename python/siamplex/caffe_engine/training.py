@@ -1,4 +1,4 @@
-"""Training by the caffe binary: its log becomes progress, PREFIX_losses.csv and PREFIX_test.csv."""
+"""Trains with the caffe binary: its log becomes progress, PREFIX_losses.csv and PREFIX_test.csv."""
 
 from __future__ import annotations
 

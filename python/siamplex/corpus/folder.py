@@ -1,4 +1,4 @@
-"""What lies in a folder of faces: pictures, and everything else with the reason why it is none of them."""
+"""Lists a folder of faces: pictures, and every other file with the reason why it is not one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The index of a corpus: which image shows which emotion of which subject."""
+"""The index of a corpus: the emotion and subject of each image."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def _faces_in_table(table: Path) -> list[_Face]:
 
 
 def is_table(source: Path) -> bool:
-    """Whether a corpus is told by a table, not by a folder."""
+    """Whether a corpus is given as a table and not as a folder."""
     return source.is_file() or (source.suffix.lower() in _TABLES and not source.is_dir())
 
 

@@ -1,4 +1,4 @@
-"""A new LMDB of records, as Caffe's tools make one: it must not be there yet, and appears when it is whole."""
+"""Creates an LMDB as Caffe's tools do: the path must be new, and the LMDB appears there when complete."""
 
 from __future__ import annotations
 

@@ -31,9 +31,7 @@ _SHARED = ("learnt", *CURVES)  # outcomes whose variance is shared out
 
 @dataclass(frozen=True)
 class Answer:
-    """All that :func:`answer` writes; ``table`` has a row a cell, ``shares`` go by outcome, ``notes`` say what is
-    missing.
-    """
+    """What :func:`answer` writes: ``table``, a row a cell; ``shares`` by outcome; ``notes`` on what is missing."""
 
     table: pd.DataFrame
     settings: list[str]
@@ -111,7 +109,7 @@ def _examine(run: Path, cells: Sequence[StoredCell], human: Path | None, device:
 
 
 def as_shown(embedding: Embedding) -> Embedding:
-    """An embedding labelled by what its images show; a cell with shuffled labels is labelled by the shuffled ones."""
+    """An embedding labelled by what its images show, even if its cell was trained on shuffled labels."""
     shown = embedding.facts.get("shown")
     if isinstance(shown, list) and len(shown) == len(embedding):
         return replace(embedding, emotions=[str(e) for e in shown])

@@ -159,7 +159,7 @@ def _width(found: Sequence[int], full: Sequence[int]) -> float:
 
 
 def common(nets: RunNets, store: OpenedStore) -> dict[str, Any]:
-    """What all cells of a run share, as text that tells one run's from another's."""
+    """What all cells of a run share, as JSON values that distinguish one run from another."""
     arch, options = nets.arch, store.store.options
     return {
         "size": arch.size, "width": arch.width, "conv2_group": arch.conv2_group, "embedding": arch.embedding,

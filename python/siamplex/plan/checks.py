@@ -1,4 +1,4 @@
-"""Whether a run can go through: each check raises what a later step would, before the first one."""
+"""Checks that a run can finish: each raises, before the first step, the error that a later step would."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _try_to_write(folder: Path, wanted: Path) -> None:
 
 
 def check_shown(settings: RunSettings, iterations: int, interval: int) -> None:
-    """Refuse iterations to show that stage 1 will have no snapshot of."""
+    """Refuse iterations to show for which stage 1 will have no snapshot."""
     words = settings["SHOWN"].split()
     wrong = next((w for w in words if not _COUNT.fullmatch(w)), None)
     if wrong is not None:
@@ -145,7 +145,7 @@ def _check_caffe(device: str, processes: int) -> None:
 
 
 def check_processes(settings: RunSettings, batches: Sequence[int]) -> int:
-    """The number of processes.  Refuses what batches cannot be shared among evenly."""
+    """The number of processes.  Refuses batches that cannot be divided evenly among them."""
     text = settings["PROCESSES"].strip()
     if not _COUNT.fullmatch(text) or not int(text):
         raise UsageError(f"PROCESSES: expected a number of processes, found '{settings['PROCESSES']}'")
@@ -213,7 +213,7 @@ def check_emotions(corpus: Corpus, targets: Sequence[str]) -> None:
 
 
 def check_dimensions(arch: Architecture, targets: Sequence[str]) -> None:
-    """Refuse an embedding that is no plane where a plane is drawn or gone round."""
+    """Refuse an embedding that is not two-dimensional where figures or the circular order need a plane."""
     drawing = [t for t in ("figures", "seeds") if t in targets]
     if drawing and arch.embedding != 2:
         raise UsageError(f"NETS_FLAGS: {drawing[0]} needs --embedding 2, found {arch.embedding}")

@@ -1,4 +1,4 @@
-"""What a run will be made of, told before anything is drawn or opened: images, subjects, pairs of each split."""
+"""The corpus of a planned run, before anything is drawn or opened: images, subjects, pairs of each split."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each step needs in disk and memory, reckoned from sizes; constants fitted to runs (docs/performance.md)."""
+"""Disk and memory of each step, computed from sizes; constants fitted to runs (docs/performance.md)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _TEXTS = 60e3  # nets and solvers
 
 @dataclass(frozen=True)
 class Cost:
-    """Bytes: ``disk`` that stay, ``passing`` that are written on the way and go again, ``memory`` at once."""
+    """Bytes: ``disk`` for what stays, ``passing`` for temporary files, ``memory`` at the peak."""
 
     disk: int = 0
     memory: int = 0

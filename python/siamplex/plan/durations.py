@@ -1,4 +1,4 @@
-"""How long each step will take: as measured in this run before, or reckoned from this machine's speed."""
+"""Time of each step: as measured earlier in this run, or estimated from this machine's speed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Duration:
 
 
 class Durations:
-    """Times of a plan's steps; ``rate`` measures this machine and is asked for at most once."""
+    """Times of a plan's steps; ``rate`` measures this machine and is called at most once."""
 
     def __init__(self, plan: Plan, rate: Callable[[], float]) -> None:
         assert plan.corpus and plan.nets

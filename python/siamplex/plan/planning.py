@@ -1,4 +1,4 @@
-"""The plan of a run: its steps with what they take, those that will be skipped, and every refusal."""
+"""The plan of a run: its steps and their costs, the steps that will be skipped, and every refusal."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _FLAGS = ("INDEX_FLAGS", "PAIRS_FLAGS", "NETS_FLAGS", "TRAIN_FLAGS", "REPORT_FLA
 
 @dataclass(frozen=True)
 class PlannedStep:
-    """One target as it will go: its commands with their options, why it is skipped (if it is), what it takes."""
+    """One planned target: its commands with their options, why it is skipped (if it is), and its costs."""
 
     target: str
     commands: tuple[Command, ...]

@@ -1,4 +1,4 @@
-"""How large a tower is: weights, activations and multiplications, by its architecture alone."""
+"""The size of a tower: weights, activations and multiplications, from its architecture alone."""
 
 from __future__ import annotations
 

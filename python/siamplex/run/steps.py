@@ -1,4 +1,4 @@
-"""Stamps: a step whose inputs, options and outputs have not changed need not be done again."""
+"""Stamps: a step is skipped if its inputs, options and outputs have not changed."""
 
 from __future__ import annotations
 

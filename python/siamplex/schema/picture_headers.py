@@ -1,4 +1,4 @@
-"""What an encoded picture says of itself before its pixels are decoded: format, size, whether it is still and whole."""
+"""Headers of encoded pictures: format, size, and whether the picture is still and complete, before decoding."""
 
 from __future__ import annotations
 

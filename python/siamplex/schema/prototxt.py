@@ -63,7 +63,7 @@ class Prototxt:
     upgraded: bool = False
 
     def find(self, name: str) -> Path:
-        """A path this prototxt names: of the working folder as in Caffe, or else beside the prototxt.
+        """A path this prototxt names: relative to the working folder as in Caffe, or else to the prototxt.
 
         Raises InputError where it leads out of bounds.
         """

@@ -1,4 +1,4 @@
-"""conv1-3 out of a file, whatever its format: caffemodel, ONNX model or npz archive, told by content."""
+"""Reads conv1-3 from a caffemodel, ONNX model or npz archive; the format is recognised by content."""
 
 from __future__ import annotations
 
