@@ -41,7 +41,7 @@ _MAX_BYTES = 1 << 16
 _FIELD = re.compile(r"\{(\w+)(?::(\d{1,2}))?\}")
 _KEYS = {"title", "example", "pattern", "match", "subject", "nearly", "emotions", "keep", "labels"}
 _LABEL_KEYS = {"ending", "sequence", "frame", "first"}
-# in the order in which they are asked, where several fit as many files
+# in order of preference if several fit equally many files
 BUILT_IN = ("nimstim", "kdef", "rafd", "jaffe", "ckplus", "faces", "taiwanese", "emotion-person", "emotion")
 
 

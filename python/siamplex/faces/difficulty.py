@@ -93,7 +93,7 @@ def _indicators(labels: Sequence[str]) -> Array:
 
 
 def _explained(gram: Array, design: Array) -> float:
-    """Sum of squares that a least-squares fit to ``design`` (N, K) takes up, of rows whose products are ``gram``."""
+    """Sum of squares explained by a least-squares fit to ``design`` (N, K), of rows whose products are ``gram``."""
     basis, size, _ = np.linalg.svd(design, full_matrices=False)
     basis = basis[:, size > 1e-9 * size[0]]
     return float(np.einsum("ij,ij->", basis, gram @ basis))

@@ -153,7 +153,7 @@ def _scaled(distances: Floats, metric: bool) -> Floats:
     asked = distances / distances.max()
     start = classical(asked)
     if not metric:
-        # the non-metric form takes 0 for missing: a rank below all others says the same
+        # scikit-learn's non-metric form reads 0 as missing; any value below all others has the same order
         off = ~np.eye(len(asked), dtype=bool)
         asked[off & (asked <= 0)] = 1e-6 * asked[asked > 0].min()
     points = smacof(

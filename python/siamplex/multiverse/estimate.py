@@ -33,13 +33,13 @@ class Pace:
     seconds: float = 0.0
 
     def done(self, work: float, seconds: float) -> None:
-        """Count a training that did not diverge."""
+        """Record a training that did not diverge."""
         self.work += work
         self.seconds += seconds
 
     @property
     def is_measured(self) -> bool:
-        """Whether anything was counted yet."""
+        """Whether any training was recorded yet."""
         return self.seconds > 0
 
     def of(self, work: float) -> float:

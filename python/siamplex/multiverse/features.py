@@ -79,7 +79,7 @@ class FeatureFiles:
         return self.folder / f"base_{seed}.npz"
 
     def lacks(self, seeds: Iterable[int]) -> bool:
-        """Whether any file is still to be made."""
+        """Whether any file is still missing."""
         return not all(path.is_file() for path in (self.features, self.gram, *map(self.base, seeds)))
 
 
@@ -178,7 +178,7 @@ def _first_outputs(run: Path, source: Source, pool3: bool, seed: int, rows: dict
 
 
 def _features(source: Source, prefix: Prefix, pixels: Pixels) -> Floats:
-    """F (N, D) as a training would compute it: image by image by the same layers."""
+    """F (N, D) as a training would compute it: image by image, with the same layers."""
     net, _ = source.net(prefix.pool3, 0, [("fc4", 0), ("fc5", 0)])
     chain = [node for node in net.nodes[: net.nodes.index(net.node("fc4"))] if node.layer.spec.type != "Input"]
 

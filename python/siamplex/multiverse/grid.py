@@ -110,7 +110,7 @@ class Training:
 
     @property
     def id(self) -> str:
-        """A hash of what it is."""
+        """A hash of control, seed, fold and settings."""
         return _hash({"control": self.control, "seed": self.seed, "fold": self.fold, "settings": dict(self.settings)})
 
     def __getitem__(self, name: str) -> Value:
@@ -128,7 +128,7 @@ class Cell:
 
     @property
     def id(self) -> str:
-        """A hash of what it is, the same in every grid that has it."""
+        """A hash of control, seed, fold and settings, the same in every grid that has the cell."""
         return _hash({"control": self.control, "seed": self.seed, "fold": self.fold, "settings": dict(self.settings)})
 
 

@@ -188,7 +188,7 @@ def _overlaps(found: Measured, train: Embedding, moments: Moments, weights: Floa
 
 
 def _happiness(found: Measured, moments: Moments, weights: Floats | None) -> None:
-    """How tight happiness lies: root mean square distances to the own centroid, of emotions with two images or more."""
+    """Spread of happiness: root mean square distances to the own centroid, of emotions with two images or more."""
     kept = [i for i, count in enumerate(moments.counts.sum(axis=0)) if count > 1]
     if HAPPY not in moments.emotions or len(kept) < 2 or moments.emotions.index(HAPPY) not in kept:
         return

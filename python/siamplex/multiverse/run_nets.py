@@ -65,7 +65,7 @@ class RunNets:
             test_batch_size=_TEST_PAIRS, images=self.images, mean=self.mean, scale=scale,
         )  # fmt: skip
         rates = {name: float(settings[name]) for name in ("base_lr", "momentum", "weight_decay") if name in settings}
-        # no display: nobody looks, and the net of a display is run once more
+        # no display: nobody reads it, and each display runs the net once more
         options = replace(self.solver, max_iter=iterations, snapshot=iterations, display=0, seed=seed, **rates)  # type: ignore[arg-type]
         message = solver(options, beside + NET, beside + "snap", has_test=False)
         return {NET: _NOTE + to_text(net), SOLVER: _NOTE + to_text(message)}

@@ -77,7 +77,7 @@ class Multiverse:
         check(self.grid, self.nets, opened)
         self._source = Source(self.nets, opened, request.run / "pairs", request.alexnet, request.accept_other)
         self._facts = self._source.facts()
-        # files of workers that were killed stay where they are found again; other machines have no such folder
+        # a fixed folder, so that files left by killed workers are found again; other machines have no such folder
         self._scratch = None if request.scheduler else (self.folder / "scratch").resolve()
         self.jobs = Jobs(request.run, self._source, self.grid, str(self._facts["note"]), self._scratch)
         self._known = store.names(request.run)

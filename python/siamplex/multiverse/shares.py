@@ -59,8 +59,9 @@ def variance_shares(
 ) -> Shares | None:
     """Shares of an outcome of the paper's cells that have it.
 
-    ``drawn`` holds for each row of ``table`` the outcome's draws (B,) over subjects, the same B subjects' weights in
-    all, or None.  None where nothing differs, or where the cells are too few for the settings' values.
+    ``drawn`` holds for each row of ``table`` the outcome's draws (B,) over subjects, or None; the draws use the same
+    subjects' weights in all rows.  None where nothing differs between cells, or where there are too few cells for the
+    settings' values.
     """
     keep = np.flatnonzero(((table["control"] == PAPER) & table[outcome].notna()).to_numpy(bool)).tolist()
     cells = table.iloc[keep]

@@ -63,7 +63,7 @@ class Job:
 
     @property
     def iterations(self) -> int:
-        """How long it is trained."""
+        """Number of iterations."""
         return 0 if self.training.control == UNTRAINED else max(int(view["iterations"]) for view in self.views)
 
 
@@ -154,7 +154,7 @@ class _Run:
         return [self._of_view(view, looks, why) for view in job.views]
 
     def _train(self) -> tuple[dict[int, _Look], str]:
-        """Looks by iteration, as far as training came, and why it came no further."""
+        """Looks by iteration, as far as the training came, and why it stopped early."""
         solver, last = self._solver, self._job.iterations
         shown = {int(view["iterations"]) for view in self._job.views}
         tested = set(range(0, last + 1, self._interval)) if self._is_tested() else set()
@@ -175,7 +175,7 @@ class _Run:
 
     @property
     def _interval(self) -> int:
-        """A short training is looked at half-way and at its end all the same (:mod:`siamplex.nets.solver`)."""
+        """Even a short training is tested half-way and at its end (:mod:`siamplex.nets.solver`)."""
         return min(TEST_INTERVAL, max(1, self._job.iterations // 2))
 
     def _is_tested(self) -> bool:
@@ -229,7 +229,7 @@ def _number(loss: float | None) -> float:
 
 
 def arithmetic(job_images: int, batch: int, units: Sequence[int], iterations: int) -> float:
-    """The multiply-adds that so many iterations cannot do without, all units active and all pairs within the margin.
+    """The least multiply-adds of so many iterations, with all units active and all pairs within the margin.
 
     fc4's change for each of ``job_images`` trained on by each distinct image of a batch, and the three products of fc5:
     ``units`` are those of fc4 and fc5.  Distinct images as expected of 2 ``batch`` draws.

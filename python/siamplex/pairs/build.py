@@ -58,7 +58,7 @@ class PairOptions:
 
 @dataclass
 class PairStore:
-    """What pairs.json says of a pair store."""
+    """The content of a pair store's pairs.json."""
 
     options: dict[str, Any]
     images: int

@@ -92,7 +92,7 @@ class Costs:
         if not self._s.by_caffe:  # the tower alone, and the newest state
             return count * self._weights + (self._weights if count else 0), self._weights
         table = _FLOAT * self._pixels if self._s["LAYOUT"] == "indexed" else 0
-        # Caffe writes both towers' layers, what they share twice; and keeps every state
+        # Caffe writes both towers' layers, shared arrays twice, and keeps every solverstate
         return count * 3 * (self._weights + table), 0
 
     def _train(self, span: tuple[int, int]) -> tuple[float, ...]:

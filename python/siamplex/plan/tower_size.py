@@ -12,7 +12,7 @@ from siamplex.nets.architecture import Architecture
 class TowerSize:
     """Counts for one image through one tower.
 
-    ``convolutions`` and ``dense`` are float32 weights with biases, ``features`` what fc4 sees of an image,
+    ``convolutions`` and ``dense`` count float32 weights and biases, ``features`` the inputs of fc4 for one image,
     ``activations`` all values between layers, ``multiplications`` those of the convolutions forward.
     """
 

@@ -68,7 +68,7 @@ def in_settings(fault: str, flags_of: str = "") -> str:
 
 
 def _plainly(fault: str) -> str:
-    """What argparse says of a value, as the rest of the package says it."""
+    """An argparse error about a value, in this package's wording."""
     kind = re.fullmatch(r"invalid (\w+) value: (.*)", fault, re.DOTALL)
     if kind:
         expected = {"int": "a whole number", "float": "a number", "_iterations": "iterations"}

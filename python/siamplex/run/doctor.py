@@ -81,7 +81,7 @@ def check_torch() -> list[Check]:
 
 
 def check_caffe() -> Check:
-    """The caffe binary, by what it says of itself."""
+    """The caffe binary and the version it reports."""
     try:
         find_path()
     except InputError as error:
@@ -101,7 +101,7 @@ def check_caffe() -> Check:
 
 
 def check_alexnet(path: Path) -> Check:
-    """AlexNet's weights, told by their content."""
+    """AlexNet's weights, recognised by content."""
     name = "AlexNet's weights"
     if not path.exists():
         advice = (

@@ -26,7 +26,7 @@ from siamplex.schema.hdf5_weights import StoredLayer
 from siamplex.schema.instead import instead
 from siamplex.schema.wire import BYTES, VARINT, Field, WireError, fields, key, prefix, varint
 
-# NetParameter: layer 100; older files: layers 2, themselves in two ages
+# NetParameter: layer 100; older files: layers 2, in the two older forms (V1 and V0)
 _LAYER, _OLD_LAYER = 100, 2
 _NAME, _BLOBS = 1, 7
 _V1_NAME, _V1_BLOBS, _V1_INNER = 4, 6, 1

@@ -71,7 +71,7 @@ def describe_maps(
 
 
 def _comparable(names: Sequence[str]) -> bool:
-    """Whether all items are emotions that the paper orders."""
+    """Whether all items are emotions, and the paper has an order of those among them that are its own."""
     return all(name in NAMES for name in names) and len(paper_order(names)) >= FEWEST
 
 

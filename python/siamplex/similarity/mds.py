@@ -51,7 +51,7 @@ def scale(rdm: Rdm, metric: bool, seed: int = 0) -> Map:
         raise UsageError("a map needs items that differ, found dissimilarities that are all zero")
     asked = values.copy()
     if not metric:
-        # the non-metric form takes 0 for missing: a rank below all others says the same
+        # scikit-learn's non-metric form reads 0 as missing; any value below all others has the same order
         off = ~np.eye(len(asked), dtype=bool)
         asked[off & (asked <= 0)] = 1e-6 * values[values > 0].min()
     stream = numpy_stream(seed, "mds", int(metric))

@@ -84,7 +84,7 @@ def halves_agree(responses: Responses, half: npt.NDArray[np.bool_]) -> float | N
 
 
 def _ranks(distances: Floats) -> Floats:
-    """Ranks about their mean, ties at the middle; distances closer than 1/32768 tie, which spares sorting millions."""
+    """Ranks about their mean, ties at the middle; distances closer than 1/32768 tie, to avoid sorting millions."""
     places = (distances * ((_STEPS - 1) / 2)).astype(np.int64)
     counts = np.bincount(places, minlength=_STEPS)
     middle = np.cumsum(counts) - (counts - 1) / 2

@@ -57,7 +57,7 @@ class PictureJudgements:
 
 
 def about_table(judged: PictureJudgements) -> dict[str, Any]:
-    """What the table was, and what of it was used."""
+    """What kind of table it was, and what of it was used."""
     table, unmatched = judged.table, judged.matching.unmatched
     mask = judged.responses.judged()
     return {

@@ -38,7 +38,7 @@ PUBLISHED, CONVERTED, RECOGNISED, FOREIGN = "published", "conversion", "fingerpr
 
 @dataclass(frozen=True)
 class Convolutions:
-    """conv1-3 of a file, and whose they are.
+    """conv1-3 of a file, and their origin.
 
     ``arrays`` has of each layer weights (BGR; conv2 in two groups) and biases, float32.  ``kind`` is how they were
     recognised: ``published``, ``conversion``, ``fingerprint``, or ``other`` for weights that are not AlexNet's.
