@@ -20,7 +20,7 @@ class ByValue:
     """The values of a setting, as text, each with its number of cells and of those where the claim is true.
 
     ``apart``: the largest less the smallest share of true cells.  ``p``: the share of shuffles of the claim among the
-    cells that reach ``apart``, the true arrangement among them.
+    cells whose sum of squares between values is at least as large, the true arrangement among them.
     """
 
     setting: str
