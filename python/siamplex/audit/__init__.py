@@ -1,5 +1,5 @@
-"""Holding a run against the paper, setting by setting, by what its files say.
+"""The audit: compares a run with the paper, setting by setting, from the run's files.
 
-``run_files`` finds the artefacts; ``*_checks`` read the truth from them, one subject each;
-``audit`` puts the findings together; ``tables`` prints them.
+``run_files`` finds the files; each ``*_checks`` module reads one group of settings from them; ``audit`` collects the
+findings; ``tables`` prints them.
 """

@@ -21,10 +21,10 @@ _STAGES = {1: "conv1-3 frozen, 5000 iterations", 2: "fine-tune everything, 5000 
 
 
 def audit(run: Path, alexnet: Path | None = None, everything: bool = False) -> list[Finding]:
-    """Hold the artefacts of ``run`` against the paper; the command lines that made them do not count.
+    """Compare the files of ``run`` with the paper; the command lines that made them do not count.
 
-    ``alexnet`` is bvlc_alexnet.caffemodel, to compare arrays with; ``everything`` looks at every
-    stacked record.  Raises InputError or PrototxtError where an artefact cannot be read at all.
+    ``alexnet`` is bvlc_alexnet.caffemodel, to compare arrays with; ``everything`` reads every stacked record instead of
+    a sample.  Raises InputError or PrototxtError where a file cannot be read at all.
     """
     files = RunFiles(run)
     images = _pictures(files)
@@ -54,7 +54,7 @@ def audit(run: Path, alexnet: Path | None = None, everything: bool = False) -> l
 
 
 def differs(findings: list[Finding]) -> bool:
-    """Whether a setting the paper states is another one here."""
+    """Whether any setting that the paper states differs here."""
     return any(f.verdict == DIFFERS for f in findings)
 
 

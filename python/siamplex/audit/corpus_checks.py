@@ -36,7 +36,7 @@ def check_corpus(files: RunFiles) -> list[Finding]:
 
 
 def not_comparable(emotions: Sequence[str]) -> str:
-    """What can no longer be compared with the paper where a run has other emotions; empty for its six."""
+    """What cannot be compared with the paper where a run has other emotions; empty for the paper's six."""
     missing, more = [e for e in EMOTIONS if e not in emotions], [e for e in emotions if e not in EMOTIONS]
     words = []
     if missing:

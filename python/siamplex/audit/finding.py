@@ -24,7 +24,7 @@ class Finding:
 
 
 class Findings:
-    """Findings of one group as they are made."""
+    """Collects the findings of one group."""
 
     def __init__(self, group: str) -> None:
         self.group = group

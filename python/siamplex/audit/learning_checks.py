@@ -1,4 +1,4 @@
-"""Whether a stage learnt, and which of its snapshots is which.  The paper gives no figure for any of this."""
+"""Checks whether a stage learnt, and which snapshot is used for what.  The paper gives no figure for any of this."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PARTS = {"train": "training", "val": "validation", "test": "test"}
 
 
 def check_learning(files: RunFiles, stage: Stage) -> list[Finding]:
-    """Losses against label-blind ones, active units, the shape of the embedding, and the snapshots' parts."""
+    """Losses against label-blind losses, active units, the embedding's shape, and the role of each snapshot."""
     found = Findings(f"learning of stage {stage.number}")
     learnt = StageLearning.read(stage.prefix)
     _losses(found, learnt)

@@ -1,4 +1,4 @@
-"""The twin towers and the loss, from the prototxt a stage was trained with."""
+"""Checks of the twin towers and the loss, from the prototxt a stage was trained with."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BATCH = {
 
 
 def check_net(net: Prototxt, stage: int) -> list[Finding]:
-    """Hold a train_val net against the paper's architecture.  Raises PrototxtError without twins."""
+    """Compare a train_val net with the paper's architecture.  Raises PrototxtError without twins."""
     found = Findings(f"net of stage {stage}")
     twins = read_twins(net)
     _sharing(found, twins)

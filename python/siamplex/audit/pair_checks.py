@@ -1,4 +1,4 @@
-"""The pairs that were trained on: all of them, once, rightly labelled, no subject in two splits."""
+"""Checks of the training pairs: complete, without repetition, correctly labelled, no subject in two splits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _POLARITY = "Caffe's label 1 (similar) is the paper's Y = 0 (same)"
 
 
 def check_pairs(files: RunFiles, stored: Mapping[str, StoredPairs]) -> list[Finding]:
-    """Hold the stored pairs against the index and the split."""
+    """Compare the stored pairs with the index and the split."""
     found = Findings("pairs")
     _count(found, files, stored)
     _once(found, files, stored)

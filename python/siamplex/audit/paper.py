@@ -1,4 +1,4 @@
-"""What the paper states, as the audit looks it up (Rao, Wang & Cottrell, Methods and Results)."""
+"""The settings that the paper states, as constants for the audit (Rao, Wang & Cottrell, Methods and Results)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pixels that were trained on: size, channels, mean, and that they are the corpus's own."""
+"""Checks of the stored pixels: size, channels, mean, scale, and that they are the corpus's own."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Pictures = npt.NDArray[np.uint8]
 
 
 def check_pixels(files: RunFiles, images: Pictures | None, stored: Mapping[str, StoredPairs]) -> list[Finding]:
-    """``images`` are the corpus's files as (N, 3, H, W) BGR bytes, None where they are not at hand."""
+    """``images`` are the corpus's files as (N, 3, H, W) BGR bytes, None where they are not available."""
     found = Findings("images")
     size = int(files.store.store.options["size"])
     found.stated("input", f"{paper.SIZE}x{paper.SIZE}x3", f"{size}x{size}x3")
@@ -70,7 +70,7 @@ def _indexed(found: Findings, files: RunFiles, images: Pictures | None) -> None:
 
 
 class _Line(NamedTuple):
-    """A table as (pixel - mean) * scale; ``spread`` is the most that it is off, in units of a pixel's value."""
+    """A table fitted as (pixel - mean) * scale; ``spread`` is the largest error, in units of a pixel's value."""
 
     scale: float
     mean: tuple[float, ...]
@@ -126,7 +126,7 @@ def _mean(found: Findings, mean: tuple[float, ...] | None) -> None:
 
 
 def _scale(found: Findings, files: RunFiles, scale: float | None) -> None:
-    """The paper states none; at 0..255 its rate diverges at once, so that it cannot have been its own."""
+    """The paper states no scale; 0..255 diverges at its rate at once, so it cannot have been the paper's."""
     if scale is None:
         found.stated("input scale", "-", "not the one pairs.json states", False)
         return

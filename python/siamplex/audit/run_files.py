@@ -1,4 +1,4 @@
-"""Where the artefacts of a run lie: pair store, and each stage's solver, net, weights and snapshots."""
+"""Finds the files of a run: pair store, and each stage's solver, net, weights and snapshots."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Stage:
 
     @property
     def result(self) -> SnapshotPaths:
-        """Files of the snapshot the stage came to: the last, or where it was stopped early the best."""
+        """Files of the stage's resulting snapshot: the last, or with early stopping the best."""
         found = Result.read(self.prefix)
         return self.snapshots.get(found.iteration, self.last) if found else self.last
 

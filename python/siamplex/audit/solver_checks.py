@@ -1,4 +1,4 @@
-"""Solver settings of a stage, and that solver and net are those its snapshots were made with."""
+"""Checks of a stage's solver settings, and that its snapshots were made with this solver and net."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _STOPPED = "the paper does not say which of the two came first"
 
 
 def check_solver(files: RunFiles, stage: Stage) -> list[Finding]:
-    """Hold a stage's solver against the paper, and against what its snapshots remember."""
+    """Compare a stage's solver with the paper, and with what its snapshots' manifest recorded."""
     found = Findings(f"solver of stage {stage.number}")
     p = stage.solver.message
     found.stated("optimiser", "SGD", str(p.type) or "SGD")
@@ -45,7 +45,7 @@ def check_solver(files: RunFiles, stage: Stage) -> list[Finding]:
 
 
 def _remembered(found: Findings, files: RunFiles, stage: Stage) -> None:
-    """What the newest snapshot's manifest says it was made with, against what is there now."""
+    """What the newest snapshot's manifest recorded, compared with the files that are there now."""
     manifest = stage.manifest
     setting = "solver, net and pairs are those trained with"
     if manifest is None:
@@ -77,7 +77,7 @@ def _remembered(found: Findings, files: RunFiles, stage: Stage) -> None:
 
 
 def _of_files(name: str) -> bool:
-    """Whether a setting is not in the solver or net: a hash of a file, the seed, the arithmetic."""
+    """Whether a recorded setting is not part of solver or net: a file's hash, the seed, the arithmetic."""
     return name in ("seed", "arithmetic") or name.startswith(("records of ", "weights ", "mean of ", "test net "))
 
 

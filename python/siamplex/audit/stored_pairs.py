@@ -1,4 +1,4 @@
-"""What an LMDB of pairs holds: which two images each record is of, and its label."""
+"""Reads an LMDB of pairs: the two images of each record, and its label."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def read_indexed(folder: Path, images: int) -> StoredPairs:
 
 
 def read_stacked(folder: Path, images: npt.NDArray[np.uint8], everything: bool) -> StoredPairs:
-    """Pairs of a stacked LMDB, told by their pixels (N, 3, H, W); a sample unless ``everything``."""
+    """Pairs of a stacked LMDB, identified by their pixels (N, 3, H, W); a sample unless ``everything``."""
     count = int(open_for_reading(folder).stat()["entries"])
     step = 1 if everything else max(1, count // _SAMPLE)
     known = {hash_bytes(image[::-1].tobytes()): (i, True) for i, image in enumerate(images)}

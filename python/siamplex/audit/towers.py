@@ -1,4 +1,4 @@
-"""The twins of a train_val net, read from its prototxt: the layers behind each bottom of the loss."""
+"""The twin towers of a train_val net, read from its prototxt: the layers behind each bottom of the loss."""
 
 from __future__ import annotations
 

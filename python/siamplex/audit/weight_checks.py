@@ -1,4 +1,4 @@
-"""What the weights say: where they started, what stayed frozen, what learned, which snapshots there are."""
+"""Checks of the weights: where they started, which layers stayed frozen or learnt, which snapshots exist."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The ``caffe`` engine: the real binary as a process, its log read into the same files as the embedded engine's."""
+"""The ``caffe`` engine: runs the real binary as a process, and turns its log into the embedded engine's files."""

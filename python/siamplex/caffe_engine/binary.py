@@ -1,4 +1,4 @@
-"""Finding the caffe binary, and asking it what it is before work is given to it."""
+"""Finds the caffe binary, and checks its version and GPU support before it is given work."""
 
 from __future__ import annotations
 

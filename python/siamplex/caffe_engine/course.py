@@ -1,4 +1,4 @@
-"""The course of a run that the caffe binary trains: it writes no manifests, so ``PREFIX_run.json`` alone says it."""
+"""The settings of a run trained by the caffe binary, kept in ``PREFIX_run.json``: Caffe writes no manifests."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from siamplex.schema.prototxt import Prototxt
 
 
 def settings_of(solver: Prototxt, weights: tuple[Path, ...]) -> Settings:
-    """What shapes a run of a solver, as far as it can be told without building its nets.
+    """The settings that define a solver's run, as far as they are known without building its nets.
 
-    Files that cannot be read are left out: Caffe itself will say so.
+    Files that cannot be read are left out: Caffe itself will report them.
     """
     message = solver.message
     found = solver_settings(message)
@@ -62,7 +62,7 @@ def _records(net: Prototxt, phase: str) -> dict[str, str]:
 
 
 def check_resumes(prefix: str, snapshot: Path | None, settings: Settings) -> None:
-    """Refuse to go on from a snapshot that was computed with other settings.  Raises UsageError or InputError."""
+    """Refuse to resume a snapshot computed with other settings.  Raises UsageError or InputError."""
     if snapshot is None:
         return
     known = Course.read(prefix)

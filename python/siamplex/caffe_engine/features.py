@@ -1,4 +1,4 @@
-"""Embedding by the caffe binary's own feature tool: images in as an LMDB, activations out as one."""
+"""Embeds images with the caffe binary's own feature tool: images in as an LMDB, activations out as one."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Before the binary runs: whether databases are there, and every layer that never learns in the files it is given.
+"""Checks before the binary runs: databases exist, and weights files fill every layer that never learns.
 
-Caffe matches layers with files by their names and says nothing of a layer that no file has; of a database that is not
-there it names neither path nor layer.  Nets are looked at, not built: one that this package cannot read, and weights
-that are not there, are left to Caffe's own words.
+Caffe matches layers with files by name and says nothing about a layer that no file has; for a missing database it names
+neither path nor layer.  Nets are parsed here, not built.  Nets that this package cannot read and missing weights are
+left to Caffe's own errors.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _ARTICLE = {LMDB: "an LMDB", LEVELDB: "a LevelDB"}
 def check_solver(
     solver: Prototxt, weights: Sequence[Path], snapshot: Path | None, allow_unfilled: bool = False
 ) -> None:
-    """Refuse a training with a database that cannot be read, or a layer that should not stay as its filler made it.
+    """Refuse a training with an unreadable database, or with a frozen layer that no weights file fills.
 
     ``weights`` are those of the command, else the solver's own; a ``snapshot`` stands for its caffemodel.
     Raises PrototxtError, and InputError for a file that is there and no caffemodel.

@@ -1,4 +1,4 @@
-"""What Caffe's log lines say: losses, rates, tests, snapshots, and the check that failed."""
+"""Parses Caffe's log: losses, rates, tests, snapshots, and the check that failed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training by the caffe binary: its log becomes progress, PREFIX_losses.csv and PREFIX_test.csv."""
+"""Trains with the caffe binary: its log becomes progress, PREFIX_losses.csv and PREFIX_test.csv."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from siamplex.schema.weights import read_caffemodel, read_solverstate
 
 @dataclass(frozen=True)
 class CaffeRun:
-    """What came of a run: the binary and its version, first and last iteration."""
+    """The result of a run: the binary and its version, first and last iteration."""
 
     binary: Binary
     first: int
@@ -142,7 +142,7 @@ class _Process:
         with ExitStack() as stack:
             log = stack.enter_context(Path(f"{self._prefix}_caffe.log").open("a", encoding="utf-8"))
             tables = open_logs(stack, self._prefix, self._first, self._tests)
-            # in a session of its own: a Ctrl-C reaches it once, through us
+            # in its own session: a Ctrl-C reaches it once, passed on by this process
             process = stack.enter_context(
                 subprocess.Popen(
                     self._arguments,

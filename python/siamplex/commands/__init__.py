@@ -1,8 +1,8 @@
 """The subcommands, in the order of the pipeline.
 
-Each module has NAME, HELP, add_arguments(parser) and run(args), which may return a Told.  One that
-works on a run has files(args) -> (inputs, outputs), and run_folder(args) where the run is not to be
-seen from the outputs; SKIPS says that a stamp may let it skip what has not changed.
+Each module has NAME, HELP, add_arguments(parser) and run(args), which may return a Told.  A command that works on a run
+also has files(args) -> (inputs, outputs), and run_folder(args) if the outputs do not show which run it is.  SKIPS says
+that a stamp may let the command skip unchanged work.
 """
 
 from types import ModuleType

@@ -1,4 +1,4 @@
-"""``siamplex audit``: hold a run against the paper."""
+"""``siamplex audit``: compare a run with the paper."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ HELP = "take the place of BVLC's caffe tool (train, test, time, device_query) an
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """All is left to the tool's own kind of flags."""
+    """All words are passed on: the tool parses its own flags."""
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="a command and flags, as caffe takes them")
     parser.prefix_chars = "\0"  # -solver is the tool's, not argparse's
 

@@ -70,7 +70,7 @@ def _shape(text: str) -> tuple[str, Shape]:
 
 
 def _costs(file: Path, phases: Sequence[str], state: Any, given: dict[str, Shape], bounds: Bounds) -> list[NetCost]:
-    """The net in each phase; what it reads that is not there is said once."""
+    """The costs of the net in each phase; missing files it reads are reported once."""
     from siamplex.engine.net.costs import cost_of
     from siamplex.engine.net.outline import outline, sources_named
 
@@ -110,7 +110,7 @@ def _of_phase(given: dict[str, Shape], message: Any, phase: str, state: Any) -> 
 def _nets(
     file: Path, phases: Sequence[str], state: Any, bounds: Bounds
 ) -> Iterator[tuple[str, Prototxt, Any, tuple[str | int, ...], Any]]:
-    """For each phase the file it stands in, the net's message and place there, and the state."""
+    """For each phase: its file, the net's message and its path there, and the state."""
     from siamplex.engine.training.solver_file import nets_named
     from siamplex.schema import messages, prototxt
     from siamplex.schema.file_kinds import SOLVER, kind_of

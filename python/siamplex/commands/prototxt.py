@@ -96,7 +96,7 @@ def options_of(
     mean: tuple[float, float, float],
     scale: float,
 ) -> NetOptions:
-    """What the options come to for a store of ``images``; ``val_pairs`` 0: not known.  Raises UsageError."""
+    """The net and solver options for a store of ``images``; ``val_pairs`` 0: not known.  Raises UsageError."""
     from siamplex.nets.architecture import Architecture
     from siamplex.nets.generate import TEST_BATCH, NetOptions, whole_split
     from siamplex.nets.solver import SolverOptions

@@ -1,1 +1,1 @@
-"""Face sets: how files are named in each, which emotions are taken, how pictures are framed, which are the same."""
+"""Face sets: file naming, choice of emotions, cropping, duplicates, and the index of a corpus."""

@@ -1,4 +1,4 @@
-"""Which part of every picture counts as the face: a box in shares of width and height."""
+"""The part of every picture that is kept: a box in shares of width and height."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""Pictures that are the same but for storing: re-encoded, rescaled, brightened, grey.
+"""Near-duplicates: pictures that differ only in encoding, scale, brightness or colour.
 
-Two are near-duplicates where, reduced to 64 x 64 grey values of mean 0 and deviation 1, no block of 8 x 8 differs by
-more than :data:`NEAR` on average.  An expression moves some block, however alike the rest: of 260 drawn faces no two of
-one actor came below 0.29, and copies (JPEG of quality 20 to 90, half and double size, grey, noise of 6 values) not
-above 0.07.  A shifted, turned or mirrored copy is not found.
+Pictures are reduced to 64 x 64 grey values of mean 0 and deviation 1.  Two are near-duplicates if no block of 8 x 8
+differs by more than :data:`NEAR` on average.  An expression changes at least one block: among 260 drawn faces no two of
+one actor came below 0.29, while copies (JPEG of quality 20 to 90, half and double size, grey, noise of 6 values) stayed
+within 0.07.  A shifted, turned or mirrored copy is not found.
 
-Couples are looked for among pictures whose 16 x 16 reductions correlate by :data:`ALIKE` or more: one product of
-matrices in blocks, so that time grows with the square of the number of pictures and memory with the number.
+Candidates are pictures whose 16 x 16 reductions correlate by :data:`ALIKE` or more.  They are found by one matrix
+product in blocks: time grows with the square of the number of pictures, memory with the number.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Words for the emotions: NimStim's codes and CO for contempt, and what tables of other corpora call them."""
+"""Words for the emotions: NimStim's codes, CO for contempt, and the names used in other corpora's tables."""
 
 from __future__ import annotations
 

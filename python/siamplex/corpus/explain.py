@@ -1,4 +1,4 @@
-"""What a layout reads from some files of a folder, in words."""
+"""Explains how a layout reads some files of a folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which layout a folder's files have, and what each file's name says by it."""
+"""Finds the layout of a folder's files, and reads their names by it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OTHER_FRAME, NO_LABEL = "frame before the peak", "sequence without a label"
 
 @dataclass(frozen=True)
 class Reading:
-    """A picture that fits: what its groups hold, its subject, its emotion (``aside``: why it is not taken)."""
+    """A picture that fits: its groups' values, subject and emotion (``aside``: why it is left out)."""
 
     path: Path
     groups: dict[str, str]
@@ -145,9 +145,9 @@ def _number_in(path: Path) -> str:
 def choose(listing: Listing, folder: Path) -> tuple[Fitted, list[Fitted]]:
     """The built-in layout that most images fit, and the others that fit some.
 
-    One that nine names in ten fit goes before folders called by emotions; of several that fit as many, the first of
-    :data:`~siamplex.corpus.layout.BUILT_IN`.  A layout by which no picture would be taken counts only where none other
-    fits.  Raises InputError where nothing fits.
+    A layout that nine names in ten fit is preferred to folders named after emotions.  Of several that fit equally many
+    images, the first in :data:`~siamplex.corpus.layout.BUILT_IN` is taken.  A layout that would take no picture counts
+    only if no other fits.  Raises InputError where nothing fits.
     """
     tried = [fit(layout, listing, folder) for layout in built_in()]
     fitting = [f for f in tried if f.readings]

@@ -1,4 +1,4 @@
-"""What lies in a folder of faces: pictures, and everything else with the reason why it is none of them."""
+"""Lists a folder of faces: pictures, and every other file with the reason why it is not one."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def linked_folders(folder: Path) -> list[Path]:
 
 
 def _files(folder: Path, found: Listing) -> list[Path]:
-    """Regular files below a folder.  Real folders come before linked ones, so that each goes by its own path."""
+    """Regular files below a folder.  Real folders come before linked ones, so that each is listed by its own path."""
     files: list[Path] = []
     real, links = [folder], list[Path]()
     seen: set[tuple[int, int]] = set()

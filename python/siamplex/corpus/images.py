@@ -12,7 +12,7 @@ from siamplex.errors import InputError
 from siamplex.schema.file_kinds import PICTURE, TEXT, kind_of
 from siamplex.schema.picture_files import PictureError, decode
 
-# names that pictures go by; whether one is read is seen from its content
+# suffixes of pictures; whether a picture can be read is decided by its content
 SUFFIXES = frozenset(
     ".bmp .dib .png .apng .jpg .jpeg .jpe .jfif .jif .tif .tiff .webp .gif .jp2 .j2k .jpf .jpx .avif "
     ".pbm .pgm .ppm .pnm .pam .ras .sr".split()

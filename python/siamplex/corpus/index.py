@@ -1,4 +1,4 @@
-"""The index of a corpus: which image shows which emotion of which subject."""
+"""The index of a corpus: the emotion and subject of each image."""
 
 from __future__ import annotations
 
@@ -173,14 +173,14 @@ def _faces_in_table(table: Path) -> list[_Face]:
 
 
 def is_table(source: Path) -> bool:
-    """Whether a corpus is told by a table, not by a folder."""
+    """Whether a corpus is given as a table and not as a folder."""
     return source.is_file() or (source.suffix.lower() in _TABLES and not source.is_dir())
 
 
 def list_corpus(source: Path, layout: Layout | None = None, emotions: Collection[str] = EMOTIONS) -> CorpusIndex:
-    """What a corpus holds by its names alone: no picture is opened, and no entry has a hash.
+    """The content of a corpus by its names alone: no picture is opened, and no entry has a hash.
 
-    Raises InputError where indexing would, but for what only the pictures' content shows.
+    Raises InputError where indexing would, except for faults that only the pictures' content shows.
     """
     found, left_out = (None, dict[str, list[Path]]()) if is_table(source) else fitted(source, layout)
     faces = _faces_of(found) if found else _faces_in_table(source)
@@ -339,7 +339,7 @@ def distinct_names(paths: Sequence[Path], base: Path) -> list[str]:
 
 
 def _say_shared_names(source: Path, used: Sequence[tuple[_Face, str]], names: Sequence[str]) -> None:
-    """An id in two folders is taken for one person: should they be two, neither stands in two splits."""
+    """Warn that an id in two folders counts as one person; if they are two, both are in the same split."""
     shared = sorted({face.subject for (face, _), name in zip(used, names, strict=True) if name != face.path.stem})
     if shared:
         more = f" and {len(shared) - 3} more" if len(shared) > 3 else ""
@@ -348,7 +348,7 @@ def _say_shared_names(source: Path, used: Sequence[tuple[_Face, str]], names: Se
 
 
 def _say_odd_numbers(source: Path, subjects: set[str]) -> None:
-    """NimStim numbers its actors throughout: 01F beside 01M is two people here, and likely one misspelt."""
+    """Warn of 01F beside 01M: they count as two people, but NimStim uses a number once, so one is likely misspelt."""
     for number in sorted(s[:-1] for s in subjects if s[:-1].isdigit() and s.endswith("F") and f"{s[:-1]}M" in subjects):
         say(f"{source}: subjects {number}F and {number}M share a number; they are taken for two people")
 

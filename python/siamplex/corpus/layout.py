@@ -1,4 +1,4 @@
-"""The layout of a face set: what its files' names say, told by a TOML file.
+"""The layout of a face set: how its file names are read, described by a TOML file.
 
 A layout has::
 
@@ -41,7 +41,7 @@ _MAX_BYTES = 1 << 16
 _FIELD = re.compile(r"\{(\w+)(?::(\d{1,2}))?\}")
 _KEYS = {"title", "example", "pattern", "match", "subject", "nearly", "emotions", "keep", "labels"}
 _LABEL_KEYS = {"ending", "sequence", "frame", "first"}
-# in the order in which they are asked, where several fit as many files
+# in order of preference if several fit equally many files
 BUILT_IN = ("nimstim", "kdef", "rafd", "jaffe", "ckplus", "faces", "taiwanese", "emotion-person", "emotion")
 
 
@@ -106,7 +106,7 @@ class Layout:
         return _FIELD.sub(one, template)
 
     def set_aside(self, groups: Mapping[str, str]) -> str | None:
-        """Why a picture that fits is not taken; None where it is."""
+        """Why a picture that fits is left out; None where it is taken."""
         for group, kept in self.keep.items():
             if groups[group].casefold() not in map(str.casefold, kept):
                 return f"{group} other than {' or '.join(kept)}"

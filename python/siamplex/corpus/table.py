@@ -1,4 +1,4 @@
-"""The table of a corpus: which columns of a CSV have path, subject and emotion, and where its paths lead."""
+"""A corpus given as a CSV: its columns for path, subject and emotion, and the files its paths refer to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``convert_imageset``: a list of image files made into an LMDB of Datums."""
+"""``convert_imageset``: converts a list of image files into an LMDB of Datums."""
 
 from __future__ import annotations
 

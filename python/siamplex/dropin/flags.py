@@ -1,4 +1,4 @@
-"""Flags as BVLC's tool takes them: ``-name=value``, ``--name value``, in any order."""
+"""Parses flags as BVLC's tool does: ``-name=value``, ``--name value``, in any order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Log lines in glog's form, so that scripts which read Caffe's log read this one."""
+"""Log lines in glog's format, so that scripts that parse Caffe's log can parse this one."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What Caffe's log says of a net as it builds it: rules, layers and the splits it inserts, shapes, memory, gradients.
+"""Caffe's log of building a net: rules, layers, inserted splits, shapes, memory, gradients.
 
-The numbers behind file names are those of lines in BVLC Caffe 1.0's sources, as its log has them; a line that no
-recorded log shows has 0.
+The line numbers after file names are those of BVLC Caffe 1.0's sources, as its log has them; messages that no recorded
+log shows have 0.
 """
 
 from __future__ import annotations

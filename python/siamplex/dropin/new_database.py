@@ -1,4 +1,4 @@
-"""A new LMDB of records, as Caffe's tools make one: it must not be there yet, and appears when it is whole."""
+"""Creates an LMDB as Caffe's tools do: the path must be new, and the LMDB appears there when complete."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LONGEST_KEY = 511
 
 
 def check_backend(tool: str, backend: str) -> None:
-    """Raise UsageError for what is not written."""
+    """Raise UsageError for a backend that cannot be written."""
     if backend == "leveldb":
         raise UsageError(f"{tool}: leveldb is read and not written; take lmdb, which Caffe's Data layers read as well")
     if backend != "lmdb":

@@ -1,4 +1,4 @@
-"""``caffe test``: a net's outputs, means over some batches."""
+"""``caffe test``: a net's outputs, averaged over some batches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Command lines as gflags reads them, for the tools beside ``caffe``: flags of given kinds anywhere among the words."""
+"""Parses command lines as gflags does, for the tools beside ``caffe``: typed flags anywhere among the words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``caffe train``: a solver, with Caffe's log."""
+"""``caffe train``: runs a solver, with Caffe's log."""
 
 from __future__ import annotations
 

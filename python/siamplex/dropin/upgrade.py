@@ -1,4 +1,4 @@
-"""``upgrade_net_proto_text``, ``upgrade_net_proto_binary``, ``upgrade_solver_proto_text``: old files made new."""
+"""``upgrade_net_proto_text``, ``upgrade_net_proto_binary``, ``upgrade_solver_proto_text``: upgrade old files."""
 
 from __future__ import annotations
 

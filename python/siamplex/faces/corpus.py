@@ -1,4 +1,4 @@
-"""Drawing a whole corpus: who shows what, file names, and the label that it is synthetic."""
+"""Draws a whole corpus: allots emotions to actors, names the files, and labels them synthetic."""
 
 from __future__ import annotations
 

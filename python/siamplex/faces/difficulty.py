@@ -1,7 +1,7 @@
-"""How hard it is to tell emotions in a corpus: what its features vary by, and what a linear rule makes of them.
+"""How hard a corpus is: variance shares of its features, and the accuracy of a linear discriminant.
 
-A stand-in is only worth something if it is as hard as the real thing.  These are the figures in which
-drawn faces are held against photographs (docs/recipe.md).
+A stand-in corpus is only useful if it is as hard as the real thing.  Drawn faces are compared with photographs by these
+figures (docs/recipe.md).
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ Array = npt.NDArray[np.floating]
 class Shares:
     """Shares (0..1, together 1) of the variance of features.
 
-    ``person``: between people.  ``emotion``: what emotions add to people, the same in everyone.
-    ``neither``: the rest, which holds what an emotion is in one person alone.
+    ``person``: between people.  ``emotion``: the effect of emotions that is the same in everyone.  ``neither``: the
+    rest, including the effect of an emotion in one person alone.
     """
 
     person: float
@@ -50,7 +50,7 @@ def told_right(
     folds: int = 8,
     seed: int = 0,
 ) -> float:
-    """Share (0..1) of images whose emotion a linear discriminant tells that was fitted to other people.
+    """Accuracy (0..1) of a linear discriminant of emotions on people it was not fitted to.
 
     People are dealt to ``folds`` at random.  Of each fold, the first ``components`` principal components of
     the other folds' features (N, D) are taken, and the covariance within emotions is shrunk as Ledoit and Wolf
@@ -73,7 +73,7 @@ def told_right(
 def told(
     gram: Array, seen: npt.NDArray[np.bool_], labels: npt.NDArray[np.str_], components: int = 200
 ) -> npt.NDArray[np.str_]:
-    """Labels that a linear discriminant, fitted to the rows ``seen`` (N,) and told their ``labels``, gives the others.
+    """Predictions of a linear discriminant, fitted to the rows ``seen`` (N,) and their ``labels``, for the others.
 
     Of rows only their inner products ``gram`` (N, N) are needed; see :func:`told_right`.
     """
@@ -93,7 +93,7 @@ def _indicators(labels: Sequence[str]) -> Array:
 
 
 def _explained(gram: Array, design: Array) -> float:
-    """Sum of squares that a least-squares fit to ``design`` (N, K) takes up, of rows whose products are ``gram``."""
+    """Sum of squares explained by a least-squares fit to ``design`` (N, K), of rows whose products are ``gram``."""
     basis, size, _ = np.linalg.svd(design, full_matrices=False)
     basis = basis[:, size > 1e-9 * size[0]]
     return float(np.einsum("ij,ij->", basis, gram @ basis))

@@ -1,4 +1,4 @@
-"""One expression as it is shown once: the emotion, how strongly, with what else in it."""
+"""One performance of an expression: the emotion, its intensity, and what is mixed into it."""
 
 from __future__ import annotations
 

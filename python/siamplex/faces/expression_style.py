@@ -1,4 +1,4 @@
-"""How one actor expresses: the face at rest, and what the actor makes of each emotion.
+"""An actor's style of expression: the face at rest, and how the actor shows each emotion.
 
 People differ in these as much as in their features: one frowns at rest, one smiles with one side, one
 never shows certain action units, one's fear has something of surprise.  This is what makes the emotion

@@ -1,4 +1,4 @@
-"""Where the parts of a face lie: an actor's own measures, moved by action units.
+"""Positions of the parts of a face: an actor's own measures, moved by action units.
 
 Coordinates are pixels from the point between the eyes of an upright face, x to the right, y down,
 at the size of a 240x308 image.

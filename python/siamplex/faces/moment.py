@@ -1,4 +1,4 @@
-"""The moment of a photograph: pose, light, gaze, hair and camera, none of which know the emotion."""
+"""The conditions of one photograph: pose, light, gaze, hair and camera, all independent of the emotion."""
 
 from __future__ import annotations
 

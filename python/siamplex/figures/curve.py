@@ -1,4 +1,4 @@
-"""Specification curves: an outcome of all cells, sorted, with what was chosen in each below (Simonsohn et al. 2020)."""
+"""Specification curves: an outcome of all cells, sorted, above each cell's settings (Simonsohn et al. 2020)."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _DASHES = ((0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (2, 3)))
 
 @dataclass(frozen=True)
 class Curve:
-    """What one curve shows of N cells.
+    """The data of one curve over N cells.
 
-    ``values`` (N,) with the ends ``low`` and ``high`` of their intervals, None where there is none; ``learnt``: which
-    dots are filled.  ``choices``: for each setting the values' texts by cell, and in ``levels`` their order.  ``lines``
-    are references across the whole width, ``bands`` spans of them.
+    ``values`` (N,), with ``low`` and ``high`` the ends of their intervals, None without intervals; ``learnt``: which
+    dots are filled.  ``choices``: for each setting its value in each cell, as text; ``levels``: the order of these
+    values.  ``lines`` are references across the whole width, ``bands`` reference ranges.
     """
 
     title: str

@@ -67,7 +67,7 @@ def _legend(figure: Any, panels: Iterable[Any]) -> None:
 
 
 def shape_notes(embeddings: Sequence[Embedding]) -> list[str]:
-    """What a caption says of the ratio shown in its panels, and of emotions on a line."""
+    """Notes for a caption: the ratio shown in its panels, and emotions on a line."""
     notes = [f"ratio: second over first singular value of the emotions' centroids; below {LINE:g}, a line"]
     if len(embeddings) == 1:
         points = embeddings[0].points[:, :2]
@@ -78,7 +78,7 @@ def shape_notes(embeddings: Sequence[Embedding]) -> list[str]:
 
 
 def caption(figure: Any, notes: Iterable[str]) -> None:
-    """What must be said of the figure, small, along its lower edge."""
+    """Write a figure's notes, small, along its lower edge."""
     text = "; ".join(dict.fromkeys(notes))
     if text:
         columns = int(figure.get_figwidth() * 17)

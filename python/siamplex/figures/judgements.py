@@ -1,4 +1,4 @@
-"""Figures of judged pictures: distances against distances, confusions beside confusions, answers in the plane."""
+"""Figures of judged pictures: distances in embedding and profiles, confusions side by side, answers in the plane."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _STEPS = 10
 def draw_judgements(
     result: dict[str, Any], embedding: Embedding, judged: PictureJudgements, seed: int, stem: Path
 ) -> list[Path]:
-    """All three figures of what ``result`` (of similarity) says of pictures, for parts that have any judged."""
+    """The three figures of the judged pictures in ``result`` (of similarity), for parts that have any."""
     parts = [name for name, part in result["parts"].items() if part.get("pictures")]
     if not parts:
         return []

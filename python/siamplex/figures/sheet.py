@@ -1,4 +1,4 @@
-"""One style for all figures, and figures that are drawn without a screen."""
+"""One style for all figures, drawn without a screen."""
 
 from __future__ import annotations
 

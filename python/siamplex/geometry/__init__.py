@@ -1,1 +1,1 @@
-"""What an embedding looks like: circular order, separability, losses of pairs."""
+"""The geometry of an embedding: circular order, separability, losses of pairs."""

@@ -1,4 +1,4 @@
-"""The embedding of every image of a corpus under one snapshot: fc6 activations, kept and read back."""
+"""Embeddings: the fc6 activations of every image of a corpus under one snapshot, and their files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from siamplex.schema.json_files import parse_object
 class Embedding:
     """Points (N, D) float32 of N images, with each image's name, subject, emotion, split.
 
-    ``facts`` say where they come from: snapshot, its hash, iteration, notes for figures.
+    ``facts`` records where they come from: snapshot, its hash, iteration, notes for figures.
     """
 
     points: npt.NDArray[np.float32]

@@ -1,4 +1,4 @@
-"""What the embedding looks like: centroids, their circular order, how well emotions come apart."""
+"""Centroids of the emotions, their circular order, and how separable the emotions are."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ def centroids(points: Points, emotions: Sequence[str]) -> dict[str, npt.NDArray[
 
 
 def circular_order(centres: dict[str, npt.NDArray[np.float64]]) -> tuple[str, ...]:
-    """Emotions by the angle of their centroid round the centroids' mean, from HA, 2-D only."""
+    """Emotions sorted by their centroid's angle about the centroids' mean, starting at HA; 2-D only."""
     middle = np.mean(list(centres.values()), axis=0)
     angles = {e: np.arctan2(c[1] - middle[1], c[0] - middle[0]) for e, c in centres.items()}
     return canonical(sorted(angles, key=lambda e: (float(angles[e]), e)))
 
 
 def singular_ratio(centres: Points) -> float:
-    """How round K centroids (K, D) lie: their second singular value about their mean over their first.
+    """Second over first singular value of K centroids (K, D) about their mean: how round they lie.
 
     1 for an even circle, 0 for a line (and where all are one point).
     """
@@ -65,7 +65,7 @@ def singular_ratio(centres: Points) -> float:
 
 
 def on_a_line(centres: dict[str, npt.NDArray[np.float64]]) -> bool:
-    """Whether emotions' centroids are so near a line that their order by angle says nothing (:data:`LINE`)."""
+    """Whether the centroids lie so near a line that their order by angle means nothing (:data:`LINE`)."""
     return singular_ratio(np.array(list(centres.values()))) < LINE
 
 
@@ -107,8 +107,8 @@ def circular_orders(members: Sequence[str]) -> Iterator[tuple[str, ...]]:
 class OrderAgreement:
     """Whether an order is the paper's, and how likely chance would give it.
 
-    ``compared`` are the emotions of the paper among those of ``order``, which are held against its order of these.
-    Fewer than four (:data:`FEWEST`) have one circular order alone: then all but ``order`` is None.
+    ``compared`` are the paper's emotions that ``order`` has; only these are compared with the paper's order.  Fewer
+    than four (:data:`FEWEST`) have only one circular order: every other field but ``order`` is then None.
     """
 
     order: tuple[str, ...]
@@ -125,9 +125,9 @@ class OrderAgreement:
 
 
 def order_agreement(order: Sequence[str]) -> OrderAgreement:
-    """Hold a circular order against the paper's order of those of its emotions that are there.
+    """Compare a circular order with the paper's order, over the emotions that both have.
 
-    Chance is counted out over all circular orders of these.
+    The chance of agreement is counted over all circular orders of these emotions.
     """
     compared = paper_order(order)
     found = canonical(order)
@@ -148,7 +148,7 @@ def order_agreement(order: Sequence[str]) -> OrderAgreement:
 
 
 def separable(one: Points, other: Points) -> bool:
-    """Whether a hyperplane parts two sets of points exactly (a linear program decides)."""
+    """Whether a hyperplane separates two sets of points exactly (a linear program decides)."""
     points = np.vstack([one, other]).astype(np.float64)
     scale = np.abs(points - points.mean(axis=0)).max() or 1.0
     points = (points - points.mean(axis=0)) / scale
@@ -165,16 +165,16 @@ def separable(one: Points, other: Points) -> bool:
 
 
 def separability(points: Points, emotions: Sequence[str]) -> dict[str, bool]:
-    """For each emotion, whether a line parts it from all others."""
+    """For each emotion, whether a line separates it from all others."""
     labels = np.array(emotions)
     return {e: separable(points[labels == e], points[labels != e]) for e in in_order(set(emotions))}
 
 
 def linear_guesses(train: Embedding, held_out: Embedding) -> list[str]:
-    """Emotions of ``held_out`` by linear discriminants fitted on ``train``.
+    """Emotions of ``held_out`` predicted by a linear discriminant fitted on ``train``.
 
-    Nearest centroid in units of the spread within emotions (one covariance for all, each emotion
-    equally likely beforehand), so that its borders are lines.
+    Nearest centroid, with distances measured in the pooled covariance within emotions and equal priors.  The decision
+    boundaries are linear.
     """
     centres = centroids(train.points, train.emotions)
     names = list(centres)

@@ -1,8 +1,8 @@
-"""Whether a net has learnt anything: pair losses held against the label-blind loss.
+"""Whether a net has learnt anything: its pair losses compared with the label-blind loss.
 
-The label-blind loss is what the same embedding would cost if it knew nothing of which image has which label: each
-pair's two images are replaced by two others, drawn from all.  A net that only spreads or gathers its points to suit
-the share of same pairs gets that far; a net that tells expressions apart gets below.
+The label-blind loss is the loss of the same embedding with its images shuffled among the pairs: each pair's two images
+are replaced by two others, drawn from all.  A net that only scales its points to suit the share of same pairs reaches
+this loss.  A net that tells expressions apart gets below it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from siamplex.geometry.orders import Points, singular_ratio
 
 @dataclass(frozen=True)
 class PairLosses:
-    """Mean contrastive loss of some pairs in the TEST phase (no dropout), and of the same points label-blind."""
+    """Mean contrastive loss of some pairs in the TEST phase (no dropout), and its label-blind counterpart."""
 
     loss: float
     label_blind: float
@@ -77,7 +77,7 @@ def all_pair_losses(points: Points, labels: npt.NDArray[np.str_], margin: float 
 def classes_of(
     count: int, first: npt.NDArray[np.integer], second: npt.NDArray[np.integer], same: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.int64]:
-    """Classes (N,) of ``count`` images by their pairs alone: images that same pairs join are of one class."""
+    """Classes (N,) of ``count`` images from their pairs alone: images joined by same pairs share a class."""
     edges = coo_array((np.ones(int(same.sum()), bool), (first[same], second[same])), shape=(count, count))
     return np.asarray(connected_components(edges, directed=False)[1], np.int64)
 
@@ -85,7 +85,7 @@ def classes_of(
 def ratio_of_classes(points: Points, classes: npt.NDArray[np.int64]) -> float | None:
     """Ratio of the singular values of the classes' means (:func:`singular_ratio`); None for fewer than three.
 
-    A class of one image says nothing of a class and does not count.
+    Classes of one image are left out.
     """
     names, counts = np.unique(classes, return_counts=True)
     means = [np.asarray(points, np.float64)[classes == name].mean(axis=0) for name in names[counts > 1]]

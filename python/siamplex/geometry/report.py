@@ -117,7 +117,7 @@ def papers_order(members: Collection[str]) -> str:
 
 
 def on_line(order: Sequence[str]) -> str:
-    """What is said of emotions on a line in place of a circular order."""
+    """The text for emotions on a line, in place of a circular order."""
     return f"on a line (ratio below {LINE:g}), which has no circular order; along it {_names(order)}"
 
 
@@ -158,5 +158,5 @@ def _part_lines(split: str, part: dict[str, Any]) -> list[str]:
 
 
 def between(interval: Sequence[float] | None) -> str:
-    """An interval of shares in words, behind the share itself; nothing where there is none."""
+    """The interval of a share as text; empty where there is none."""
     return f" (95 % {interval[0]:.0%} to {interval[1]:.0%})" if interval else ""

@@ -1,1 +1,1 @@
-"""Every choice that the paper leaves open: a grid of cells, trained with shared features, and what comes of them."""
+"""Multiverse analysis: a grid of all choices that the paper leaves open, its trainings and their results."""

@@ -1,4 +1,4 @@
-"""What a multiverse says, from its finished cells: table, curves, shares, chance, baselines, one paragraph."""
+"""The results of a multiverse, from its finished cells: table, curves, shares, chance, baselines, one paragraph."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SHARED = ("learnt", *CURVES)  # outcomes whose variance is shared out
 
 @dataclass(frozen=True)
 class Answer:
-    """All that :func:`answer` writes; ``table`` has a row a cell, ``shares`` are by outcome, ``notes`` what lacks."""
+    """What :func:`answer` writes: ``table``, a row a cell; ``shares`` by outcome; ``notes`` on what is missing."""
 
     table: pd.DataFrame
     settings: list[str]
@@ -45,11 +45,11 @@ class Answer:
 
 
 def answer(run: Path, human: Path | None = None, device: str = "cpu") -> Answer:
-    """Measure the finished cells of a run, and write what they say to ``RUN/multiverse``.
+    """Measure the finished cells of a run, and write the results to ``RUN/multiverse``.
 
     ``multiverse.csv`` (and ``.parquet`` with pyarrow), ``baselines.csv``, ``answer.json``, ``answer.txt`` and
-    ``figures``, as SVG and PNG.  ``human``: judgements to hold the cells against (:mod:`~siamplex.multiverse.people`).
-    Raises InputError where no cell is finished or one is of other images, UsageError for judgements of other emotions,
+    ``figures``, as SVG and PNG.  ``human``: judgements to compare the cells with (:mod:`~siamplex.multiverse.people`).
+    Raises InputError where no cell is finished or one has other images, UsageError for judgements of other emotions,
     StorageError.
     """
     cells = read(run)
@@ -109,7 +109,7 @@ def _examine(run: Path, cells: Sequence[StoredCell], human: Path | None, device:
 
 
 def as_shown(embedding: Embedding) -> Embedding:
-    """An embedding with the emotions its images show: of a cell with shuffled labels those it was not trained on."""
+    """An embedding labelled by what its images show, even if its cell was trained on shuffled labels."""
     shown = embedding.facts.get("shown")
     if isinstance(shown, list) and len(shown) == len(embedding):
         return replace(embedding, emotions=[str(e) for e in shown])
@@ -117,7 +117,7 @@ def as_shown(embedding: Embedding) -> Embedding:
 
 
 def _write_parquet(found: Answer, path: Path) -> None:
-    """The Parquet file, or none: not that of an earlier table."""
+    """Write the Parquet file, or remove that of an earlier table where it cannot be written."""
     missing = parquet_missing()
     if missing:
         discard(path)

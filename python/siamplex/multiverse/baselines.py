@@ -1,7 +1,7 @@
-"""What simpler methods make of the same images: the paper's own alternatives, and a ceiling.
+"""Baselines for the multiverse: the paper's alternative methods on the same images, and a ceiling.
 
-All that these methods know of rows of pixels or of conv3 is their inner products: rows are first turned into as many
-coordinates as there are images, which changes no distance and looks at no label.
+These methods depend on rows of pixels or of conv3 only through inner products.  Rows are first turned into as many
+coordinates as there are images: this changes no distance and uses no label.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Features:
-    """Coordinates (N, M) float64 of named images, as good as the rows they were made of."""
+    """Coordinates (N, M) float64 of named images, with the same distances as the rows they were made of."""
 
     images: list[str]
     rows: Floats
@@ -53,7 +53,7 @@ class Features:
 
 @dataclass(frozen=True)
 class Baseline:
-    """A method's map of one fold, measured as cells are; of the ceiling only its held-out accuracy.
+    """A method's map of one fold, measured as cells are; the ceiling has a held-out accuracy only.
 
     A method that places no held-out faces has no held-out accuracy.
     """
@@ -65,10 +65,10 @@ class Baseline:
 
 
 def features_of(run: Path, device: str = "cpu") -> tuple[dict[str, Features], list[str]]:
-    """Pixels and conv3 of the images of a run's pair store, as its net sees them; what there is not is said.
+    """Pixels and conv3 of the images of a run's pair store, as its net sees them; missing ones are reported.
 
-    conv3 is behind its ReLU, at the run's own input scale: as the multiverse keeps it for its cells, or else what
-    ``weights/init.caffemodel`` answers.
+    conv3 is taken after its ReLU, at the run's own input scale: from the features that the multiverse keeps for its
+    cells, or else computed with ``weights/init.caffemodel``.
     """
     found, notes = {}, []
     folder = run / "pairs"
@@ -85,7 +85,7 @@ def features_of(run: Path, device: str = "cpu") -> tuple[dict[str, Features], li
 
 
 def _conv3(run: Path, store: OpenedStore, device: str) -> npt.NDArray[np.floating]:
-    """Answers (N, D) of conv3 to the images of a run's store.  Raises InputError or PrototxtError."""
+    """Activations (N, D) of conv3 for the images of a run's store.  Raises InputError or PrototxtError."""
     kept = run / "multiverse" / "features" / f"scale_{float(store.store.options['scale']):.9g}" / "features.npy"
     if kept.is_file():
         try:
@@ -102,10 +102,10 @@ def _conv3(run: Path, store: OpenedStore, device: str) -> npt.NDArray[np.floatin
 def baselines(
     features: Mapping[str, Features], folds: Mapping[int, Embedding], people: Rdm | None, subjects: Weights
 ) -> list[Baseline]:
-    """Every method on every kind of features and every fold.
+    """Run every method on every kind of features and every fold.
 
-    ``folds`` are embeddings whose subjects, emotions and splits count, not their points: of all images of
-    ``features``.
+    ``folds`` are embeddings of all images of ``features``.  Only their subjects, emotions and splits are used, not
+    their points.
     """
     return [made for name, rows in features.items() for made in _of_features(name, rows, folds, people, subjects)]
 
@@ -126,9 +126,9 @@ def _of_features(
 def maps(rows: Floats, split: Embedding) -> dict[str, Embedding]:
     """Maps in two dimensions by PCA, metric and non-metric MDS, fitted to the training subjects' rows of (N, M).
 
-    PCA (scikit-learn's) has a rule for faces it was not fitted to; MDS has none, and its embeddings hold the training
-    subjects' images alone.  Both forms of MDS are SMACOF from classical scaling, 300 iterations at most.  Nothing where
-    fewer than three rows differ.
+    PCA (scikit-learn's) can place images it was not fitted to.  MDS cannot: its embeddings hold the training subjects'
+    images alone.  Both forms of MDS are SMACOF from classical scaling, 300 iterations at most.  The result is empty
+    where fewer than three rows differ.
     """
     from sklearn.decomposition import PCA as Components
 
@@ -153,7 +153,7 @@ def _scaled(distances: Floats, metric: bool) -> Floats:
     asked = distances / distances.max()
     start = classical(asked)
     if not metric:
-        # the non-metric form takes 0 for missing: a rank below all others says the same
+        # scikit-learn's non-metric form reads 0 as missing; any value below all others has the same order
         off = ~np.eye(len(asked), dtype=bool)
         asked[off & (asked <= 0)] = 1e-6 * asked[asked > 0].min()
     points = smacof(
@@ -164,7 +164,7 @@ def _scaled(distances: Floats, metric: bool) -> Floats:
 
 
 def ceiling(rows: Floats, split: Embedding, subjects: Weights) -> Measured | None:
-    """Held-out accuracy of a linear discriminant of rows (N, M) that is told the training subjects' emotions.
+    """Held-out accuracy of a linear discriminant of rows (N, M), fitted to the training subjects' emotions.
 
     It is that of :func:`siamplex.faces.difficulty.told`: 200 principal components at most, covariance shrunk as by
     Ledoit and Wolf.  None where nobody is held out, or the training subjects show one emotion.

@@ -1,4 +1,4 @@
-"""How a claim about cells fares at each value of each setting, and which settings it hangs on."""
+"""Whether a claim about cells depends on a setting: its share of true cells at each value."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _SHUFFLES = 1999
 
 @dataclass(frozen=True)
 class ByValue:
-    """A setting's values, as text, each with how many cells it has and in how many of them the claim is true.
+    """The values of a setting, as text, each with its number of cells and of those where the claim is true.
 
-    ``p``: the share of shuffles of the claim among the cells that set the values as far apart, the true one among them.
-    ``apart``: the largest less the smallest share.
+    ``apart``: the largest less the smallest share of true cells.  ``p``: the share of shuffles of the claim among the
+    cells whose sum of squares between values is at least as large, the true arrangement among them.
     """
 
     setting: str
@@ -31,7 +31,7 @@ class ByValue:
 
 
 def by_value(cells: pd.DataFrame, claim: Sequence[bool], settings: Sequence[str], seed: int = 0) -> list[ByValue]:
-    """Of the settings, ``seed`` and ``fold`` that differ between ``cells``; the one that sets them most apart first."""
+    """A ByValue for each setting, ``seed`` and ``fold`` that differs between ``cells``, the largest ``apart`` first."""
     true = np.asarray(claim, np.float64)
     stream = numpy_stream(seed, "multiverse", "claims", len(true))
     shuffled = np.stack([true, *(stream.permutation(true) for _ in range(_SHUFFLES))]) if len(true) else true[None]
@@ -57,5 +57,5 @@ def by_value(cells: pd.DataFrame, claim: Sequence[bool], settings: Sequence[str]
 
 
 def decisive(found: Sequence[ByValue]) -> list[ByValue]:
-    """The settings that the claim hangs on: p below 0.05, divided by how many there are (Bonferroni)."""
+    """The settings on which the claim depends: p below 0.05, divided by their number (Bonferroni)."""
     return [one for one in found if one.p < LEVEL / len(found)]

@@ -1,4 +1,4 @@
-"""The audit of one cell: its nets and solver held against the paper, setting by setting."""
+"""The audit of one cell: its nets and solver compared with the paper, setting by setting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How often the paper's order comes out by chance: where labels say nothing, and where all orders are as likely."""
+"""The chance level of the paper's order: from cells with shuffled labels, and if all orders were equally likely."""
 
 from __future__ import annotations
 
@@ -18,12 +18,11 @@ KINDS = {"agrees": "the paper's order", "agrees_either": "that, surprise and fea
 
 @dataclass(frozen=True)
 class Share:
-    """``hits`` of ``cells`` with a circular order agree; ``lines`` more have none, their emotions being on a line.
+    """Of ``cells`` cells with a circular order, ``hits`` agree; ``lines`` further cells lie on a line, without one.
 
-    ``draws``: how many different shuffles of the labels those cells have, and of cells with true labels how many
-    different seeds and folds.  What shares a draw is not independent: the interval (Clopper and Pearson, 95 %) counts
-    the cells of one draw as one trial between them.
-    ``share`` and ``interval`` are None where there are no cells.
+    ``draws``: the number of different shuffles of the labels among those cells; for cells with true labels, of
+    different seeds and folds.  Cells of one draw are not independent: in the interval (Clopper-Pearson, 95 %) they
+    count as one trial together.  ``share`` and ``interval`` are None where there are no cells.
     """
 
     cells: int
@@ -36,11 +35,11 @@ class Share:
 
 @dataclass(frozen=True)
 class Chance:
-    """Shares of orders that agree, by kind of agreement (:data:`KINDS`) and kind of cell.
+    """Shares of agreeing orders, by kind of agreement (:data:`KINDS`) and kind of cell.
 
-    ``shuffled`` cells, trained on labels that say nothing, are the chance level; ``untrained`` are towers as at first;
-    ``trained`` the paper's cells, ``learnt`` those of them that learnt.  ``even`` is the chance were all orders as
-    likely, a fraction in text; None where the emotions have no order of the paper's.
+    ``shuffled`` cells, trained on shuffled labels, give the chance level; ``untrained`` are towers with initial
+    weights; ``trained`` are the paper's cells, ``learnt`` those of them that learnt.  ``even`` is the chance if all
+    orders were equally likely, a fraction as text; None where the paper does not order the emotions.
     """
 
     what: str

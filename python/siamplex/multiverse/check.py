@@ -1,4 +1,4 @@
-"""Whether a grid can be run over a set of faces: told by the grid's line, before anything is computed."""
+"""Whether a grid fits a set of faces: checked before anything is computed; errors name the grid's line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _HOLLOW = [(name, index) for name in (*CONVOLUTIONS, "fc4", "fc5", "fc6") for in
 
 
 def check(grid: Grid, nets: RunNets, store: OpenedStore) -> None:
-    """Raise InputError where a value makes no net, or the subjects do not fill the folds."""
+    """Raise InputError where a value makes no valid net, or there are too few subjects for the folds."""
     subjects, emotions = store.index.subjects, {entry.emotion for entry in store.index.entries}
     if grid.folds > len(subjects):
         expected = f"at most {len(subjects)} folds, one for each subject"

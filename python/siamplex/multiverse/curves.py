@@ -1,4 +1,4 @@
-"""Which specification curves a multiverse has, and what they show."""
+"""Specification curves of a multiverse: which are drawn, and what each shows."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _ends(cells: pd.DataFrame, column: str) -> list[float | None]:
 def _references(
     table: pd.DataFrame, name: str, accuracies: Mapping[str, float]
 ) -> tuple[list[tuple[str, float]], list[tuple[str, tuple[float, float]]]]:
-    """Lines and bands that the cells are held against: controls, baselines, thresholds."""
+    """Reference lines and bands of a curve: controls, baselines, thresholds."""
     lines = [(f"{method} {value:.0%}", value) for method, value in accuracies.items()]
     lines += [_FIXED[name]] if name in _FIXED else []
     untrained = table.loc[table["control"] == UNTRAINED, name].dropna().astype(float)

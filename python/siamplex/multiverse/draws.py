@@ -1,7 +1,7 @@
 """Resampling of subjects and seeds by weights: the Bayesian bootstrap (Rubin 1981).
 
-Each subject weighs as much as a draw from an exponential distribution says.  Of some of the subjects the same weights
-are their bootstrap, so that all cells share one draw whatever their fold; no emotion is ever drawn away.
+A draw gives each subject a weight from an exponential distribution.  Any subset of the subjects uses the same weights,
+so that all cells share one draw whatever their fold.  No weight is 0, so no emotion is lost in a draw.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Weights:
-    """``values`` (B, N) float64, positive: how much each of N ``names`` counts in B draws."""
+    """``values`` (B, N) float64, positive: the weight of each of N ``names`` in each of B draws."""
 
     names: tuple[str, ...]
     values: Floats

@@ -1,4 +1,4 @@
-"""What a multiverse will take: time by the arithmetic of its trainings, disk and memory by their sizes."""
+"""Forecast of a multiverse: time from the multiply-adds of its trainings, disk and memory from sizes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _IMAGE = 150
 
 @dataclass
 class Pace:
-    """Seconds that a worker takes for a training, learnt from those it has done.
+    """Seconds that a worker takes for a training, estimated from finished ones.
 
     ``rate`` are multiply-adds a second of one core.
     """
@@ -33,13 +33,13 @@ class Pace:
     seconds: float = 0.0
 
     def done(self, work: float, seconds: float) -> None:
-        """Count a training that did not diverge."""
+        """Record a training that did not diverge."""
         self.work += work
         self.seconds += seconds
 
     @property
     def is_measured(self) -> bool:
-        """Whether anything was counted yet."""
+        """Whether any training was recorded yet."""
         return self.seconds > 0
 
     def of(self, work: float) -> float:
@@ -48,7 +48,7 @@ class Pace:
 
 
 def work_of(training: Training, grid: Grid, nets: RunNets, jobs: Jobs) -> float:
-    """Multiply-adds of a training; those of one that is not trained are next to none."""
+    """Multiply-adds of a training; nearly none for an untrained tower."""
     if training.control == UNTRAINED:
         return 0.0
     units = nets.arch.units(1024), nets.arch.units(256)
@@ -66,7 +66,7 @@ def disk(trainings: Iterable[Training], prefixes: dict[Prefix, set[int]], grid: 
 
 
 def memory(prefixes: Iterable[Prefix], nets: RunNets, workers: int) -> float:
-    """Bytes at most: while features are made (images, features of all scales, fc4's weights) or while workers train."""
+    """Peak bytes: while features are made (images, features of all scales, fc4's weights) or while workers train."""
     some = list(prefixes)
     size = TowerSize.of(nets.arch_of({"pool3": False})).features
     making = nets.images * 3 * nets.arch.size**2 * 5 + 4 * size * (nets.arch.units(1024) + nets.images * len(some))

@@ -1,8 +1,8 @@
-"""What the frozen layers make of all images: computed once for each distinct prefix, and kept in the run.
+"""Features from the frozen layers: computed once for each distinct prefix, and kept in the run.
 
-A prefix is a scale of the input and a pooling after conv3, or none.  Of its features F (N, D) the cells need no more
-than K = F F^T and, for each seed, F W0^T by fc4's first weights W0: a few megabytes, whatever D is
-(:mod:`siamplex.engine.fast.gram`).  The features themselves are kept as well, for whoever analyses them.
+A prefix is an input scale together with a pooling after conv3 or none.  From its features F (N, D) the cells need only
+K = F F^T and, for each seed, F W0^T with fc4's initial weights W0: a few megabytes, whatever D is
+(:mod:`siamplex.engine.fast.gram`).  The features themselves are kept as well, for later analyses.
 """
 
 from __future__ import annotations
@@ -79,13 +79,13 @@ class FeatureFiles:
         return self.folder / f"base_{seed}.npz"
 
     def lacks(self, seeds: Iterable[int]) -> bool:
-        """Whether any file is still to be made."""
+        """Whether any file is still missing."""
         return not all(path.is_file() for path in (self.features, self.gram, *map(self.base, seeds)))
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where features come from: the nets, the pair store and its folder, the file of conv1-3 (None: the substitute)."""
+    """Inputs of the features: nets, pair store and its folder, file of conv1-3 (None: the substitute)."""
 
     nets: RunNets
     store: OpenedStore
@@ -126,7 +126,7 @@ def pixels_of(store: OpenedStore, folder: Path) -> Pixels:
 
 
 def scaled(pixels: Pixels, mean: Sequence[float], scale: float) -> Floats:
-    """What a net sees of (..., 3, H, W) bytes, as :func:`~siamplex.pairs.store.write_table` computes it."""
+    """The net's input from (..., 3, H, W) bytes, as :func:`~siamplex.pairs.store.write_table` computes it."""
     values = pixels.astype(np.float32)
     values -= np.array(mean, np.float32)[:, None, None]
     values *= np.float32(scale)
@@ -134,7 +134,7 @@ def scaled(pixels: Pixels, mean: Sequence[float], scale: float) -> Floats:
 
 
 def prepare(run: Path, source: Source, wanted: dict[Prefix, set[int]]) -> None:
-    """Make what is not there yet: features and products of each prefix, and first outputs for its seeds.
+    """Compute what is missing: features and products of each prefix, and F W0^T for its seeds.
 
     Raises StorageError or InputError.
     """
@@ -178,7 +178,7 @@ def _first_outputs(run: Path, source: Source, pool3: bool, seed: int, rows: dict
 
 
 def _features(source: Source, prefix: Prefix, pixels: Pixels) -> Floats:
-    """F (N, D) as a training would compute it: image by image by the same layers."""
+    """F (N, D) as a training would compute it: image by image, with the same layers."""
     net, _ = source.net(prefix.pool3, 0, [("fc4", 0), ("fc5", 0)])
     chain = [node for node in net.nodes[: net.nodes.index(net.node("fc4"))] if node.layer.spec.type != "Input"]
 

@@ -1,7 +1,7 @@
-"""The grid of a multiverse: which settings, with which values, and what a cell of it is.
+"""The grid of a multiverse: its settings, their values, and the cells they make.
 
-A TOML file in multiversum's words: ``[dimensions]`` has a list of values for each setting; ``[reasons]`` says of each
-value why it could be defended; ``seeds`` and ``folds`` stand beside them.  What is wrong in it is refused by line.
+The grid is a TOML file in multiversum's terms: ``[dimensions]`` lists the values of each setting; ``[reasons]`` says of
+each value why it is defensible; ``seeds`` and ``folds`` stand beside them.  Errors name the line.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def _stop(given: Any) -> Value:
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting that a grid may vary: what its values must be, in words, and how one is read (ValueError if not)."""
+    """A setting that a grid may vary: its valid values, in words, and their parser (ValueError if not valid)."""
 
     name: str
     expected: str
@@ -98,9 +98,9 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class Training:
-    """What is trained once: several cells are read off it, one for each value of :data:`VIEWS`.
+    """One training; several cells are read from it, one for each value of :data:`VIEWS`.
 
-    ``settings`` are (name, value) of all settings but those, by name.
+    ``settings`` are (name, value) of all settings other than those, by name.
     """
 
     control: str
@@ -110,7 +110,7 @@ class Training:
 
     @property
     def id(self) -> str:
-        """A hash of what it is."""
+        """A hash of control, seed, fold and settings."""
         return _hash({"control": self.control, "seed": self.seed, "fold": self.fold, "settings": dict(self.settings)})
 
     def __getitem__(self, name: str) -> Value:
@@ -119,7 +119,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell: a control (``""`` for an ordinary one), a seed, a fold from 0 on, and every setting by name."""
+    """One cell: control (``""`` for an ordinary one), seed, fold counted from 0, and every setting by name."""
 
     control: str
     seed: int
@@ -128,7 +128,7 @@ class Cell:
 
     @property
     def id(self) -> str:
-        """A hash of what it is, the same in every grid that has it."""
+        """A hash of control, seed, fold and settings, the same in every grid that has the cell."""
         return _hash({"control": self.control, "seed": self.seed, "fold": self.fold, "settings": dict(self.settings)})
 
 
@@ -138,7 +138,7 @@ def _hash(what: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Grid:
-    """The settings with their values, seeds and folds; how many trainings a sample has; how many controls.
+    """The settings with their values, seeds and folds; trainings in a sample; numbers of controls.
 
     ``reasons`` has one text for each value where the file gives them.  ``shuffled`` counts trainings on shuffled labels
     for each ordinary one, ``untrained`` towers that are not trained at all.
@@ -172,7 +172,7 @@ class Grid:
 
     @property
     def views(self) -> list[dict[str, Value]]:
-        """The settings at which each training is read off."""
+        """The settings at which each training is read."""
         some = {name: self.dimensions[name] for name in VIEWS}
         return [dict(zip(some, values, strict=True)) for values in product(*some.values())]
 
@@ -184,7 +184,7 @@ class Grid:
             yield from (Training(PAPER, seed, fold, settings) for seed in self.seeds for fold in range(self.folds))
 
     def cells_of(self, training: Training) -> list[Cell]:
-        """The cells read off one training."""
+        """The cells read from one training."""
         each = [tuple(sorted({**dict(training.settings), **view}.items())) for view in self.views]
         return [Cell(training.control, training.seed, training.fold, settings) for settings in each]
 

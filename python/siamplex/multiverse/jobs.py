@@ -1,4 +1,4 @@
-"""Jobs of trainings, and the cells that come of their results."""
+"""Jobs that train the grid's nets, and the cells made from their results."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class Jobs:
         self._pairs = lru_cache(maxsize=4)(self._make_pairs)
 
     def cells(self, training: Training) -> list[Cell]:
-        """What is read off a training; one cell of a tower that is not trained."""
+        """The cells read from a training; one cell of an untrained tower."""
         if training.control == UNTRAINED:
             return [Cell(training.control, training.seed, training.fold, training.settings)]
         return self._grid.cells_of(training)
 
     def labels(self, training: Training) -> list[str]:
-        """The emotion of each image that a training is told."""
+        """The emotion of each image as a training is given it."""
         index = self._source.store.index
         if training.control == SHUFFLED:
             return shuffled_labels(index, training.seed, training.id)  # each training its own

@@ -1,4 +1,4 @@
-"""What weighted subjects make of an embedding's shape, for many weightings at once."""
+"""Centroids, covariances and dissimilarities under weighted subjects, for many weightings at once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Moments:
-    """Sums over the images of each of S subjects and E emotions, of points of D coordinates.
+    """Sums over the images of each of S subjects and E emotions, of points with D coordinates.
 
     ``counts`` (S, E), ``sums`` (S, E, D), ``squares`` (S, E, D, D), all float64.  Methods take weights (B, S) of the
     subjects; weights of 1 give what :mod:`siamplex.geometry.orders` and :mod:`siamplex.similarity` give.
@@ -54,7 +54,7 @@ class Moments:
         )
 
     def dissimilarities(self, weights: Floats) -> Floats:
-        """Straight distances (B, E (E - 1) / 2) of emotions' patterns: the mean of their subjects' mean points."""
+        """Euclidean distances (B, E (E - 1) / 2) of emotions' patterns: the mean of their subjects' mean points."""
         present = self.counts > 0
         cells = np.divide(self.sums, self.counts[..., None], out=np.zeros_like(self.sums), where=present[..., None])
         patterns = np.einsum("bs,sed->bed", weights, cells) / (weights @ present)[..., None]

@@ -1,4 +1,4 @@
-"""What came of a cell, as plain values, each with its draws over subjects."""
+"""The outcomes of a cell as plain values, each with its draws over subjects."""
 
 from __future__ import annotations
 
@@ -62,10 +62,10 @@ OUTCOMES: Mapping[str, str] = {
 
 @dataclass
 class Measured:
-    """Outcomes by name; None where there is nothing to say.
+    """Outcomes by name; None where an outcome is not defined.
 
-    ``drawn`` holds those that subjects decide, (B,) float64 each over the same B draws of subjects.  ``labels`` is a
-    hash of the images' emotions: shuffled cells with the same have one shuffle between them.
+    ``drawn`` holds the outcomes that depend on subjects, (B,) float64 each, over the same B draws of subjects.
+    ``labels`` is a hash of the images' emotions: shuffled cells with the same hash share one shuffle.
     """
 
     values: dict[str, Value] = field(default_factory=dict)
@@ -78,7 +78,7 @@ class Measured:
 
 
 def measure(cell: StoredCell, embedding: Embedding | None, people: Rdm | None, subjects: Weights) -> Measured:
-    """All outcomes of a cell; of one that diverged there is no embedding."""
+    """All outcomes of a cell; a diverged cell has no embedding."""
     learning = cell.learning
     if learning.diverged or embedding is None:
         return Measured({**dict.fromkeys(OUTCOMES), "diverged": True, "learnt": False})
@@ -92,10 +92,10 @@ def measure(cell: StoredCell, embedding: Embedding | None, people: Rdm | None, s
 
 
 def measure_embedding(embedding: Embedding, people: Rdm | None, subjects: Weights) -> Measured:
-    """What an embedding alone tells: its shape by the training subjects, its accuracy by the held-out ones.
+    """The outcomes of an embedding: geometry of the training subjects, accuracy on the held-out ones.
 
-    Held-out are test subjects, or validation subjects where no others are.  Outcomes that its emotions or its
-    coordinates do not allow are None.
+    Held-out are test subjects, or validation subjects where there are no test subjects.  Outcomes that are not defined
+    for its emotions or its number of dimensions are None.
     """
     found = Measured(dict.fromkeys(OUTCOMES))
     train = embedding.of_split("train")
@@ -188,7 +188,7 @@ def _overlaps(found: Measured, train: Embedding, moments: Moments, weights: Floa
 
 
 def _happiness(found: Measured, moments: Moments, weights: Floats | None) -> None:
-    """How tight happiness lies: root mean square distances to the own centroid, of emotions with two images or more."""
+    """Spread of happiness: root mean square distances to the own centroid, of emotions with two images or more."""
     kept = [i for i, count in enumerate(moments.counts.sum(axis=0)) if count > 1]
     if HAPPY not in moments.emotions or len(kept) < 2 or moments.emotions.index(HAPPY) not in kept:
         return

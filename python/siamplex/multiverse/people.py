@@ -1,4 +1,4 @@
-"""People's judgements of the emotions of a run, to hold cells against."""
+"""People's judgements of the emotions of a run, for comparison with its cells."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FEWEST = 3  # emotions that make distances to correlate
 
 
 def check_people(run: Path, human: Path) -> None:
-    """Refuse judgements that cells of ``run`` cannot be held against, before any is trained.
+    """Refuse judgements that cannot be compared with the cells of ``run``, before any cell is trained.
 
     Raises InputError or UsageError.
     """

@@ -1,4 +1,4 @@
-"""The nets and solver of a cell: those of its run, with the cell's settings in the place of the run's own."""
+"""The nets and solver of a cell: those of its run, with the cell's settings in place of the run's own."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _TEST_PAIRS = 128
 
 @dataclass(frozen=True)
 class RunNets:
-    """What the cells of a run have in common, and the run's own value of each setting.
+    """What all cells of a run have in common, and the run's own value of each setting.
 
     ``arch`` and ``solver`` are those of stage 1; ``images`` counts the rows of the image table.
     """
@@ -65,7 +65,7 @@ class RunNets:
             test_batch_size=_TEST_PAIRS, images=self.images, mean=self.mean, scale=scale,
         )  # fmt: skip
         rates = {name: float(settings[name]) for name in ("base_lr", "momentum", "weight_decay") if name in settings}
-        # no display: nobody looks, and the net of a display is run once more
+        # no display: nobody reads it, and each display runs the net once more
         options = replace(self.solver, max_iter=iterations, snapshot=iterations, display=0, seed=seed, **rates)  # type: ignore[arg-type]
         message = solver(options, beside + NET, beside + "snap", has_test=False)
         return {NET: _NOTE + to_text(net), SOLVER: _NOTE + to_text(message)}
@@ -78,7 +78,8 @@ class RunNets:
 def read_run(run: Path) -> tuple[RunNets, OpenedStore]:
     """The nets of a run as ``siamplex prototxt`` wrote them, and its pair store.
 
-    Raises InputError or PrototxtError where there are none, or others: those of the cells are written anew.
+    Raises InputError or PrototxtError where they are missing or were changed: a cell's nets are generated anew, so that
+    a change would be lost.
     """
     store = open_store(run / "pairs")
     paths = {
@@ -158,7 +159,7 @@ def _width(found: Sequence[int], full: Sequence[int]) -> float:
 
 
 def common(nets: RunNets, store: OpenedStore) -> dict[str, Any]:
-    """What all cells of a run share, as text that tells one run's from another's."""
+    """What all cells of a run share, as JSON values that distinguish one run from another."""
     arch, options = nets.arch, store.store.options
     return {
         "size": arch.size, "width": arch.width, "conv2_group": arch.conv2_group, "embedding": arch.embedding,

@@ -1,4 +1,4 @@
-"""Doing the trainings of a multiverse: which, with what features, by which workers; and going on where it stopped."""
+"""Running a multiverse: choosing trainings, preparing features, starting workers, resuming."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ _PLENTY = 3  # times the trainings that would fit into some hours if all were th
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for: at most one of ``cells``, ``hours`` and ``full``; None of them is the grid's own number.
+    """What is requested: at most one of ``cells``, ``hours`` and ``full``; with none of them, the grid's own number.
 
-    ``cells`` counts ordinary trainings.  ``scheduler`` is the address of a Dask cluster, None for ``processes`` of this
-    machine; of a cluster these are the workers that times are reckoned with.  ``alexnet`` is the file of conv1-3, None
-    the substitute.
+    ``cells`` counts ordinary trainings.  ``scheduler`` is the address of a Dask cluster; None: ``processes`` of this
+    machine.  For a cluster, ``processes`` is the number of workers assumed in estimates of time.  ``alexnet`` is the
+    file of conv1-3; None: the substitute.
     """
 
     run: Path
@@ -51,7 +51,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Done:
-    """What came of it: trainings of this call, cells there are now, and how many of those diverged."""
+    """What was done: trainings of this call, cells there are now, and how many of those diverged."""
 
     trainings: int
     cells: int
@@ -77,7 +77,7 @@ class Multiverse:
         check(self.grid, self.nets, opened)
         self._source = Source(self.nets, opened, request.run / "pairs", request.alexnet, request.accept_other)
         self._facts = self._source.facts()
-        # files of workers that were killed stay where they are found again; other machines have no such folder
+        # a fixed folder, so that files left by killed workers are found again; other machines have no such folder
         self._scratch = None if request.scheduler else (self.folder / "scratch").resolve()
         self.jobs = Jobs(request.run, self._source, self.grid, str(self._facts["note"]), self._scratch)
         self._known = store.names(request.run)
@@ -85,7 +85,7 @@ class Multiverse:
         self._check_origin()
 
     def _check_origin(self) -> None:
-        """Refuse to go on where the cells that are there are of other faces, nets or weights."""
+        """Refuse to continue where the existing cells have other faces, nets or weights."""
         path = self.folder / _ORIGIN
         if not path.exists():
             if self._known:
@@ -106,7 +106,7 @@ class Multiverse:
     # --- which trainings
 
     def chosen(self) -> list[Training]:
-        """The trainings that are asked for, those done before too; with ``hours`` more than can fit, in order."""
+        """The requested trainings in order, finished ones included; with ``hours`` more than will fit."""
         request, count = self.request, self.request.cells or self.grid.cells
         if request.full:
             count = self.grid.size
@@ -128,7 +128,7 @@ class Multiverse:
     # --- doing them
 
     def run(self) -> Done:
-        """Do what is left; cells that are done stay, whatever ends this.  Raises SiamplexError."""
+        """Do the remaining trainings; finished cells are kept, whatever ends this.  Raises SiamplexError."""
         start = time.monotonic()
         with run_lock(str(self.folder / "cells")):
             self._known = store.names(self.request.run)

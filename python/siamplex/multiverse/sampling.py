@@ -1,9 +1,9 @@
-"""Which trainings of a grid are done, and in which order: a sequence of which every beginning is balanced.
+"""The order in which a grid's trainings are done: a sequence of which every prefix is balanced.
 
-A training after the other is added.  Each dimension takes one of the values that came least often so far, so that the
-values of each are equally frequent, but for one, after any number of trainings.  Of several such candidates the one is
-taken whose pairs of values came least often together.  So ``--cells 300`` goes on from ``--cells 150``, and a
-multiverse that stops anywhere is a balanced one.
+Trainings are added one at a time.  Each dimension takes one of its least frequent values, so that after any number of
+trainings the values of a dimension are equally frequent to within one.  Of several such candidates, the one whose pairs
+of values are rarest is taken.  So ``--cells 300`` continues ``--cells 150``, and a multiverse that stops early is still
+balanced.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _TRIES = 400  # in vain, after which what is left of the grid is taken in its ow
 
 
 def balanced(grid: Grid, control: str = PAPER) -> Iterator[Training]:
-    """All trainings of a grid with that control, each once, every beginning balanced."""
+    """All trainings of a grid with that control, each once, in an order of which every prefix is balanced."""
     levels: dict[str, tuple[Value, ...]] = dict(grid.trained)
     if control == UNTRAINED:
         levels = {name: levels[name] for name in PREFIX}
@@ -64,7 +64,7 @@ def _next(
     sizes: Sequence[int],
     stream: np.random.Generator,
 ) -> tuple[int, ...] | None:
-    """The candidate whose pairs of values are rarest; None where none was found that is not taken."""
+    """The free candidate whose pairs of values are rarest; None where none was found."""
     rare = [np.flatnonzero(count == count.min()) for count in counts]
     best, least = None, np.inf
     found = 0
@@ -88,7 +88,7 @@ def _next(
 
 
 def sequence(grid: Grid) -> Iterator[Training]:
-    """Ordinary trainings with those on shuffled labels among them, in the grid's proportion throughout."""
+    """Ordinary trainings interleaved with those on shuffled labels, in the grid's proportion throughout."""
     ordinary, shuffled, due = balanced(grid), balanced(grid, SHUFFLED), 0.0
     for training in ordinary:
         yield training
@@ -101,7 +101,7 @@ def sequence(grid: Grid) -> Iterator[Training]:
 
 
 def sample(grid: Grid, ordinary: int) -> list[Training]:
-    """The beginning of :func:`sequence` with so many ordinary trainings, or all there are; and the untrained towers."""
+    """The first part of :func:`sequence` with so many ordinary trainings (or all), and the untrained towers."""
     chosen: list[Training] = []
     count = 0
     for training in sequence(grid):

@@ -1,10 +1,10 @@
 """Which setting moves which outcome: shares of the outcome's variance over the cells.
 
-A linear model with a main effect for every value of every setting, seed and fold.  A setting's share is the sum of
-squares that it adds to the settings before it, averaged over orders in which they may come (Lindeman, Merenda and Gold
-1980; Shapley values of R²): an unbalanced sample of cells then needs no order of its own.  What a setting of as many
-values would take up by chance is taken off, as in epsilon squared, so that shares of settings that do nothing lie about
-0.  What is left is interactions and noise.
+The model is linear, with a main effect for every value of every setting, seed and fold.  A setting's share is the sum
+of squares that it adds to the settings before it, averaged over orders of the settings (Lindeman, Merenda and Gold
+1980; Shapley values of R²), so that an unbalanced sample of cells needs no chosen order.  As in epsilon squared, the
+share that a setting of as many values takes up by chance is subtracted: shares of settings without effect lie about 0.
+The remainder is interactions and noise.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ Floats = npt.NDArray[np.float64]
 class Shares:
     """Shares of one outcome's variance over ``cells`` cells, by setting, with ``seed`` and ``fold`` among them.
 
-    ``intervals`` (95 %) resample subjects, where the outcome is decided by them, and seeds, where there are two or
-    more; None where there is nothing to resample.  Resampling adds noise of its own, which lowers all shares: the draws
-    are moved so that their mean is the share.  ``left`` is what no main effect explains.
+    ``intervals`` (95 %) resample subjects, if the outcome depends on them, and seeds, if there are two or more; None
+    where there is nothing to resample.  Resampling adds noise, which lowers all shares: the draws are shifted so that
+    their mean is the share.  ``left`` is what no main effect explains.
     """
 
     cells: int
@@ -59,8 +59,9 @@ def variance_shares(
 ) -> Shares | None:
     """Shares of an outcome of the paper's cells that have it.
 
-    ``drawn`` holds for each row of ``table`` the outcome's draws (B,) over subjects, the same B subjects' weights in
-    all, or None.  None where nothing differs, or where the cells are too few for the settings' values.
+    ``drawn`` holds for each row of ``table`` the outcome's draws (B,) over subjects, or None; the draws use the same
+    subjects' weights in all rows.  None where nothing differs between cells, or where there are too few cells for the
+    settings' values.
     """
     keep = np.flatnonzero(((table["control"] == PAPER) & table[outcome].notna()).to_numpy(bool)).tolist()
     cells = table.iloc[keep]
@@ -102,8 +103,8 @@ def decompose(
 ) -> tuple[Floats, Floats] | None:
     """Shares (B, K) of K factors and what is left (B,), of values (B, N) whose cells weigh as ``weights`` (B, N).
 
-    Effective numbers of cells go into what chance takes up, so that cells that weigh more do not seem to be more.  None
-    where the cells leave no degree of freedom.
+    The chance correction uses effective numbers of cells, so that unequal weights do not count as more cells.  None
+    where no degree of freedom remains.
     """
     blocks = [_indicators(codes) for codes in factors.values()]
     design = np.hstack([np.ones((values.shape[1], 1)), *blocks])

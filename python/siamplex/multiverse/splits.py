@@ -1,4 +1,4 @@
-"""Folds over the subjects, and their pairs: each subject is held out for the test once."""
+"""Folds over the subjects, and their pairs: each subject is in the test split once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from siamplex.randomness import numpy_stream
 
 
 def folds(subjects: Sequence[str], count: int, seed: int) -> list[dict[str, str]]:
-    """The split of each subject in each of ``count`` folds: a part tests, the next one validates, the others train.
+    """The split of each subject in each of ``count`` folds: one part tests, the next validates, the others train.
 
     The parts are drawn by ``seed`` and differ by one subject at most.  Raises InputError where there are fewer subjects
     than parts.
@@ -28,10 +28,10 @@ def folds(subjects: Sequence[str], count: int, seed: int) -> list[dict[str, str]
 
 
 def shuffled_labels(index: CorpusIndex, seed: int, purpose: str) -> list[str]:
-    """The emotion of each image where each subject's emotions have changed names among each other at random.
+    """The emotion of each image, with the names of the emotions permuted at random within each subject.
 
-    Images of one subject that show one emotion still have one name, which says nothing of other subjects' any more.
-    ``purpose`` tells shuffles of one seed apart.
+    Images of one subject that show one emotion still share a label, but the label says nothing about other subjects.
+    ``purpose`` distinguishes shuffles of one seed.
     """
     renamed: dict[tuple[str, str], str] = {}
     for subject in index.subjects:

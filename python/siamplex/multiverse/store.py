@@ -1,4 +1,4 @@
-"""The finished cells of a multiverse: each a folder that is whole or not there.
+"""The finished cells of a multiverse: each a folder that is written whole or not at all.
 
 ``RUN/multiverse/cells/ID`` holds
 
@@ -7,7 +7,8 @@
   has none;
 - ``train_val.prototxt`` and ``solver.prototxt``, as ``siamplex train`` takes them, where the cell was trained.
 
-A cell's id is a hash of what it is, so that the same grid finds its cells again in whatever order they were trained.
+A cell's id is a hash of its control, seed, fold and settings: a grid finds its cells in whatever order they were
+trained.
 """
 
 from __future__ import annotations
@@ -38,9 +39,9 @@ class CellLearning:
     """How a cell's training went.
 
     ``training`` and ``validation`` are losses over all pairs of the fold's train and validation subjects, without
-    dropout, by the labels the cell was trained on; ``..._blind`` the label-blind loss of the same points
-    (:mod:`~siamplex.geometry.pair_losses`).  None where there is none: of a cell that ``diverged``, of a fold without
-    validation pairs.  ``seconds`` are those of its iterations.
+    dropout, with the labels the cell was trained on; ``..._blind`` is the label-blind loss of the same points
+    (:mod:`~siamplex.geometry.pair_losses`).  All are None if the cell ``diverged``; those of validation also for a fold
+    without validation pairs.  ``seconds`` are those of its iterations.
     """
 
     training: float | None
@@ -55,10 +56,10 @@ class CellLearning:
 class StoredCell:
     """A finished cell.
 
-    ``settings`` has every setting of the grid by name, :mod:`~siamplex.multiverse.grid` says which there are.  Of the
-    control :data:`SHUFFLED` the emotions in :meth:`embedding` are the shuffled ones that it was trained on, since the
-    analysis must know no others either; its ``facts["shown"]`` has those that the images show.  Cells of the control
-    :data:`UNTRAINED` have the settings that make a difference without training, and those alone.
+    ``settings`` has every setting of the grid by name (:mod:`~siamplex.multiverse.grid` lists them).  For the control
+    :data:`SHUFFLED` the emotions in :meth:`embedding` are the shuffled ones it was trained on, because the analysis
+    must use no others; ``facts["shown"]`` has the emotions that the images show.  Cells of the control
+    :data:`UNTRAINED` have only the settings that matter without training.
     """
 
     folder: Path

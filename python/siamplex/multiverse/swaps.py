@@ -1,4 +1,4 @@
-"""How far a circular order is from the paper's, for any emotions of the paper's six."""
+"""How far a circular order is from the paper's, over any of the paper's six emotions."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def agreement(order: Sequence[str]) -> tuple[bool, bool] | None:
 
 
 def even_chances(emotions: Sequence[str]) -> tuple[Fraction, Fraction] | None:
-    """How likely the paper's order, and either of the two, are where all orders are: 1/60 and 1/30 for six."""
+    """Chances of the paper's order, and of either variant, if all orders are equally likely: 1/60, 1/30 for six."""
     wanted = papers_orders(emotions)
     if wanted is None:
         return None

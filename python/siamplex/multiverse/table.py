@@ -30,7 +30,7 @@ _RESERVED = frozenset((*FIRST, *LAST, *OUTCOMES, *(f"{name}_{end}" for name in O
 def setting_columns(cells: Sequence[StoredCell]) -> dict[str, str]:
     """The column of each setting that a cell has, in the order they appear.
 
-    A setting keeps its name but where a column of another kind has it: ``setting_`` then goes before.
+    A setting keeps its name unless another kind of column has it; it then gets the prefix ``setting_``.
     """
     names = dict.fromkeys(name for cell in cells for name in cell.settings)
     return {name: f"setting_{name}" if name in _RESERVED else name for name in names}

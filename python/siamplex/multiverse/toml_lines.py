@@ -1,4 +1,4 @@
-"""On which line of a TOML file a key stands: the parser of Python's library does not tell."""
+"""The line of each key in a TOML file, which Python's own parser does not report."""
 
 from __future__ import annotations
 

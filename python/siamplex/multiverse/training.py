@@ -1,7 +1,7 @@
-"""One training of a multiverse, in a worker: the ordinary solver over prepared rows, read off where cells want it.
+"""One training of a multiverse, in a worker: the ordinary solver over precomputed features.
 
-A job holds all it needs in memory, so that a worker may be a process of another machine, and its result goes back the
-same way: only who asked for it writes into the run.
+A job holds all its inputs in memory, so that a worker may be a process on another machine.  The result is returned in
+memory too: only the process that asked for it writes into the run.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ TEST_INTERVAL = 250  # iterations between two looks at the validation pairs, as 
 
 @dataclass(frozen=True)
 class Job:
-    """A training with all that it needs.
+    """A training and all its inputs.
 
-    ``views`` are the settings at which it is read off; ``gram`` (N, N), ``base`` (N, O) and, where N is D at least,
-    ``features`` (N, D) are what :mod:`~siamplex.multiverse.features` made.  ``scratch`` is a folder for files that go
-    again, None for the machine's own.
+    ``views`` are the settings at which it is read; ``gram`` (N, N), ``base`` (N, O) and, where N >= D, ``features`` (N,
+    D) come from :mod:`~siamplex.multiverse.features`.  ``scratch`` is a folder for temporary files, None for the
+    machine's own.
     """
 
     nets: RunNets
@@ -63,13 +63,13 @@ class Job:
 
     @property
     def iterations(self) -> int:
-        """How long it is trained."""
+        """Number of iterations."""
         return 0 if self.training.control == UNTRAINED else max(int(view["iterations"]) for view in self.views)
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What one cell of a training is: the embedding (N, 2) as of ``iteration``, None where it diverged."""
+    """The content of one cell: the embedding (N, 2) at ``iteration``, None where it diverged."""
 
     view: dict[str, Value]
     iteration: int
@@ -81,7 +81,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a job.  ``refused`` says what was wrong with it, where it could not be trained at all."""
+    """The result of a job.  ``refused`` says what was wrong with it, if it could not be trained at all."""
 
     training: Training
     readings: tuple[Reading, ...] = ()
@@ -102,7 +102,7 @@ class _Look:
 
 
 def train(job: Job) -> Result:
-    """Train and read off; never raises what a person can act on, which an exception on its way home could lose."""
+    """Train and read the cells.  User errors go into the result: an exception could be lost between processes."""
     start, worked = time.perf_counter(), time.process_time()
     readings: Sequence[Reading] = ()
     refused = ""
@@ -116,7 +116,7 @@ def train(job: Job) -> Result:
 
 
 class _Run:
-    """A solver over prepared rows, in a folder that goes when it is done."""
+    """A solver over precomputed features, in a temporary folder."""
 
     def __init__(self, job: Job, folder: Path) -> None:
         self._job, self._folder = job, folder
@@ -154,7 +154,7 @@ class _Run:
         return [self._of_view(view, looks, why) for view in job.views]
 
     def _train(self) -> tuple[dict[int, _Look], str]:
-        """Looks by iteration, as far as training came, and why it came no further."""
+        """Looks by iteration, as far as the training came, and why it stopped early."""
         solver, last = self._solver, self._job.iterations
         shown = {int(view["iterations"]) for view in self._job.views}
         tested = set(range(0, last + 1, self._interval)) if self._is_tested() else set()
@@ -175,7 +175,7 @@ class _Run:
 
     @property
     def _interval(self) -> int:
-        """A short training is looked at half-way and at its end all the same (:mod:`siamplex.nets.solver`)."""
+        """Even a short training is tested half-way and at its end (:mod:`siamplex.nets.solver`)."""
         return min(TEST_INTERVAL, max(1, self._job.iterations // 2))
 
     def _is_tested(self) -> bool:
@@ -229,7 +229,7 @@ def _number(loss: float | None) -> float:
 
 
 def arithmetic(job_images: int, batch: int, units: Sequence[int], iterations: int) -> float:
-    """The multiply-adds that so many iterations cannot do without, all units active and all pairs within the margin.
+    """The least multiply-adds of so many iterations, with all units active and all pairs within the margin.
 
     fc4's change for each of ``job_images`` trained on by each distinct image of a batch, and the three products of fc5:
     ``units`` are those of fc4 and fc5.  Distinct images as expected of 2 ``batch`` draws.

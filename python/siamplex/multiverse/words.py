@@ -1,14 +1,15 @@
-"""The multiverse in one paragraph: what holds whatever one chooses, what hangs on a choice, what no cell showed.
+"""The multiverse in one paragraph: what holds in all choices, what depends on a choice, what no cell showed.
 
 The rules, each tested:
 
-- A claim is judged over the paper's cells that have the outcome; all but the first over cells that learnt.  Of fewer
-  than :data:`FEWEST` cells nothing is said but that they are too few.
-- It *holds whatever one chooses* where it is true in :data:`NEARLY_ALL` of the cells, and in at least half of the cells
-  of every value of every setting, seed and fold.
-- *No cell showed* it where it is true in none.
-- Else it *hangs on a choice*: on the settings, seed or fold that :func:`~siamplex.multiverse.by_value.decisive` finds,
-  two at most, the one that sets its values most apart first.  Where none is found, that is said instead.
+- A claim is judged over the paper's cells that have the outcome; every claim but the first (the cell learnt) only over
+  cells that learnt.  With fewer than :data:`FEWEST` cells the paragraph says only that they are too few.
+- It *holds whatever one chooses* if it is true in :data:`NEARLY_ALL` of the cells, and in at least half of the cells of
+  every value of every setting, seed and fold.
+- *No cell showed* it if it is true in none.
+- Otherwise it *hangs on a choice*: on the settings, seed or fold that :func:`~siamplex.multiverse.by_value.decisive`
+  finds, at most two, the one with the largest difference between its values first.  If it finds none, the paragraph
+  says so.
 """
 
 from __future__ import annotations
@@ -76,9 +77,9 @@ _JUDGES: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a claim: ``kind`` (holds, hangs, never, few), in how many of how many cells it is true.
+    """The verdict on a claim: its ``kind`` (holds, hangs, never, few), and in how many of how many cells it is true.
 
-    ``on``: the settings it hangs on.
+    ``on``: the settings that it depends on.
     """
 
     name: str

@@ -1,6 +1,6 @@
 """Where trainings run: processes of this machine, or the workers of a Dask cluster.
 
-Either way a worker that dies takes nothing with it but the time of the training it was at, which is done again.
+In either case the death of a worker costs only the training it was doing, which is done again.
 """
 
 from __future__ import annotations

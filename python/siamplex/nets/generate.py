@@ -1,4 +1,4 @@
-"""Writing all nets and solvers of a run."""
+"""Generates all nets and solvers of a run."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ class RunLayout:
 class NetOptions:
     """Everything a run's prototxts depend on.
 
-    The paper names no batch size.  Its 5 GPU hours for 5000 iterations of stage 1 speak for a large
-    one, and at 32 pairs the noise of the dropout masks wins (docs/recipe.md).
+    The paper names no batch size.  Its 5 GPU hours for 5000 iterations of stage 1 suggest a large one, and at 32 pairs
+    the noise of the dropout masks dominates (docs/recipe.md).
     """
 
     arch: Architecture = field(default_factory=Architecture)
@@ -110,7 +110,7 @@ def generate(options: NetOptions, where: RunLayout) -> dict[str, str]:
 
 
 def _input_note(options: NetOptions) -> str:
-    """What a deploy net cannot say in Caffe's fields: how its input is made."""
+    """A note on a deploy net's input preprocessing, which Caffe's fields cannot express."""
     mean = ", ".join(f"{m:g}" for m in options.mean)
     return f"# data: B, G, R of 0..255 less {mean}, times {options.scale:.9g}.\n"
 

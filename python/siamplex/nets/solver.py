@@ -17,10 +17,9 @@ _LARGEST = 2**31 - 1  # of Caffe's int32
 class SolverOptions:
     """SGD settings.  base_lr, policy, stepsize and 5000 iterations are the paper's.
 
-    The paper is silent on gamma, momentum, weight decay, batch size: those are Caffe's and
-    AlexNet's usual ones.  It stopped on the validation set, which is therefore looked at from the start
-    (Caffe's test_initialization) and every ``test_interval`` iterations, at least twice, ``test_iter`` batches at a
-    time.
+    The paper is silent on gamma, momentum, weight decay and batch size: those are Caffe's and AlexNet's usual ones.  It
+    stopped on the validation set.  The validation set is therefore tested before training (Caffe's test_initialization)
+    and every ``test_interval`` iterations, at least twice, with ``test_iter`` batches each.
     """
 
     base_lr: float = 1e-4

@@ -1,4 +1,4 @@
-"""The twin net that trains: pairs in, contrastive loss out; and the single tower that is deployed."""
+"""The twin net for training (pairs in, contrastive loss out), and the single tower for deployment."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""From an index to labelled pairs: the split by subject, the pairs within it, the LMDBs."""
+"""From an index to a pair store: the split by subject, the labelled pairs within it, the LMDBs."""

@@ -1,4 +1,4 @@
-"""The pair store of a run: split, tables, LMDBs, image table, and pairs.json that describes them."""
+"""Builds the pair store of a run: split, tables, LMDBs, image table, and pairs.json that describes them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class PairOptions:
 
 @dataclass
 class PairStore:
-    """What pairs.json says of a pair store."""
+    """The content of a pair store's pairs.json."""
 
     options: dict[str, Any]
     images: int
@@ -74,7 +74,7 @@ def count_up(
 ) -> tuple[dict[str, str], dict[str, int]]:
     """The split of each subject, and how many pairs each split will have; nothing is read but ``split_file``.
 
-    Raises InputError (naming ``split_file`` or ``named``) or UsageError where no store can come of them.
+    Raises InputError (naming ``split_file`` or ``named``) or UsageError where no store can be made of them.
     """
     source = split_file or named or Path("pairs")
     if split_file:

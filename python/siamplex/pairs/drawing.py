@@ -1,9 +1,9 @@
-"""Some of the pairs of a split, drawn so that they stand for all of them.
+"""Draws a representative sample of the pairs of a split.
 
-Of each two emotions as large a share is drawn as there is among all pairs (to within one pair), so that same and
-different pairs keep their proportion; within two emotions pairs are drawn evenly, without repetition.  Every image is
-in a pair.  Where an emotion has as many same pairs as it takes, they join all of its images: a random path through them
-is among the pairs.  Time and memory grow with the number of pairs drawn, not with the number there are.
+The same share of the pairs of each two emotions is drawn (to within one pair), so that same and different pairs keep
+their proportion.  Within two emotions pairs are drawn uniformly, without repetition.  Every image is in a pair.  Where
+an emotion has enough same pairs, they connect all of its images: a random path through them is among the pairs.  Time
+and memory grow with the number of pairs drawn, not with the number of all pairs.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def total(sizes: Mapping[str, int], balance: bool = False) -> int:
 
 
 def apportion(count: int, weights: Sequence[int]) -> list[int]:
-    """``count`` in whole shares by ``weights``: rounded down, what is left to the largest remainders."""
+    """``count`` divided by ``weights`` into whole shares: rounded down, the rest to the largest remainders."""
     whole = sum(weights)
     if not whole:
         return [0] * len(weights)
@@ -64,7 +64,7 @@ def quotas(count: int, sizes: Mapping[str, int], balance: bool = False) -> dict[
 
 
 def least(sizes: Mapping[str, int], balance: bool = False) -> int:
-    """The smallest number of pairs in which every image can be, and both same and different ones where there are."""
+    """The least number of pairs that can hold every image, and both same and different pairs if there are any."""
     whole = total(sizes, balance)
     low, high = 0, whole
     while low < high:
@@ -178,7 +178,7 @@ def _use_all(
     second: npt.NDArray[np.int32],
     spans: Mapping[Couple, slice],
 ) -> None:
-    """Put each image of an emotion that is in no pair in the place of one that is in several."""
+    """Let each unpaired image of an emotion replace one that is in several pairs."""
     places = []
     for (a, b), span in spans.items():
         for side, mine in ((first, a == emotion), (second, b == emotion)):

@@ -1,4 +1,4 @@
-"""What writing a pair store will take, said beforehand; constants measured on two cores (docs/pairs.md)."""
+"""Forecast of a pair store's disk, memory and time; constants measured on two cores (docs/pairs.md)."""
 
 from __future__ import annotations
 

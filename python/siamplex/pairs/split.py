@@ -1,4 +1,4 @@
-"""Which subjects train, validate and test (paper: about 80/10/10 by subject, not by image)."""
+"""The split of subjects into training, validation and test (paper: about 80/10/10 by subject, not by image)."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def write_split(split: Mapping[str, str], path: Path) -> None:
 
 
 def read_split(path: Path, index: CorpusIndex) -> dict[str, str]:
-    """Read a split file and hold it against the index.
+    """Read a split file and check it against the index.
 
     Raises InputError for a subject without a split or in two, an unknown split, no training
     subject at all.

@@ -25,7 +25,7 @@ def pair_counts(pairs: Pairs, emotions: list[str]) -> dict[tuple[str, str], int]
 
 
 def full_counts(emotions: Sequence[str]) -> dict[tuple[str, str], int]:
-    """The same of all pairs of images that show these emotions, without making them."""
+    """The same counts for all pairs of images that show these emotions, computed without making the pairs."""
     return numbers(Counter(emotions))
 
 

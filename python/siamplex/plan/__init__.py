@@ -1,4 +1,4 @@
-"""What a run will do, before it does: the steps Make would take, what they need, and what would be refused.
+"""The plan of a run, made before it starts: the steps Make would take, their costs, and what would be refused.
 
 settings -> pipeline (the commands) -> corpus, checks, costs, durations -> planning -> table
 """

@@ -1,4 +1,4 @@
-"""Whether a run can go through: each check raises what a later step would, before the first one."""
+"""Checks that a run can finish: each raises, before the first step, the error that a later step would."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _COUNT = re.compile(r"[0-9]{1,9}")
 
 
 def check_names(settings: RunSettings) -> None:
-    """Refuse folders and files whose names would be taken for something else on the way."""
+    """Refuse names of folders and files that a later command would misread."""
     names = {name: settings[name] for name in ("OUT", "FACES", "HUMAN")} | {"ALEXNET": settings.alexnet or ""}
     if not settings["OUT"].strip():
         raise UsageError("OUT: expected the name of a folder, found none")
@@ -72,7 +72,7 @@ def _try_to_write(folder: Path, wanted: Path) -> None:
 
 
 def check_shown(settings: RunSettings, iterations: int, interval: int) -> None:
-    """Refuse iterations to show that stage 1 will have no snapshot of."""
+    """Refuse iterations to show for which stage 1 will have no snapshot."""
     words = settings["SHOWN"].split()
     wrong = next((w for w in words if not _COUNT.fullmatch(w)), None)
     if wrong is not None:
@@ -145,7 +145,7 @@ def _check_caffe(device: str, processes: int) -> None:
 
 
 def check_processes(settings: RunSettings, batches: Sequence[int]) -> int:
-    """The number of processes.  Refuses what batches cannot be shared among evenly."""
+    """The number of processes.  Refuses batches that cannot be divided evenly among them."""
     text = settings["PROCESSES"].strip()
     if not _COUNT.fullmatch(text) or not int(text):
         raise UsageError(f"PROCESSES: expected a number of processes, found '{settings['PROCESSES']}'")
@@ -159,7 +159,7 @@ def check_processes(settings: RunSettings, batches: Sequence[int]) -> int:
 
 
 def check_people(path: Path, corpus: Corpus | None, out: Path) -> None:
-    """Refuse judgements that similarity and maps could not use; those of pictures also where none is the corpus's."""
+    """Refuse judgements that similarity and maps cannot use; for judged pictures also if none is in the corpus."""
     from siamplex.similarity.human import read_human
     from siamplex.similarity.matching import match
     from siamplex.similarity.picture_table import PictureTable
@@ -179,7 +179,7 @@ def check_people(path: Path, corpus: Corpus | None, out: Path) -> None:
 
 
 def check_weights(settings: RunSettings, drawn: bool, arch: Architecture | None) -> None:
-    """Refuse to start from what is not there, is not AlexNet's, or does not fit the tower."""
+    """Refuse starting weights that are missing, not AlexNet's, or of the wrong shape for the tower."""
     from siamplex.weights import alexnet
 
     path = settings.weights_file
@@ -199,7 +199,7 @@ def check_weights(settings: RunSettings, drawn: bool, arch: Architecture | None)
 
 
 def check_emotions(corpus: Corpus, targets: Sequence[str]) -> None:
-    """Refuse a corpus that the analyses to come could say nothing about."""
+    """Refuse a corpus that lacks emotions or subjects that the planned analyses need."""
     if "train" not in corpus.pairs:
         raise UsageError("PAIRS_FLAGS: expected subjects to train on, found none")
     for target, splits, where in (
@@ -213,7 +213,7 @@ def check_emotions(corpus: Corpus, targets: Sequence[str]) -> None:
 
 
 def check_dimensions(arch: Architecture, targets: Sequence[str]) -> None:
-    """Refuse an embedding that is no plane where a plane is drawn or gone round."""
+    """Refuse an embedding that is not two-dimensional where figures or the circular order need a plane."""
     drawing = [t for t in ("figures", "seeds") if t in targets]
     if drawing and arch.embedding != 2:
         raise UsageError(f"NETS_FLAGS: {drawing[0]} needs --embedding 2, found {arch.embedding}")
@@ -222,7 +222,7 @@ def check_dimensions(arch: Architecture, targets: Sequence[str]) -> None:
 def check_course(
     settings: RunSettings, prefix: str, stage: int, options: NetOptions, train: argparse.Namespace, has_val: bool
 ) -> None:
-    """Refuse to train where snapshots of other settings lie, as far as that can be told before files are made."""
+    """Refuse to train where snapshots with other settings lie, as far as this is known before files are made."""
     check_not_held(prefix)
     known = Course.read(prefix)
     if settings.on("OVERWRITE") or train.overwrite or known is None or not known.settings or not standing(prefix):
@@ -245,7 +245,7 @@ def check_course(
 
 
 def check_past(prefix: str, wanted: Sequence[int], overwrite: bool, setting: str) -> None:
-    """Refuse iterations that a run has passed without keeping their snapshot."""
+    """Refuse iterations that a run has already passed without keeping their snapshot."""
     there = [] if overwrite else own(prefix)
     for iteration in wanted:
         passed = bool(there) and iteration <= there[-1]
@@ -256,7 +256,7 @@ def check_past(prefix: str, wanted: Sequence[int], overwrite: bool, setting: str
 
 
 def check_disk(out: Path, needed: int) -> None:
-    """Refuse to begin what the disk cannot hold."""
+    """Refuse to start if the disk is too small for the run."""
     free = free_bytes(out)
     if needed > free:
         raise StorageError(f"OUT: {out}: expected {in_bytes(needed)} free for what is to come, found {in_bytes(free)}")

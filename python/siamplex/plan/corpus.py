@@ -1,4 +1,4 @@
-"""What a run will be made of, told before anything is drawn or opened: images, subjects, pairs of each split."""
+"""The corpus of a planned run, before anything is drawn or opened: images, subjects, pairs of each split."""
 
 from __future__ import annotations
 
@@ -51,7 +51,8 @@ def index_of(
 ) -> CorpusIndex:
     """The index of the user's ``faces``, or of those that will be drawn into ``folder``; as ``siamplex index`` will.
 
-    Raises InputError or UsageError where drawing or indexing would, but for what only pictures' content shows.
+    Raises InputError or UsageError where drawing or indexing would, except for faults that only pictures' content
+    shows.
     """
     if faces is not None:
         if layout and is_table(faces):

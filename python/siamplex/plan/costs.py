@@ -1,4 +1,4 @@
-"""What each step needs in disk and memory, reckoned from sizes; constants fitted to runs (docs/performance.md)."""
+"""Disk and memory of each step, computed from sizes; constants fitted to runs (docs/performance.md)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _TEXTS = 60e3  # nets and solvers
 
 @dataclass(frozen=True)
 class Cost:
-    """Bytes: ``disk`` that stay, ``passing`` that are written on the way and go again, ``memory`` at once."""
+    """Bytes: ``disk`` for what stays, ``passing`` for temporary files, ``memory`` at the peak."""
 
     disk: int = 0
     memory: int = 0
@@ -92,7 +92,7 @@ class Costs:
         if not self._s.by_caffe:  # the tower alone, and the newest state
             return count * self._weights + (self._weights if count else 0), self._weights
         table = _FLOAT * self._pixels if self._s["LAYOUT"] == "indexed" else 0
-        # Caffe writes both towers' layers, what they share twice; and keeps every state
+        # Caffe writes both towers' layers, shared arrays twice, and keeps every solverstate
         return count * 3 * (self._weights + table), 0
 
     def _train(self, span: tuple[int, int]) -> tuple[float, ...]:

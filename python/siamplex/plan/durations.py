@@ -1,4 +1,4 @@
-"""How long each step will take: as measured in this run before, or reckoned from this machine's speed."""
+"""Time of each step: as measured earlier in this run, or estimated from this machine's speed."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _START, _START_TORCH = 0.8, 2.5  # seconds until a command does anything
 
 @dataclass(frozen=True)
 class Duration:
-    """Seconds (None: not known) and where they are from."""
+    """Seconds (None: not known) and their source."""
 
     seconds: float | None
     source: str = RECKONED
 
 
 class Durations:
-    """Times of a plan's steps; ``rate`` measures this machine and is asked for at most once."""
+    """Times of a plan's steps; ``rate`` measures this machine and is called at most once."""
 
     def __init__(self, plan: Plan, rate: Callable[[], float]) -> None:
         assert plan.corpus and plan.nets
@@ -44,7 +44,7 @@ class Durations:
             self._record = []
 
     def of(self, step: PlannedStep) -> Duration:
-        """Of a step that is not skipped."""
+        """The time of a step that is not skipped."""
         measured = self._measured(step)
         if measured is not None:
             return Duration(measured, MEASURED)
@@ -53,7 +53,7 @@ class Durations:
         return Duration(float(getattr(self, f"_{step.target}")(step)))
 
     def _elsewhere(self, target: str) -> bool:
-        """Whether a step runs where nothing was measured: on a GPU, in several processes, by the caffe binary."""
+        """Whether a step runs on something never measured: a GPU, several processes, the caffe binary."""
         s = self._plan.settings
         moved = s["DEVICE"] != "cpu" or s.by_caffe or s["PROCESSES"].strip() != "1"
         return moved and target in ("train", "finetune", "features", "similarity", "seeds")
@@ -67,7 +67,7 @@ class Durations:
         return None if any(f is None for f in found) else sum(f for f in found if f is not None)
 
     def _latest(self, options: argparse.Namespace) -> float | None:
-        """Seconds of the latest time that this command did just this."""
+        """Seconds of the latest run of this command with the same options."""
         wanted = recorded_options(options)
         for entry in reversed(self._record):
             mine = entry.get("command") == options.command and entry.get("options") == wanted
@@ -76,7 +76,7 @@ class Durations:
         return None
 
     def _measured_training(self, step: PlannedStep) -> float | None:
-        """By the seconds an iteration took of the same stage, which nothing but length may set apart."""
+        """From the measured seconds per iteration of the same stage; only the number of iterations may differ."""
         if self._plan.settings.on("OVERWRITE"):
             return None
         (options,) = step.options
@@ -97,7 +97,7 @@ class Durations:
 
     @property
     def _slower(self) -> float:
-        """How many times longer this machine takes than the one the constants are from."""
+        """How many times slower this machine is than the one the constants were measured on."""
         if not self._known:
             self._known = self._rate()
         return REFERENCE / self._known
@@ -120,11 +120,11 @@ class Durations:
         return _START_TORCH + self._slower * self._size.weights * 3e-8
 
     def _forward(self, images: float) -> float:
-        """Seconds of towers forward."""
+        """Seconds of the towers' forward pass."""
         return self._slower * images * (self._size.multiplications + self._size.dense) * 2 / REFERENCE * 2.0
 
     def _test(self, stage: int) -> float:
-        """Seconds of a look at the validation split."""
+        """Seconds of one test on the validation split."""
         return self._forward(self._corpus.images("val")) + 0.05
 
     def _looks(self, step: PlannedStep, stage: int) -> int:

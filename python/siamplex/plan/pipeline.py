@@ -1,4 +1,4 @@
-"""The commands that Make runs for a target, in order and word for word; a test holds them against ``make -n``."""
+"""The commands that Make runs for a target, in order and word for word; a test compares them with ``make -n``."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Pipeline:
         return [n for n in shown if n != "0"]
 
     def _result(self, stage: int) -> str:
-        """The iteration a stage comes to; with early stopping known only once it is trained."""
+        """The iteration that a stage results in; with early stopping known only after training."""
         asked = self._s["ITERATIONS" if stage == 1 else "STAGE2_ITERATIONS"]
         if not self._s.on("EARLY_STOP"):
             return asked

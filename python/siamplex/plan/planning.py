@@ -1,4 +1,4 @@
-"""The plan of a run: its steps with what they take, those that will be skipped, and every refusal."""
+"""The plan of a run: its steps and their costs, the steps that will be skipped, and every refusal."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _FLAGS = ("INDEX_FLAGS", "PAIRS_FLAGS", "NETS_FLAGS", "TRAIN_FLAGS", "REPORT_FLA
 
 @dataclass(frozen=True)
 class PlannedStep:
-    """One target as it will go: its commands with their options, why it is skipped (if it is), what it takes."""
+    """One planned target: its commands with their options, why it is skipped (if it is), and its costs."""
 
     target: str
     commands: tuple[Command, ...]
@@ -49,7 +49,7 @@ class PlannedStep:
 
 @dataclass
 class Plan:
-    """What is known of a run to come; ``steps`` is empty where settings are too wrong to tell."""
+    """What is known of a planned run; ``steps`` is empty if the settings are too wrong to plan it."""
 
     settings: RunSettings
     targets: list[str]
@@ -60,7 +60,7 @@ class Plan:
 
     @contextmanager
     def refusing(self, setting: str = "", flags_of: str = "") -> Iterator[None]:
-        """Keep what is raised inside as a refusal; ``setting`` names what it comes from where the text does not."""
+        """Collect an error raised inside as a refusal; ``setting`` names its setting if the text does not."""
         try:
             yield
         except SiamplexError as error:
@@ -71,25 +71,25 @@ class Plan:
 
     @property
     def disk(self) -> int:
-        """Bytes that the steps still to come need, on the way too."""
+        """Bytes that the remaining steps need, temporary files included."""
         to_come = [s.cost for s in self.steps if not s.skipped]
         return sum(c.disk for c in to_come) + max((c.passing for c in to_come), default=0)
 
     @property
     def memory(self) -> int:
-        """The largest number of bytes that a step still to come needs at once."""
+        """The peak memory of the remaining steps, in bytes."""
         return max((s.cost.memory for s in self.steps if not s.skipped), default=0)
 
 
 def examine(settings: RunSettings, targets: Sequence[str], parser: argparse.ArgumentParser) -> Plan:
-    """Look at everything that can be known beforehand; writes nothing."""
+    """Check everything that can be known beforehand; writes nothing."""
     plan = Plan(settings, wanted(targets))
     _Examiner(plan, parser).run()
     return plan
 
 
 class _Examiner:
-    """Goes through a run's settings in the order of its steps; what a later check needs is kept on the way."""
+    """Goes through a run's settings in the order of its steps; keeps what later checks need."""
 
     def __init__(self, plan: Plan, parser: argparse.ArgumentParser) -> None:
         self._plan, self._parser, self._s = plan, parser, plan.settings
@@ -181,7 +181,7 @@ class _Examiner:
                 checks.check_dimensions(plan.nets.arch, plan.targets)
 
     def _guess_nets(self, pairs: argparse.Namespace) -> None:
-        """Nets that a plan which ends before them would lead to: costs are reckoned from these, nothing refused."""
+        """The nets that would follow a plan that stops before them: for estimates of costs only, nothing is refused."""
         try:
             (command,) = [c for c in self._pipeline.commands(["prototxt"]) if c.target == "prototxt"]
             nets = read(self._parser, command)
@@ -302,7 +302,7 @@ class _Examiner:
     def _standing(
         self, target: str, entries: Sequence[tuple[Command, argparse.Namespace]], done: set[str]
     ) -> tuple[str, tuple[int, int]]:
-        """Why a target will be skipped (empty: it will not), and of a training from where to where it goes."""
+        """Why a target will be skipped (empty: it will not); for a training also its first and last iteration."""
         needs_done = all(need in done for need in NEEDS[target])
         if target in ("train", "finetune"):
             return self._trained(1 if target == "train" else 2, needs_done)

@@ -1,4 +1,4 @@
-"""How fast this machine multiplies: the basis of times that nothing was measured for."""
+"""This machine's speed of multiplication, for estimates of steps that were not measured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A plan as text that a person reads before the long work."""
+"""A plan as text, to read before the long work."""
 
 from __future__ import annotations
 

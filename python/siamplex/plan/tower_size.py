@@ -1,4 +1,4 @@
-"""How large a tower is: weights, activations and multiplications, by its architecture alone."""
+"""The size of a tower: weights, activations and multiplications, from its architecture alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from siamplex.nets.architecture import Architecture
 class TowerSize:
     """Counts for one image through one tower.
 
-    ``convolutions`` and ``dense`` are float32 weights with biases, ``features`` what fc4 sees of an image,
+    ``convolutions`` and ``dense`` count float32 weights and biases, ``features`` the inputs of fc4 for one image,
     ``activations`` all values between layers, ``multiplications`` those of the convolutions forward.
     """
 

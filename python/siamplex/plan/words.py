@@ -1,4 +1,4 @@
-"""Reading a command's words by its own parser, and naming the setting that a fault comes from."""
+"""Parses a command's words with its own parser, and names the Make setting at fault in errors."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _parse(parser: argparse.ArgumentParser, words: tuple[str, ...]) -> tuple[arg
 
 
 def in_settings(fault: str, flags_of: str = "") -> str:
-    """A fault told by an option, told by the setting that the option's value comes from."""
+    """An error about an option, reworded for the setting that the option's value comes from."""
     named = re.match(r"(?:argument )?(--[\w-]+): (.*)", fault, re.DOTALL)
     if not named:
         return fault
@@ -68,7 +68,7 @@ def in_settings(fault: str, flags_of: str = "") -> str:
 
 
 def _plainly(fault: str) -> str:
-    """What argparse says of a value, as the rest of the package says it."""
+    """An argparse error about a value, in this package's wording."""
     kind = re.fullmatch(r"invalid (\w+) value: (.*)", fault, re.DOTALL)
     if kind:
         expected = {"int": "a whole number", "float": "a number", "_iterations": "iterations"}

@@ -1,4 +1,4 @@
-"""What the report of a run shows, gathered from the run's files."""
+"""The content of a run's report, read from the run's files."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _MOST_LOSSES = 1500  # points of a curve
 
 @dataclass
 class Content:
-    """Everything on the page; ``missing`` says what the run has not got."""
+    """Everything on the page; ``missing`` says what the run does not have."""
 
     name: str
     store: OpenedStore
@@ -161,9 +161,9 @@ def _geometry(snapshots: Sequence[tuple[str, Embedding]]) -> list[tuple[str, dic
 
 
 def _structure(run: Path, embedding: Embedding) -> tuple[dict[str, Any] | None, Path | None, list[Path]]:
-    """The similarity structure and its figures: as written for this snapshot, or looked at now without layers.
+    """The similarity structure and its figures: as written for this snapshot, or computed now without layers.
 
-    The figures of judged pictures are those beside it, where it speaks of any.
+    Figures of judged pictures are taken from beside that file, if it has judgements of pictures.
     """
     for path in sorted((run / "similarity").glob("*.json")):
         try:

@@ -1,4 +1,4 @@
-"""The section "Geometry": orders, how emotions come apart, held-out accuracy."""
+"""The section "Geometry": orders, separability of the emotions, held-out accuracy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The section "Did it learn?": curves, losses against label-blind ones, active units, how round the emotions lie."""
+"""The section "Did it learn?": curves, losses against label-blind ones, active units, shape of the centroids."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The section "Multiverse": what holds whatever one chooses of what the paper leaves open, what hangs on a choice."""
+"""The section "Multiverse": which results hold for all choices the paper leaves open, and which do not."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def _baselines(found: Sequence[dict[str, Any]]) -> Table | None:
 
 
 def _pictures(folder: Path, names: Sequence[str], outcomes: dict[str, str]) -> list[Picture]:
-    """The curves, by the names of their outcomes: nothing that lies elsewhere."""
+    """The curves, found by the names of their outcomes; paths that lead elsewhere are ignored."""
     shown = [name.removesuffix(".png") for name in names if name.endswith(".png")]
     return [
         Picture.read(folder / f"{name}.png", sentence(outcomes[name]), True)

@@ -1,4 +1,4 @@
-"""The report as one HTML page: no network, nothing but what is in the file."""
+"""The report as one self-contained HTML page, which loads nothing from the network."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _lead(content: Content) -> str:
 
 
 def _notices(content: Content) -> list[str]:
-    """The plain statement of what was synthetic, and of what is missing."""
+    """Notices about what was synthetic and what is missing."""
     last = content.snapshots[-1][1]
     drawn = sum(entry.synthetic for entry in content.store.index.entries)
     words = []

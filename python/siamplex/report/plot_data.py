@@ -1,4 +1,4 @@
-"""What the page's script draws: points, losses, thumbnails, as JSON."""
+"""The data that the page's script plots: points, losses, thumbnails, as JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from siamplex.report.thumbnails import SIDE
 
 
 def plot_data(content: Content) -> Markup:
-    """JSON for a script element, in which the HTML parser looks for ``<`` alone: that is escaped."""
+    """JSON for a script element; ``<``, the only character its HTML parser looks for, is escaped."""
     last = content.snapshots[-1][1]
     faces = [
         {"image": i, "subject": s, "emotion": e, "split": p}

@@ -58,7 +58,7 @@ class Seeds:
 
 @dataclass
 class Audit:
-    """The run held against the paper."""
+    """The audit: the run compared with the paper."""
 
     name = "audit"
     heading = "Held against the paper"

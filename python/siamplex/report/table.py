@@ -1,4 +1,4 @@
-"""What sections are made of: tables and pictures."""
+"""The elements of sections: tables and pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All faces of a run as one small picture, for the page to cut from."""
+"""All faces of a run as one sprite image, from which the page cuts thumbnails."""
 
 from __future__ import annotations
 

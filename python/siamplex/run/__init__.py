@@ -1,1 +1,1 @@
-"""What is common to all commands of a run: its record, its steps, files that survive a crash, signals, progress."""
+"""What all commands share: the run record, step stamps, crash-safe files, signals, progress."""

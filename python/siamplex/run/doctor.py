@@ -1,4 +1,4 @@
-"""What this machine can do, and what to do about what is missing."""
+"""Checks of this machine: what it can do, and what to do about what is missing."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def check_torch() -> list[Check]:
 
 
 def check_caffe() -> Check:
-    """The caffe binary, by what it says of itself."""
+    """The caffe binary and the version it reports."""
     try:
         find_path()
     except InputError as error:
@@ -101,7 +101,7 @@ def check_caffe() -> Check:
 
 
 def check_alexnet(path: Path) -> Check:
-    """AlexNet's weights, told by their content."""
+    """AlexNet's weights, recognised by content."""
     name = "AlexNet's weights"
     if not path.exists():
         advice = (
@@ -171,7 +171,7 @@ def examine(folder: Path, alexnet_file: Path) -> list[Check]:
 
 
 def as_text(checks: list[Check]) -> str:
-    """A line each, what to do below it, and what it comes to."""
+    """A line for each check, what to do below it, and a summary."""
     width = max(len(c.name) for c in checks) + 2
     lines = []
     for c in checks:

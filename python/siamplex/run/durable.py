@@ -54,9 +54,9 @@ def _fsync_dir(path: Path) -> None:
 
 
 def sweep(folder: Path, name: str) -> None:
-    """Remove what processes that were killed left half-written in ``folder`` for files ``name...``.
+    """Remove half-written files ``name...`` that killed processes left in ``folder``.
 
-    A folder that was on its way to be replaced, and not replaced yet, gets its name back.
+    A folder that was moved aside for its replacement gets its name back if the replacement never came.
     """
     pattern = re.compile(rf"\.({re.escape(name)}.*)\.(\d+)\.(part|old)")
     for path in list(folder.iterdir()) if folder.is_dir() else []:
@@ -85,7 +85,7 @@ def _runs(process: int) -> bool:
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yield a path beside ``path`` to write to; it takes the name ``path`` only when all went well.
+    """Yield a path beside ``path`` to write to; it is renamed to ``path`` only when all went well.
 
     Raises StorageError when the disk is full or not writable; the partial file is removed.
     """
@@ -182,9 +182,9 @@ def _identity(path: Path) -> tuple[str, int, int, int]:
 
 
 def remember_sha256(path: Path, digest: str) -> None:
-    """Let :func:`sha256` know what a large input has, so that a command hashes it once.
+    """Store the known SHA-256 of a large input for :func:`sha256`, so that a command hashes it once.
 
-    It counts while the file's size and time stay as they are; for inputs alone, never for what is verified.
+    It is valid while the file's size and time are unchanged.  Use it for inputs only, never for what is verified.
     """
     _remembered[_identity(path)] = digest
 

@@ -1,4 +1,4 @@
-"""Names of files written beside one another: only an ending of ours is taken off, whatever dots a name has."""
+"""Names of output files that share a stem: only endings of this package are removed, whatever dots a name has."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The run record: what each command did to a run, appended to the run's ``run.json``.
 
-One entry a command: options, versions, hashes of what it read and wrote, how long it took, what
-came of it.  The record says what was done; the audit holds the files themselves against the paper.
+A command appends one entry: options, versions, hashes of what it read and wrote, duration, outcome.  The record says
+what was done; the audit compares the files themselves with the paper.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def append(run: Path, entry: dict[str, Any]) -> None:
 
 @dataclass(frozen=True)
 class Told:
-    """What a command has to tell: facts for the record, its exit code, whether it had anything to do."""
+    """What a command reports: facts for the record, its exit code, whether there was anything to do."""
 
     facts: dict[str, Any] = field(default_factory=dict)
     code: int = 0
@@ -154,7 +154,7 @@ def recorded_options(args: argparse.Namespace) -> dict[str, Any]:
 
 
 class Recording:
-    """One command as it happens; ``close`` gives what belongs in the record."""
+    """The record of one running command; ``close`` appends its entry."""
 
     def __init__(self, command: str, options: dict[str, Any]) -> None:
         self._command, self._options = command, options
@@ -181,7 +181,7 @@ class Recording:
 
 
 def _plain(value: Any) -> Any:
-    """An option as JSON has it."""
+    """An option as a JSON value."""
     if isinstance(value, (str, int, float, bool)) or value is None:
         return value
     if isinstance(value, (list, tuple, set, frozenset)):

@@ -1,4 +1,4 @@
-"""Stamps: a step whose inputs, options and outputs have not changed need not be done again."""
+"""Stamps: a step is skipped if its inputs, options and outputs have not changed."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Step:
         return os.path.relpath(target, self._root) if target.is_relative_to(self._root.parent) else str(target)
 
     def unchanged(self) -> bool:
-        """Whether the stamp says that just this was done, and its outputs are still there."""
+        """Whether the stamp records exactly this step, and its outputs are still there."""
         try:
             told = json.loads(self._stamp.read_text(encoding="utf-8"))
             if told["options"] != self._options:
@@ -96,14 +96,14 @@ def step_of(args: argparse.Namespace) -> Step:
 
 
 def _told(path: Path) -> dict[str, Any]:
-    """What a stamp remembers of a file or folder: its state and, unless it is too large, its hash."""
+    """The stamp's entry for a file or folder: its state and, unless it is too large, its hash."""
     state = _state(path)
     known = "missing" not in state and _size(state) <= _TOO_LARGE
     return {"state": state, "sha256": sha256(path) if known else None}
 
 
 def _same(path: Path, told: Mapping[str, Any]) -> bool:
-    """Whether a file or folder is what the stamp remembers: untouched, or with the same content."""
+    """Whether a file or folder matches its stamp: untouched, or with the same content."""
     state = _state(path)
     if state == told["state"]:
         return True

@@ -1,4 +1,4 @@
-"""Stopping when asked: a training ends its iteration and takes a snapshot, any other step ends at once."""
+"""Signals: a training finishes its iteration and takes a snapshot, any other step ends at once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EFFECTS: Mapping[int, str] = {signal.SIGINT: STOP, signal.SIGTERM: STOP}
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Let SIGTERM end a command as an error does, so that what is half-written goes.  Raises Stopped."""
+    """Let SIGTERM end a command as an error does, so that half-written files are removed.  Raises Stopped."""
 
     def end(number: int, frame: FrameType | None) -> None:
         raise Stopped(number, f"stopped by {signal.Signals(number).name}; nothing half-written is left")

@@ -1,4 +1,4 @@
-"""The sizes of an AVIF: those its boxes state, and those of the AV1 streams, which a decoder goes by.
+"""Sizes of an AVIF: those stated in its boxes, and those of the AV1 streams, which decoders use.
 
 ISO 23008-12 (boxes iinf, iloc, iprp) and the AV1 specification, section 5.5 (sequence header).
 """

@@ -1,4 +1,4 @@
-"""Where the paths that a prototxt names may lead.
+"""Restricts where the paths in a prototxt may lead.
 
 A prototxt may come from anybody.  What it names to read or write must lie in the working folder, in its
 own folder or in its run's, symbolic links followed, unless the person who runs it allows more.

@@ -1,4 +1,4 @@
-"""Boxes: the parts an ISO media file (AVIF, JPEG 2000) is made of."""
+"""Boxes: the units of which an ISO media file (AVIF, JPEG 2000) consists."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Reading CSV files as people's programs save them, without trusting them.
 
-What separates the cells is seen from the header, or said by Excel's ``sep=`` line; the text is UTF-8, UTF-16 with its
-mark (Excel's "Unicode text") or Windows-1252; numbers may have a decimal comma.  What could be read in two ways is
+The delimiter is taken from the header or from Excel's ``sep=`` line.  The text is UTF-8, UTF-16 with a byte order mark
+(Excel's "Unicode text") or Windows-1252.  Numbers may have a decimal comma.  Whatever could be read in two ways is
 refused.
 """
 
@@ -118,7 +118,7 @@ class _Unfit(ValueError):
 
 
 def plain(name: str) -> str:
-    """A heading without what programs and people vary: letter case, accents, blanks, dashes."""
+    """A heading without letter case, accents, blanks and dashes, for comparison."""
     decomposed = unicodedata.normalize("NFKD", name.casefold())
     return "".join(c for c in decomposed if c.isalnum())
 

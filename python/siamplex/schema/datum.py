@@ -73,7 +73,7 @@ def is_encoded(record: bytes) -> bool:
 def decode_uniform(records: Sequence[bytes]) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32]] | None:
     """Values (N, C, H, W) and labels (N,) of records laid out alike but for their values, all at once.
 
-    None where they are not laid out alike, or not plain: :func:`decode` is then to be used on each.
+    None where their layouts differ, or are not plain: use :func:`decode` on each record then.
     """
     try:
         sample, _ = decode(records[0])

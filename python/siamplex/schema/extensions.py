@@ -1,8 +1,8 @@
-"""Parameter messages of layer types that plug-ins add, as fields of LayerParameter.
+"""Parameter messages of plug-in layer types, as fields of LayerParameter.
 
 A fork of Caffe gives a layer type its own field there (``triplet_loss_param { margin: 0.2 }``).  Here such a field
-becomes a protobuf extension, declared while the program runs; text names an extension in brackets
-(``[caffe.triplet_loss_param] { ... }``), nets do not, so both are made of each other on the way in and out.
+becomes a protobuf extension, declared at run time.  protobuf's text format writes an extension's name in brackets
+(``[caffe.triplet_loss_param] { ... }``), prototxts do not: brackets are added on reading and removed on writing.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _declared: dict[str, tuple[Fields, Any]] = {}
 
 
 def declare(fields: Fields) -> None:
-    """Let prototxts have these fields from now on; the same declaration may come again.  Raises DeclarationError."""
+    """Allow these fields in prototxts from now on; repeating a declaration is allowed.  Raises DeclarationError."""
     if fields.name in _declared:
         if _declared[fields.name][0] != fields:
             raise DeclarationError(f"field '{fields.name}' is declared already, with other fields")

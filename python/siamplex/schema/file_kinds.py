@@ -1,7 +1,7 @@
-"""What a file or folder is, by its content: for the message that says what was found in place of what was wanted.
+"""Recognises a file or folder by its content, for errors that say what was found in place of what was expected.
 
-Nothing here is trusted or fully read: the first bytes, a protobuf's outermost fields, the names in an archive, a
-megabyte of text.  What is not recognised has no kind.
+Files are neither trusted nor read in full: only the first bytes, a protobuf's outermost fields, the names in an
+archive, a megabyte of text.  A file that is not recognised has no kind.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _HEAD, _TEXT, _FIELDS, _MEMBERS = 4096, 1 << 20, 10_000, 10_000
 
 @dataclass(frozen=True)
 class FileKind:
-    """A kind by its name (the constants of this module), and in words that follow ``found``."""
+    """A kind: its name (a constant of this module), and words that can follow ``found``."""
 
     name: str
     words: str
@@ -55,7 +55,7 @@ _PICTURES = (
 
 
 def kind_of(path: str | Path) -> FileKind | None:
-    """The kind of what lies at ``path``, or None where it is not one of those known.  Raises nothing."""
+    """The kind of the file or folder at ``path``, or None if it is not known.  Raises nothing."""
     path = Path(path)
     try:
         if path.is_dir():

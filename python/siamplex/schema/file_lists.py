@@ -1,4 +1,4 @@
-"""Text files that list other files, a line for each, as Caffe's HDF5Data and ImageData read them."""
+"""Text files that list other files, one a line, as Caffe's HDF5Data and ImageData read them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Reading and writing HDF5 files: arrays of numbers as float32, and nothing that leads out of the file.
+"""HDF5 files: reads and writes arrays of numbers as float32, and follows nothing out of the file.
 
-The format lets a file point into others (external and soft links, external and virtual storage) and claim arrays far
-larger than itself.  Here only what the file itself holds is read, and sizes are checked before memory is taken.
+The format lets a file refer to others (external and soft links, external and virtual storage) and declare arrays far
+larger than itself.  Here only what the file itself holds is read, and sizes are checked before memory is allocated.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ class Hdf5Group:
 
 @contextmanager
 def opened(path: str | Path, what: str) -> Iterator[Hdf5Group]:
-    """The root of an HDF5 file that should be a ``what``, which it stays open for.
+    """The root of an HDF5 file that should be a ``what``; the file is open inside the block.
 
     Raises InputError, also for an :class:`Hdf5Error` or a damage that is met inside the block.
     """

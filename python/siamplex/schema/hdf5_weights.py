@@ -1,9 +1,9 @@
 """Caffemodel and solverstate files in HDF5 (``snapshot_format: HDF5``), laid out as Caffe lays them out.
 
-A caffemodel has a group ``/data/LAYER`` for each layer, those that Caffe inserts itself too, with a dataset ``0``,
-``1``, ... for each array that the layer does not borrow from another; with ``snapshot_diff`` a group ``/diff/LAYER``
-has the last update of all of them.  A solverstate has ``iter``, ``learned_net``, ``current_step`` and ``history/0``,
-...
+A caffemodel has a group ``/data/LAYER`` for each layer, also for the split layers that Caffe inserts.  The group has a
+dataset ``0``, ``1``, ... for each array that the layer does not share from another.  With ``snapshot_diff`` a group
+``/diff/LAYER`` has the last update of each array.  A solverstate has ``iter``, ``learned_net``, ``current_step`` and
+``history/0``, ...
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MOST = 1000  # arrays of a layer, far above any
 
 
 class OwnArrays(list[Array]):
-    """A layer's arrays in a file that leaves out those it borrows: empty in between, missing at the end."""
+    """A layer's arrays in a file that leaves out shared ones: empty in between, missing at the end."""
 
     def lacks(self, index: int) -> bool:
         """Whether the array of an index is left out."""

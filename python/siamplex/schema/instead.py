@@ -1,4 +1,4 @@
-"""What was found in place of what was wanted, and what to give instead: ``a caffemodel; --weights starts from it``."""
+"""Error words for a wrong file: what was found, and how to use it: ``a caffemodel; --weights starts from it``."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ _SIMPLE = {
 def instead(path: str | Path, wanted: str, otherwise: str = "something else") -> str:
     """What lies at ``path`` where a ``wanted`` (a constant of :mod:`~siamplex.schema.file_kinds`) was expected.
 
-    ``otherwise`` stands for a file of no known kind, and of the kind that was wanted: what is wrong with it then
-    is another matter.  Raises nothing.
+    ``otherwise`` is the answer for a file of unknown kind, or of the wanted kind (whose fault is then another).  Raises
+    nothing.
     """
     path = Path(path)
     found = kind_of(path)

@@ -1,4 +1,4 @@
-"""Opening LMDB folders without trusting them: a damaged or crafted file would crash the library itself."""
+"""Opens LMDB folders after checking them: a damaged or crafted file would crash the library itself."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ _open: weakref.WeakValueDictionary[tuple[str, int, int], lmdb.Environment] = wea
 def open_for_reading(folder: str | Path) -> lmdb.Environment:
     """Open an LMDB folder read-only, without a lock file.  Raises InputError.
 
-    A process may open an LMDB only once: those who read the same folder share the environment.
+    A process may open an LMDB only once: readers of the same folder share the environment.
     """
     check(folder)
     stat = (Path(folder) / "data.mdb").stat()

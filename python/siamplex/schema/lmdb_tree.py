@@ -1,8 +1,8 @@
-"""The page tree of an LMDB, walked before the library that trusts it does.
+"""Checks an LMDB's page tree before liblmdb, which trusts it, opens the file.
 
-liblmdb follows page numbers and offsets as it finds them: a crafted file makes it read past the map.
-Here every page that a reader can reach is checked to lie in the file, every node in its page, every
-value in the file.  Values on pages of their own are not read, so that large stores open at once.
+liblmdb follows page numbers and offsets unchecked: a crafted file makes it read outside the map.  Here every page that
+a reader can reach is checked to lie in the file, every node in its page, every value in the file.  Values on overflow
+pages are not read, so that large stores open at once.
 """
 
 from __future__ import annotations

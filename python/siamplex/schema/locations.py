@@ -1,4 +1,4 @@
-"""Where each field of a prototxt stands, so that a refusal can name its line."""
+"""The line of each field of a prototxt, so that an error can name it."""
 
 from __future__ import annotations
 

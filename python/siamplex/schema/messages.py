@@ -1,9 +1,8 @@
 """The protobuf messages this package reads and writes, declared here and built at import.
 
-All that Caffe 1.0 knows of nets is declared, as far as a run on one machine needs it.  Field names
-and numbers are those Caffe's files use, so text (prototxt) and wire (caffemodel, solverstate, Datum)
-files pass both ways; a prototxt that uses anything else is refused with its line rather than half
-understood.  ``norm_param`` alone is no field of Caffe's: the forks have it, for ``Normalize``.
+All of Caffe 1.0's messages that a run on one machine needs are declared.  Field names and numbers are those of Caffe's
+files, so that text (prototxt) and wire (caffemodel, solverstate, Datum) files are compatible both ways.  A prototxt
+that uses anything else is refused with its line.  Only ``norm_param`` is not Caffe's: forks have it, for ``Normalize``.
 
 Each field reads ``"[repeated] [packed] type name number [default]"``; a type that is not a scalar
 is a message or enum declared below.

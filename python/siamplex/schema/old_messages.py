@@ -1,7 +1,7 @@
 """The two older forms of a layer: ``layers { type: CONVOLUTION }`` (V1) and ``layers { layer { type: "conv" } }`` (V0).
 
-Declared as in :mod:`~siamplex.schema.messages`; :mod:`~siamplex.schema.upgrade` makes today's form of them.
-``V1_TYPES`` and ``V0_TYPES`` give today's name of each of their types.
+Fields are declared as in :mod:`~siamplex.schema.messages`; :mod:`~siamplex.schema.upgrade` converts both forms to
+today's.  ``V1_TYPES`` and ``V0_TYPES`` map their types to today's names.
 """
 
 from __future__ import annotations

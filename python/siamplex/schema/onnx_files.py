@@ -1,8 +1,8 @@
-"""Weights in ONNX files: initialisers, and which of them each convolution takes.
+"""Weights in ONNX files: the initialisers, and which of them belong to each convolution.
 
-Read as caffemodels are: the wire format walked in the mapped file, arrays made only of what is asked
-for.  Numbers are those of onnx.proto: ModelProto.graph 7; GraphProto.node 1, initializer 5;
-NodeProto.input 1, op_type 4; TensorProto below.
+As for caffemodels, the wire format is walked in the mapped file, and arrays are made only when asked for.  Field
+numbers are those of onnx.proto: ModelProto.graph 7; GraphProto.node 1, initializer 5; NodeProto.input 1, op_type 4;
+TensorProto below.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Decoding pictures without trusting them: the header is looked at before the pixels, whatever the file's name."""
+"""Decodes pictures after checking the header, by content and not by the file's name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an encoded picture says of itself before its pixels are decoded: format, size, whether it is still and whole."""
+"""Headers of encoded pictures: format, size, and whether the picture is still and complete, before decoding."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BMP_HEADERS = frozenset({12, 16, 40, 52, 56, 64, 108, 124})  # bytes of the hea
 _PNM = re.compile(rb"P[1-7]\s")
 _TOKEN = re.compile(rb"(?:\s|#[^\n]*\n)*([0-9]{1,10})(?=\s)")
 
-# pictures by their first bytes that are told apart to say why they are not read
+# formats that are not read, by their first bytes, so that the error can name them
 _NOT_READ = (
     (b"8BPS", "PSD"),
     (b"%PDF", "PDF"),

@@ -63,7 +63,7 @@ class Prototxt:
     upgraded: bool = False
 
     def find(self, name: str) -> Path:
-        """A path this prototxt names: of the working folder as in Caffe, or else beside the prototxt.
+        """A path this prototxt names: relative to the working folder as in Caffe, or else to the prototxt.
 
         Raises InputError where it leads out of bounds.
         """
@@ -161,7 +161,7 @@ def parse(text: str, message: str, path: str | Path = "<text>", bounds: Bounds =
 
 
 def _types_in(text: str) -> list[str]:
-    """Layer types of a net's text, as far as it can be followed."""
+    """Layer types in a net's text, as far as it can be parsed."""
     found = locations.scan(text).items()
     return [value.strip("\"'") for path, (_, value) in found if path[-2:] == ("type", 0) and path[-4:-3] == ("layer",)]
 
@@ -213,7 +213,7 @@ def _solver_type(path: Path, text: str, old: bool) -> PrototxtError | None:
 
 @dataclass(frozen=True)
 class _Layer:
-    """A layer of a text that does not parse: its name and type, and the type's line, as far as they are there."""
+    """A layer of a text that does not parse: its name, its type and the type's line, if they were found."""
 
     name: str
     type: str
@@ -245,7 +245,7 @@ def _first(
 
 
 def _in_layer(path: Path, text: str, line: int, field: str | None, what: str) -> PrototxtError:
-    """The error, with the layer it stands in; of a layer whose type is not known, that is what is said."""
+    """The error with its layer's name; if the layer's type is unknown, the error says that instead."""
     layer = _layer_around(text, line, field)
     if layer is None or not (layer.name or layer.type):
         return PrototxtError(path, line, what)

@@ -1,4 +1,4 @@
-"""Stores of records in key order, as Caffe's Data layers read them: LMDB and, where plyvel is there, LevelDB."""
+"""Stores of records in key order, as Caffe's Data layers read them: LMDB and, if plyvel is installed, LevelDB."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BACKENDS = ("LMDB", "LEVELDB")
 
 
 class RecordStore(Protocol):
-    """Records in the order of their keys, as often as asked for."""
+    """Records in the order of their keys; they can be read repeatedly."""
 
     entries: int
 
@@ -95,7 +95,7 @@ _open: weakref.WeakValueDictionary[str, LevelDbStore] = weakref.WeakValueDiction
 
 
 def open_store(folder: Path, backend: str = "LMDB") -> RecordStore:
-    """Open a store; who reads a LevelDB that this process has open already shares it.  Raises InputError."""
+    """Open a store; a LevelDB that this process has open already is shared.  Raises InputError."""
     if backend != "LEVELDB":
         return LmdbStore(folder)
     name = str(folder.resolve())

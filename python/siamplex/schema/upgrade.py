@@ -1,8 +1,9 @@
-"""Nets of Caffe's older forms made into today's, as Caffe does when it reads a file.
+"""Upgrades nets of Caffe's older forms to today's, as Caffe does when it reads a file.
 
-Four ages of one thing: V0 layers (``layers { layer { type: "conv" } }``, padding a layer of its own), V1 layers
-(``layers { type: CONVOLUTION }``, rates as ``blobs_lr``), data transformations inside ``data_param``, and ``input``
-beside the layers.  Afterwards a net has ``layer`` alone, and the table of lines names its fields by their new places.
+Four older constructs are upgraded: V0 layers (``layers { layer { type: "conv" } }``, with padding as a layer of its
+own), V1 layers (``layers { type: CONVOLUTION }``, with rates as ``blobs_lr``), data transformations inside
+``data_param``, and ``input`` fields of the net.  Afterwards the net has ``layer`` only, and the table of lines uses the
+new field paths.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ _TRANSFORMATIONS = ("scale", "mean_file", "crop_size", "mirror")
 
 @dataclass
 class _Placed:
-    """A layer in today's form, where it stood, and how the places of its fields there read now."""
+    """An upgraded layer, its original path, and the new paths of its fields."""
 
     message: Any
     where: Step

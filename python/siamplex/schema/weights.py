@@ -1,7 +1,7 @@
 """Caffemodel and solverstate files, as Caffe reads and writes them, in binaryproto or HDF5.
 
-A written caffemodel names each shared array once, in the layer that owns it: Caffe loads the
-owner and its twin shares it, and files are half as large as Caffe's own.
+A shared array is written once, in the layer that owns it.  Caffe loads the owner and its twin shares the array; files
+are half as large as Caffe's own.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from siamplex.schema.hdf5_weights import StoredLayer
 from siamplex.schema.instead import instead
 from siamplex.schema.wire import BYTES, VARINT, Field, WireError, fields, key, prefix, varint
 
-# NetParameter: layer 100; older files: layers 2, themselves in two ages
+# NetParameter: layer 100; older files: layers 2, in the two older forms (V1 and V0)
 _LAYER, _OLD_LAYER = 100, 2
 _NAME, _BLOBS = 1, 7
 _V1_NAME, _V1_BLOBS, _V1_INNER = 4, 6, 1
@@ -54,7 +54,7 @@ class SolverStateFile:
 
 
 def mapped(path: Path, what: str, read: Callable[[memoryview], T]) -> T:
-    """What ``read`` makes of the mapped bytes of a file that should be a ``what``.  Raises InputError."""
+    """The result of ``read`` on the mapped bytes of a file that should be a ``what``.  Raises InputError."""
     try:
         with path.open("rb") as handle:
             if path.stat().st_size == 0:

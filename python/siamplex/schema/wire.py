@@ -1,4 +1,4 @@
-"""Walking and writing protobuf's wire format without building messages.
+"""Reads and writes protobuf's wire format without building messages.
 
 A caffemodel is mostly float arrays; going through message objects would copy hundreds of
 megabytes element by element.  Here arrays are read as views of the mapped file, and sizes are

@@ -1,6 +1,6 @@
-"""How alike emotions are: to the net, layer by layer, to people, and by their action units.
+"""Representational similarity of the emotions: layer by layer, in people's judgements, in action units.
 
-``patterns`` gathers what each subject's face of each emotion does to a layer; ``rdm`` turns that into
-dissimilarities; ``matrices`` reads those of people; ``compare``, ``circle``, ``overlap``, ``actors``
-ask one question each; ``mds`` draws a map from dissimilarities alone.
+``patterns`` computes a layer's mean activation for each subject and emotion.  ``rdm`` turns patterns into
+dissimilarities.  ``matrices`` reads people's.  ``compare``, ``circle``, ``overlap`` and ``actors`` answer one question
+each.  ``mds`` draws a map from dissimilarities alone.
 """

@@ -1,4 +1,4 @@
-"""Whether each actor's faces show the structure that all show together."""
+"""Whether each actor's own dissimilarities show the structure of all actors together."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from siamplex.similarity.patterns import of_embedding
 
 @dataclass(frozen=True)
 class Actor:
-    """One subject: rank correlation of its own distances with those of all others, and its circular order.
+    """One subject: rank correlation of its dissimilarities with those of all others, and its circular order.
 
-    ``line``: its emotions lie on a line and have none.  ``comparable``: whether the paper has an order of them.
+    ``line``: its emotions lie on a line, so it has no circular order.  ``comparable``: the paper orders its emotions.
     """
 
     subject: str
@@ -28,7 +28,7 @@ class Actor:
 
 
 def per_actor(embedding: Embedding) -> list[Actor]:
-    """Every subject that shows all emotions there are (at least three), where there are others to compare with."""
+    """Every subject that shows all emotions present (at least three), if there are others to compare it with."""
     patterns = of_embedding(embedding)
     found: list[Actor] = []
     if len(patterns.items) < 3:

@@ -1,4 +1,4 @@
-"""The paper's circle: how surely the order is there, and how well the distances fit it."""
+"""The paper's circle: how stable the order is under resampling, and how well the distances fit it."""
 
 from __future__ import annotations
 
@@ -26,14 +26,13 @@ from siamplex.similarity.rdm import Rdm, of_circle
 
 @dataclass(frozen=True)
 class Circle:
-    """The circular order of the emotions' means, and how it fares when subjects are resampled.
+    """The circular order of the emotions' means, and its stability when subjects are resampled.
 
-    ``agreement`` holds the distances against those of an even circle in the paper's order.
-    ``share``: resamples in the paper's order; ``share_either``: with surprise and fear swapped too; None of one
-    subject.
-    ``ratio`` is that of the means' singular values; ``line`` says that it is too small for a circle
-    (:data:`~siamplex.geometry.orders.LINE`): ``order`` is then the one along the line, and all
-    that is said of a circle None.
+    ``agreement`` compares the distances with those of an even circle in the paper's order.  ``share``: share of
+    resamples in the paper's order; ``share_either``: with surprise and fear swapped too; both None for one subject.
+    ``ratio`` is the ratio of the means' singular values; ``line`` says that it is too small for a circle
+    (:data:`~siamplex.geometry.orders.LINE`).  ``order`` is then the order along the line, and every field about the
+    circle is None.
     """
 
     order: tuple[str, ...]
@@ -52,8 +51,8 @@ class Circle:
 def circle(embedding: Embedding, drawn: list[Rdm], seed: int = 0, count: int = BOOTSTRAPS) -> Circle | None:
     """The circular order of a 2-D embedding; None of fewer than three emotions, or where it is not 2-D.
 
-    The order is of all emotions that are there; it is held against the paper's order of its own among them, of which
-    fewer than four have none to speak of: what is said of agreement is then None.
+    The order covers all emotions present.  It is compared with the paper's over the paper's emotions among them; with
+    fewer than four of these the agreement is None.
     """
     centres = centroids(embedding.points, embedding.emotions)
     if len(centres) < 3 or embedding.points.shape[1] != 2:
@@ -94,16 +93,16 @@ def circle(embedding: Embedding, drawn: list[Rdm], seed: int = 0, count: int = B
 
 @dataclass(frozen=True)
 class Fit:
-    """Two maps laid upon each other: ``disparity`` 0 (alike) to 1, and its permutation p."""
+    """Procrustes fit of two maps: ``disparity`` from 0 (same shape) to 1, and its permutation p."""
 
     disparity: float
     p: float
 
 
 def fit_maps(one: np.ndarray, other: np.ndarray) -> Fit:
-    """Procrustes distance of two maps (K, 2) of the same items, free to move, turn, mirror and scale.
+    """Procrustes distance of two maps (K, 2) of the same items, after moving, turning, mirroring and scaling.
 
-    p: the share of relabellings that fit as well or better, the true one among them.
+    p: the share of relabellings that fit at least as well, the true labelling among them.
     """
     disparity = float(procrustes(one, other)[2])
     orders = relabellings(len(one))

@@ -24,9 +24,9 @@ _LEVEL = 0.95
 class Agreement:
     """Rank correlations of the dissimilarities of two matrices.
 
-    ``spearman_p`` and ``kendall_p``: the share of relabellings of one matrix that agree as well or
-    better (one-sided; all K! of them up to 8 items).  The intervals (95 %, percentiles) resample
-    subjects; None where there are no subjects to resample.
+    ``spearman_p`` and ``kendall_p``: the share of relabellings of one matrix that agree at least as well (one-sided;
+    all K! of them up to 8 items).  The intervals (95 %, percentiles) resample subjects; None where there are no
+    subjects to resample.
     """
 
     spearman: float
@@ -74,7 +74,7 @@ def shared(one: Rdm, other: Rdm) -> tuple[str, ...]:
 def agreement(one: Rdm, other: Rdm) -> Agreement:
     """Spearman's rho and Kendall's tau-b of two matrices over the items of both (at least 3), with permutation p.
 
-    The p counts the matrix as it is among its relabellings, so that it is never 0.
+    The relabellings include the true labelling, so p is never 0.
     """
     one = one.of(shared(one, other))
     fixed = other.upper(one.names)

@@ -1,4 +1,4 @@
-"""People's judgements in whatever form they come: a matrix of emotions, or a table of pictures."""
+"""Reading people's judgements: a matrix of emotions, or a table of judged pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a map of judgements shows, in words and numbers."""
+"""The report on maps of judgements, as text and numbers."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from siamplex.similarity.rdm import Rdm
 def describe_maps(
     judgements: Judgements, rdm: Rdm, maps: Sequence[Map], source: str, embedding: Embedding | None
 ) -> tuple[dict[str, Any], str]:
-    """JSON and text of the maps of ``rdm``; with an ``embedding``, how its training subjects' means fit them.
+    """JSON and text of the maps of ``rdm``; with ``embedding``, how well its training subjects' means fit them.
 
-    Raises UsageError for an embedding that cannot be held against them.
+    Raises UsageError for an embedding that cannot be compared with them.
     """
     centres = _centres(judgements, embedding) if embedding is not None else None
     lines = [f"{len(judgements.names)} items, taken for a {judgements.kind} matrix"]
@@ -71,7 +71,7 @@ def describe_maps(
 
 
 def _comparable(names: Sequence[str]) -> bool:
-    """Whether items are emotions alone, of which the paper has an order."""
+    """Whether all items are emotions, and the paper has an order of those among them that are its own."""
     return all(name in NAMES for name in names) and len(paper_order(names)) >= FEWEST
 
 
@@ -92,7 +92,7 @@ def _centres(judgements: Judgements, embedding: Embedding) -> dict[str, np.ndarr
 
 
 def _unlike(judgements: Judgements) -> str:
-    """Which emotions a matrix lacks, and what it has beside them."""
+    """Which emotions a matrix lacks, and which other items it has."""
     lacking = [NAMES[e] for e in PAPER_ORDER if e not in judgements.names]
     others = [NAMES.get(name, name) for name in judgements.names if name not in PAPER_ORDER]
     parts = [f"lacking {', '.join(lacking)}"] if lacking else []

@@ -1,4 +1,4 @@
-"""Which image of an embedding a picture named in a table is."""
+"""Matching the pictures named in a table to the images of an embedding."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NAMED = 5
 
 @dataclass(frozen=True)
 class Matching:
-    """``places``: for each picture its image's place, or None; ``unmatched``: those without one, with the reason."""
+    """``places``: for each picture its image's index, or None; ``unmatched``: pictures without one, with the reason."""
 
     places: list[int | None]
     unmatched: list[tuple[str, str]]
@@ -50,10 +50,10 @@ def match(
 ) -> Matching:
     """Match pictures, as ``table`` names them, to an embedding's ``images``.
 
-    By path (relative to the index or to the table, or absolute) or the image's name; else by the folders it ends with;
-    else by file name, with the suffix or without, where one image alone has it; else by the parts that one image's
-    file name begins with (KM-NE1 is KM.NE1.1.tiff: JAFFE's ratings).  Letter case, kinds of slashes and ways to write
-    accents do not matter.  Raises InputError where no picture is found.
+    By path (relative to the index or to the table, or absolute) or by the image's name; else by the trailing folders;
+    else by file name, with the suffix or without, if only one image has it; else by the parts with which only one
+    image's file name begins (KM-NE1 is KM.NE1.1.tiff: JAFFE's ratings).  Letter case, kinds of slashes and Unicode forms
+    of accents are ignored.  Raises InputError where no picture is found.
     """
     paths = _paths(images, index)
     exact: dict[str, set[int]] = {}
@@ -103,7 +103,7 @@ def match(
 
 
 def _part(places: list[int | None], sure: Sequence[bool], reasons: list[str]) -> None:
-    """Of pictures in other folders that come to one image by their file name alone, none is taken for it."""
+    """Leave out pictures in different folders that match one image by their file name alone."""
     claims: dict[int, list[int]] = {}
     for number, place in enumerate(places):
         if place is not None:
@@ -123,7 +123,7 @@ def _paths(images: Sequence[str], index: tuple[CorpusIndex, Path] | None) -> lis
 
 
 def _plain(text: str | Path) -> str:
-    """A path without what systems vary."""
+    """A path without letter case, kind of slash and Unicode form, which vary between systems."""
     path = unicodedata.normalize("NFC", str(text).strip().replace("\\", "/")).casefold()
     return os.path.normpath(path) if path else path
 

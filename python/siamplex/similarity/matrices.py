@@ -20,7 +20,7 @@ _ROUNDING = 0.03  # of a row's sum: six shares with two digits
 
 @dataclass(frozen=True)
 class Judgements:
-    """A square table ``values`` (K, K) of named items, and what kind it was taken for."""
+    """A square table ``values`` (K, K) of named items, and the kind of matrix it is."""
 
     names: tuple[str, ...]
     values: Matrix
@@ -29,10 +29,10 @@ class Judgements:
     def rdm(self, by: str = "profile") -> Rdm:
         """Dissimilarities.
 
-        Confusions, rows the stimulus and columns the answer, are first made shares p of their rows.
-        ``profile``: 1 - the correlation of two rows, so that items are alike which draw like answers.
-        ``mutual``: 1 - (p_ij + p_ji) / (p_ii + p_jj), not below 0: alike as they are taken for each
-        other.  Similarities are taken from their largest value.
+        Confusions (rows are stimuli, columns answers) are first normalised to row shares p.  ``profile``: 1 - the
+        correlation of two rows; items are alike if they draw the same answers.  ``mutual``: 1 - (p_ij + p_ji) / (p_ii +
+        p_jj), at least 0; items are alike if they are mistaken for each other.  Similarities are subtracted from their
+        largest value.
         """
         if self.kind == "dissimilarity":
             values = (self.values + self.values.T) / 2
@@ -55,9 +55,9 @@ class Judgements:
 def read_judgements(path: Path, kind: str = "auto") -> Judgements:
     """Read a CSV: a header of item names (its first cell is free), then a row a named item.
 
-    Emotions may be named by code, noun or adjective.  ``auto`` takes a table with a zero diagonal for dissimilarities,
-    and one whose rows sum to 1 or 100, or whose diagonal holds each row's largest value, for confusions.
-    Raises InputError, also where a table may be one of several kinds.
+    Emotions may be named by code, noun or adjective.  With ``auto``, a table with a zero diagonal is read as
+    dissimilarities, and one whose rows sum to 1 or 100, or whose diagonal holds each row's largest value, as
+    confusions.  Raises InputError, also if a table could be one of several kinds.
     """
     table = read_lines(path, "a matrix as CSV")
     lines = list(table)
@@ -102,7 +102,7 @@ def _kind(path: Path, values: Matrix, kind: str) -> str:
 
 
 def _recognised(path: Path, values: Matrix) -> str:
-    """What kind of matrix this is by its numbers.  Raises InputError where it may be one of several."""
+    """The kind of matrix, by its numbers.  Raises InputError if it could be one of several."""
     diagonal = np.diag(values)
     symmetric = np.allclose(values, values.T, atol=1e-6 * np.abs(values).max(initial=1e-300))
     shares = (values >= 0).all() and _whole(values.sum(axis=1))

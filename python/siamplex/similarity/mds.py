@@ -24,10 +24,9 @@ _SAME = 0.002  # of stress, within which non-metric maps fit alike
 class Map:
     """Points (K, 2) of named items.
 
-    ``stress`` is Kruskal's stress-1: how far distances on the map are from what was asked, the
-    dissimilarities themselves (metric) or any rising function of them (non-metric); below 0.05 is
-    usually called good, above 0.2 poor.  ``collapsed``: a non-metric map whose items lie in heaps that their
-    dissimilarities do not show; it says little.
+    ``stress`` is Kruskal's stress-1, the misfit between the map's distances and their targets: the dissimilarities
+    themselves (metric) or any rising function of them (non-metric).  Below 0.05 is usually called good, above 0.2 poor.
+    ``collapsed``: a non-metric map whose items form heaps that the dissimilarities do not show; such a map says little.
     """
 
     names: tuple[str, ...]
@@ -40,8 +39,8 @@ class Map:
 def scale(rdm: Rdm, metric: bool, seed: int = 0) -> Map:
     """Best of 34 SMACOF runs: from classical scaling, shortly and at length, and from 32 random points.
 
-    Of non-metric maps whose stress is the same but for 0.002, the one nearest to the dissimilarities themselves is
-    taken: with few items many maps fit their order alone.  Maps that have collapsed come last.
+    Among non-metric maps whose stress differs by at most 0.002, the one nearest to the dissimilarities themselves is
+    taken: with few items many maps fit the order alone.  Collapsed maps come last.
 
     Raises UsageError for dissimilarities that are all zero.
     """
@@ -52,7 +51,7 @@ def scale(rdm: Rdm, metric: bool, seed: int = 0) -> Map:
         raise UsageError("a map needs items that differ, found dissimilarities that are all zero")
     asked = values.copy()
     if not metric:
-        # the non-metric form takes 0 for missing: a rank below all others says the same
+        # scikit-learn's non-metric form reads 0 as missing; any value below all others has the same order
         off = ~np.eye(len(asked), dtype=bool)
         asked[off & (asked <= 0)] = 1e-6 * values[values > 0].min()
     stream = numpy_stream(seed, "mds", int(metric))
@@ -75,11 +74,11 @@ def scale(rdm: Rdm, metric: bool, seed: int = 0) -> Map:
 
 
 def collapsed(values: Matrix, points: Matrix) -> bool:
-    """Whether items have run together in heaps (K, 2) that their dissimilarities (K, K) do not show.
+    """Whether items (K, 2) have collapsed into heaps that their dissimilarities (K, K) do not show.
 
-    A heap is a set of items nearer to each other than a fiftieth of the map's width.  The dissimilarities show it where
-    its items differ less from each other than a third of what they differ from any other.  Few items leave a non-metric
-    map so free that heaps fit any order, with no stress at all (Shepard 1974).
+    A heap is a set of items nearer to each other than a fiftieth of the map's width.  The dissimilarities show a heap
+    where its items differ from each other by less than a third of their differences from all other items.  With few
+    items a non-metric map is so free that heaps fit any order without stress (Shepard 1974).
     """
     distances = squareform(pdist(points))
     near = distances < 0.02 * distances.max()
@@ -128,7 +127,7 @@ def kruskal(values: Matrix, points: Matrix, metric: bool) -> float:
 
 
 def _upright(points: Matrix) -> Matrix:
-    """Centred, longest axis across, the first item in the upper right: one of all equal maps."""
+    """The standard form of a map: centred, longest axis across, the first item in the upper right."""
     points = points - points.mean(axis=0)
     points = points @ np.linalg.svd(points, full_matrices=False)[2].T
     signs = np.where(points[0] < 0, -1.0, 1.0)

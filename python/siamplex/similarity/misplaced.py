@@ -1,4 +1,4 @@
-"""Pictures that people and the embedding both take for another emotion than the one posed."""
+"""Pictures that both people and the embedding assign to another emotion than the posed one."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ NONE = -1  # no single answer, or one that is no emotion of the embedding's
 
 @dataclass(frozen=True)
 class Misplaced:
-    """``differ`` pictures have another most frequent answer than the emotion posed, and where the net places them.
+    """Of ``differ`` pictures the most frequent answer is not the posed emotion; where the net places these.
 
-    ``with_people``: with the emotion that people gave; ``with_posed``: with the posed one; the others elsewhere.
-    ``expected`` and ``p``: the mean of ``with_people``, and the share of shuffles that reach it, when the net's places
-    are shuffled among the pictures of an emotion.  ``at``: the places (of M) of those with people.
+    ``with_people``: at the emotion that people answered; ``with_posed``: at the posed one; the rest elsewhere.
+    ``expected`` is the mean of ``with_people`` when the net's places are shuffled among the pictures of an emotion, and
+    ``p`` the share of shuffles that reach it.  ``at``: the indices (among M) of the pictures with people.
     """
 
     differ: int
@@ -43,7 +43,7 @@ def favourites(shares: Floats) -> Labels:
 
 
 def misplaced(net: Labels, people: Labels, shown: Labels, seed: int) -> Misplaced:
-    """Hold the net's place of each of M pictures against people's answer, where that is not what was ``shown``.
+    """Compare the net's and people's answers to M pictures, where people's is not the emotion ``shown``.
 
     ``net`` and ``people`` (M,) as :func:`favourites` gives them.
     """

@@ -1,4 +1,4 @@
-"""What the embedding says of a picture: the emotions of its neighbours."""
+"""Answers predicted from the embedding: the emotions of a picture's nearest neighbours."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ Floats = npt.NDArray[np.float64]
 def neighbour_shares(points: npt.NDArray[np.floating], labels: npt.NDArray[np.int64], classes: int, k: int) -> Floats:
     """Shares (N, C) of each label among the ``k`` pictures nearest to each of N points, itself not counted.
 
-    A label counts by the part of its pictures that are among the neighbours, so that frequent labels (N,) are not
-    favoured; then rows sum to 1.  All that are as near as the k-th count too; of fewer than k others, all.
+    A label counts by the fraction of its pictures that are among the neighbours, so that frequent labels (N,) are not
+    favoured; rows are then normalised to sum to 1.  All pictures as near as the k-th count too; of fewer than k others,
+    all count.
     """
     exact = np.asarray(points, np.float64)
     count = len(exact)

@@ -1,4 +1,4 @@
-"""How well anything could agree with these raters: as well as they agree with one another."""
+"""The noise ceiling: the highest agreement with these raters that their own consistency allows."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ Floats = npt.NDArray[np.float64]
 class Ceiling:
     """Split-half reliability of the distances of people's profiles.
 
-    ``halves``: mean Spearman's rho of two halves of the ``raters``, over ``splits`` random ones; ``reliability`` that
-    of all raters (Spearman and Brown: 2 r / (1 + r)).  ``untied``: the highest rho that distances without ties, such as
-    those of points, can have with these raters' (of unanimous ones, most tie): :func:`most_untied`.  ``highest``: the
-    square root of the reliability times ``untied``, the rho that distances without noise could reach.
+    ``halves``: mean Spearman's rho of two halves of the ``raters``, over ``splits`` random splits.  ``reliability``:
+    that of all raters (Spearman-Brown: 2 r / (1 + r)).  ``untied``: the highest rho with the raters' distances that
+    distances without ties can have (:func:`most_untied`); unanimous raters give many ties, points none.  ``highest``:
+    the square root of the reliability times ``untied``, the rho that noise-free distances could reach.
     """
 
     raters: int
@@ -60,7 +60,7 @@ def ceiling(responses: Responses, seed: int) -> Ceiling | None:
 def most_untied(values: Floats) -> float:
     """The highest Spearman's rho of ``values`` (P,) with any that have no ties.
 
-    sqrt(1 - sum(t^3 - t) / (P^3 - P)) over groups of t that tie: it is reached where the order is theirs, and ties are
+    sqrt(1 - sum(t^3 - t) / (P^3 - P)) over groups of t ties.  It is reached by values in the same order, with ties
     broken in any way.
     """
     sizes = np.unique(values, return_counts=True)[1].astype(np.float64)
@@ -84,7 +84,7 @@ def halves_agree(responses: Responses, half: npt.NDArray[np.bool_]) -> float | N
 
 
 def _ranks(distances: Floats) -> Floats:
-    """Ranks about their mean, ties at the middle; distances closer than 1/32768 tie, which spares sorting millions."""
+    """Ranks about their mean, ties at the middle; distances closer than 1/32768 tie, to avoid sorting millions."""
     places = (distances * ((_STEPS - 1) / 2)).astype(np.int64)
     counts = np.bincount(places, minlength=_STEPS)
     middle = np.cumsum(counts) - (counts - 1) / 2

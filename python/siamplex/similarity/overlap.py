@@ -1,4 +1,4 @@
-"""How far two emotions run into each other in the embedding."""
+"""How much two emotions overlap in the embedding: d' and the Bhattacharyya coefficient."""
 
 from __future__ import annotations
 

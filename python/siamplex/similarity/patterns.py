@@ -1,8 +1,8 @@
-"""What the faces of each subject and emotion do to a layer, and dissimilarities of emotions from it.
+"""Mean activation patterns of emotions in one layer, and the dissimilarities computed from them.
 
-A cell is the mean activation over the images of one subject and one emotion.  An emotion's pattern
-is the mean of its cells, so that each subject counts once, however many images there are.  All
-distances follow from the cells' inner products: subjects are resampled without touching a layer again.
+A cell is the mean activation over the images of one subject and one emotion.  An emotion's pattern is the mean of its
+cells, so that each subject counts once, however many images there are.  All distances follow from the cells' inner
+products: subjects can be resampled without reading the layer again.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ Floats = npt.NDArray[np.float64]
 class Patterns:
     """Cells of one layer: inner products (C, C) float64, subject and emotion of each.
 
-    ``method`` says what the products are for: ``correlation`` has each cell less its mean over features.
-    ``items`` are the emotions compared (those that are there, in the paper's order), also where some subjects lack one.
+    ``method`` says which distance the products are for: for ``correlation`` each cell is centred over features.
+    ``items`` are the emotions compared (those present, in the paper's order), even where some subjects lack one.
     """
 
     layer: str
@@ -98,7 +98,7 @@ def gather(
 
 
 def of_embedding(embedding: Embedding) -> Patterns:
-    """Patterns of an embedding, by straight distance."""
+    """Patterns of an embedding, compared by Euclidean distance."""
     return gather(str(embedding.facts.get("blob", "fc6")), "euclidean", embedding.points, embedding.subjects,
                   embedding.emotions)  # fmt: skip
 
@@ -108,8 +108,8 @@ def of_layers(
 ) -> list[Patterns]:
     """Patterns of some blobs of the tower, for all images of a pair store.
 
-    1 - r for all but those of two units, where r says nothing: straight distance.
-    Raises InputError or PrototxtError.
+    Distances are 1 - r; in layers of two units, where r says nothing, they are Euclidean.  Raises InputError or
+    PrototxtError.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""Confusions that the embedding predicts, against those of people: by emotion and by picture."""
+"""Confusions predicted from the embedding, compared with people's: by emotion and by picture."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class ByEmotion:
 
 @dataclass(frozen=True)
 class ByPicture:
-    """``overlap`` is the mean over pictures of what predicted and people's shares have in common, 0 to 1.
+    """``overlap``: what predicted and people's shares have in common, 0 to 1, averaged over pictures.
 
-    ``doubt`` is Spearman's rho, over pictures, of the shares of emotions that are not the one shown.  Each with what
-    shuffles of pictures within their emotion give on average, and the share of them that reach it.
+    ``doubt``: Spearman's rho, over pictures, of the shares of emotions other than the one shown.  Each comes with its
+    mean under shuffles of pictures within their emotion, and with the share of shuffles that reach it.
     """
 
     images: int

@@ -1,4 +1,4 @@
-"""Pictures against pictures: distances in the embedding against distances of people's response profiles."""
+"""Distances of pictures in the embedding, compared with distances of people's response profiles."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class Emotions:
 class Distances:
     """Spearman's rho of the M (M - 1) / 2 distances of ``images`` pictures, and how it compares.
 
-    ``p_within``: share of shuffles of pictures among those of their emotion that reach it; ``mean_within`` what
-    they give, which is what the emotions alone explain.  ``interval`` (95 %) resamples subjects; None of one.
+    ``p_within``: share of shuffles of pictures within their emotion that reach the rho; ``mean_within``: the mean of
+    the shuffles, which is what the emotions alone explain.  ``interval`` (95 %) resamples subjects; None of one.
     ``emotions`` None for fewer than three; ``ceiling`` None without raters.
     """
 
@@ -59,7 +59,7 @@ class Distances:
 def distances(
     points: npt.NDArray[np.floating], responses: Responses, subjects: Sequence[str], emotions: Sequence[str], seed: int
 ) -> Distances | None:
-    """Hold the points (M, D) of M judged pictures against people's ``responses`` to them.
+    """Compare the points (M, D) of M judged pictures with people's ``responses`` to them.
 
     None for fewer than FEWEST pictures.
     """
@@ -92,7 +92,7 @@ def distances(
 
 
 def chosen(total: int, seed: int) -> npt.NDArray[np.int64]:
-    """Places of the pictures that are held against one another: all, or MOST drawn of more."""
+    """Indices of the pictures that are compared: all, or MOST drawn from more."""
     if total <= MOST:
         return np.arange(total)
     return np.sort(numpy_stream(seed, "pictures drawn").permutation(total)[:MOST])

@@ -1,4 +1,4 @@
-"""Judgements of single pictures against an embedding: as JSON, as text, as a table."""
+"""Judgements of single pictures compared with an embedding: as JSON, as text, as a table."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _DIGITS = 6
 
 @dataclass(frozen=True)
 class PictureJudgements:
-    """A table of pictures, held to the images of one embedding.
+    """A table of judged pictures, matched to the images of one embedding.
 
     ``index``: whether paths could be looked up; ``k``: neighbours that confusions are predicted from.
     """
@@ -57,7 +57,7 @@ class PictureJudgements:
 
 
 def about_table(judged: PictureJudgements) -> dict[str, Any]:
-    """What the table was, and what of it was used."""
+    """What kind of table it was, and what of it was used."""
     table, unmatched = judged.table, judged.matching.unmatched
     mask = judged.responses.judged()
     return {
@@ -79,7 +79,7 @@ def about_table(judged: PictureJudgements) -> dict[str, Any]:
 
 
 def describe_part(embedding: Embedding, part: Sequence[int], judged: PictureJudgements, seed: int) -> dict[str, Any]:
-    """All that judgements of pictures say of some images of an embedding, by their places.
+    """All measures of picture judgements for some images of an embedding, given by their indices.
 
     Neighbours are those among the same images.  Empty where fewer than FEWEST of them were judged.
     """
@@ -171,7 +171,7 @@ def table_lines(about: dict[str, Any]) -> list[str]:
 
 
 def part_lines(found: dict[str, Any]) -> list[str]:
-    """What pictures say of one part, in sentences."""
+    """The measures of one part, in sentences."""
     if not found:
         return [f"pictures: fewer than {FEWEST} were judged"]
     lines = []

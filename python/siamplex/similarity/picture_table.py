@@ -46,7 +46,7 @@ _MISSING = frozenset(("", "na", "nan", "null"))  # what programs write where no 
 
 @dataclass(frozen=True)
 class PictureTable:
-    """Responses to pictures as a table has them, E of them.
+    """The E responses of a table of judged pictures.
 
     ``pictures`` are named as in the table, each with the ``lines`` it stands on first; ``answers`` are codes of
     emotions, and ``other``.  ``picture``, ``answer``, ``rater`` (E,) int64 are places in ``pictures``, ``answers``,
@@ -70,7 +70,7 @@ class PictureTable:
 
 @dataclass(frozen=True)
 class _Columns:
-    """Where a header has the picture, the response, the rater and each emotion; other headings by name."""
+    """The columns of a header: picture, response, rater, each emotion, and other headings by name."""
 
     image: int | None
     response: int | None
@@ -83,7 +83,7 @@ def is_picture_table(path: Path) -> bool:
     """Whether a CSV holds judgements of pictures, not a square matrix of items.
 
     A matrix has its columns' names at its rows; a table has a column of pictures and a column ``response`` or two
-    emotions.  Raises InputError for what is neither, and for what may be both.
+    emotions.  Raises InputError if it is neither, or could be both.
     """
     lines = read_lines(path, WHAT)
     rows = iter(lines)
@@ -142,7 +142,7 @@ def read_picture_table(path: Path) -> PictureTable:
 
 
 def _columns(path: Path, header: Sequence[str]) -> _Columns:
-    """What each column of a header is.  Raises InputError where two are the same."""
+    """The meaning of each column of a header.  Raises InputError where two are the same."""
     keys = [plain(cell) for cell in header]
     taken: dict[str, int] = {}
     for name, words in (("image", _IMAGE), ("response", _RESPONSE), ("rater", _RATER)):
@@ -260,7 +260,7 @@ def _check_named(where: str, row: dict[str, str]) -> None:
 
 
 def _kind_of(amounts: Amounts) -> str:
-    """What the rows of a wide table hold, by their sums."""
+    """The kind of values in a wide table, recognised by the rows' sums."""
     sums = amounts.sum(axis=1)
     if any((np.abs(sums - whole) <= _ROUNDING * whole).all() for whole in (1, 100)):
         return "shares"

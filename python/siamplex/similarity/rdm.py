@@ -64,7 +64,7 @@ def of_action_units(order: Sequence[str] = PAPER_ORDER) -> Rdm:
 
 
 def of_circle(order: Sequence[str] = PAPER_ORDER) -> Rdm:
-    """Straight distances of points evenly spaced on a circle, in ``order``: the paper's model."""
+    """Euclidean distances of points evenly spaced on a circle, in ``order``: the paper's model."""
     count = len(order)
     steps = np.abs(np.arange(count)[:, None] - np.arange(count)[None])
     # by whole steps, so that equal distances are equal to the last digit

@@ -1,4 +1,4 @@
-"""All questions about an embedding's similarity structure, answered as JSON and as text."""
+"""The report on an embedding's similarity structure, as JSON and as text."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def describe(
 ) -> dict[str, Any]:
     """The structure shown by training subjects and, where there are any, by held-out ones.
 
-    ``layers`` are patterns of all subjects; ``human`` must be of the same emotions, and becomes
-    distances as ``by`` says (:meth:`Judgements.rdm`).  Of ``pictures``, judged singly, the emotions' matrix is made
-    where all emotions have judged ones.  Raises UsageError.
+    ``layers`` are patterns of all subjects.  ``human`` must have the same emotions; ``by`` says how it becomes
+    distances (:meth:`Judgements.rdm`).  From ``pictures``, judged singly, a matrix of the emotions is made if every
+    emotion has a judged picture.  Raises UsageError.
     """
     emotions = ordered(set(embedding.emotions))
     ours = paper_order(emotions)

@@ -111,7 +111,7 @@ def profile_distances(profiles: Floats) -> Floats:
 def emotion_confusions(responses: Responses, embedding: Embedding) -> Judgements | None:
     """Confusions of the embedding's emotions: the mean shares of the pictures of each, each picture counting once.
 
-    None where an emotion has no picture that any of these was answered to.
+    None where an emotion has no picture with any of these answers.
     """
     emotions = ordered(set(embedding.emotions))
     shares = responses.shares(emotions)

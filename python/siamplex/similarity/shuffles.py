@@ -1,4 +1,4 @@
-"""Shuffles of pictures among those of the same emotion, and the p that follows from them."""
+"""Permutations of pictures within each emotion, and the p computed from them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SHUFFLES = 1000  # the true arrangement among them
 
 
 def within(labels: npt.NDArray[np.int64], seed: int, purpose: str) -> Iterator[npt.NDArray[np.int64]]:
-    """SHUFFLES orders (M,) of pictures in which each place keeps its label (M,); the first is as they are."""
+    """SHUFFLES permutations (M,) that keep each picture's label (M,); the first is the identity."""
     stream = numpy_stream(seed, "pictures within emotions", purpose)
     places = np.argsort(labels, kind="stable")
     yield np.arange(len(labels))

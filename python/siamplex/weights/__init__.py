@@ -1,1 +1,1 @@
-"""What training starts from: AlexNet's convolutions, or a stated substitute."""
+"""The starting weights: AlexNet's convolutions, or a stated substitute."""

@@ -1,7 +1,7 @@
-"""AlexNet's first three convolutions from a file given, and what is known of that file.
+"""AlexNet's first three convolutions: reads them from a file, and recognises their origin.
 
-A file counts by its content: the published bvlc_alexnet.caffemodel, the ONNX model zoo's conversions of
-it, or any file whose conv1-3 have AlexNet's fingerprint.
+Only a file's content counts: the published bvlc_alexnet.caffemodel, the ONNX model zoo's conversions of it, or any file
+whose conv1-3 have AlexNet's fingerprint.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ PUBLISHED, CONVERTED, RECOGNISED, FOREIGN = "published", "conversion", "fingerpr
 
 @dataclass(frozen=True)
 class Convolutions:
-    """conv1-3 of a file, and whose they are.
+    """conv1-3 of a file, and their origin.
 
     ``arrays`` has of each layer weights (BGR; conv2 in two groups) and biases, float32.  ``kind`` is how they were
     recognised: ``published``, ``conversion``, ``fingerprint``, or ``other`` for weights that are not AlexNet's.
@@ -60,7 +60,7 @@ _loaded: dict[tuple[str, int, int], Convolutions] = {}
 
 
 def load(path: Path, accept_other: bool = False) -> Convolutions:
-    """Read conv1-3 and tell whose they are.  Raises InputError for what is not AlexNet's, unless accepted.
+    """Read conv1-3 and recognise their origin.  Raises InputError if they are not AlexNet's, unless accepted.
 
     A file is read and hashed once a process, however often it is asked for.
     """

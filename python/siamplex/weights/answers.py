@@ -1,4 +1,4 @@
-"""What given conv1-3 answer to images, without a net: for measuring weights and faces."""
+"""Activations of given conv1-3 for images, without a net: for measuring weights and faces."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _AT_ONCE = 16  # images
 
 
 def answers(arrays: Mapping[str, Sequence[Array]], images: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
-    """Of conv1, conv2, conv3: its name and what it gives behind its ReLU, (N, channels, H, W).
+    """Of conv1, conv2, conv3: its name and its activations after the ReLU, (N, channels, H, W).
 
     ``arrays`` holds weights and biases of each; ``images`` (N, 3, H, W) BGR float32 are scaled and centred.
     LRN and pooling lie between the layers as in AlexNet.
@@ -37,7 +37,7 @@ def answers(arrays: Mapping[str, Sequence[Array]], images: torch.Tensor) -> Iter
 
 
 def conv3_rows(arrays: Mapping[str, Sequence[Array]], pictures: npt.NDArray[np.uint8], scale: float) -> Array:
-    """conv3's answers to ``pictures`` (N, 3, H, W) BGR, less the mean, times ``scale``: (N, D) float32."""
+    """conv3's activations for ``pictures`` (N, 3, H, W) BGR, less the mean, times ``scale``: (N, D) float32."""
     rows = []
     mean = np.array(MEAN_BGR, np.float32)[:, None, None]
     starts = range(0, len(pictures), _AT_ONCE)

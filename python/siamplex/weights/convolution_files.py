@@ -1,4 +1,4 @@
-"""conv1-3 out of a file, whatever its format: caffemodel, ONNX model or npz archive, told by content."""
+"""Reads conv1-3 from a caffemodel, ONNX model or npz archive; the format is recognised by content."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ N = TypeVar("N", bound=_Named)
 
 
 def _choose(candidates: Sequence[N], name: str) -> N:
-    """The one for ``name``: so named, or else the only one of its shape.  Raises WireError."""
+    """The candidate for ``name``: the one with that name, or else the only one of its shape.  Raises WireError."""
     shapes = (SHAPES[name], _UNGROUPED.get(name, SHAPES[name]))
     fitting = [c for c in candidates if c.shape in shapes]
     named = [c for c in fitting if c.name in (name, f"{name}_w", f"{name}_w_0")]

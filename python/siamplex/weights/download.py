@@ -1,6 +1,6 @@
-"""Fetching AlexNet's weights: a list of addresses, tried in turn, and what came of each.
+"""Downloads AlexNet's weights: tries a list of addresses in turn, and reports the result of each.
 
-Public addresses come and go; what arrives is judged by its content alone.
+Public addresses come and go; a download is accepted by its content alone.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""AlexNet's convolutions, known by their values whatever file holds them and at whatever precision.
+"""Recognises AlexNet's convolutions by their values, in any file format and at any precision.
 
-bvlc_alexnet passes through converters: into other formats, into float16, rounded, with the kernels'
-channels turned round.  Its conv1 rounded to multiples of 1/128 stays the same through most of them, and so
-do the deviations of conv2 and conv3.
+bvlc_alexnet is often converted: into other formats, into float16, rounded, or with the kernels' channels reversed.  Its
+conv1 rounded to multiples of 1/128 is unchanged by most conversions, and so are the deviations of conv2 and conv3.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where conv1-3 start from: a file, or the substitute where that was said or the faces are drawn."""
+"""Decides where conv1-3 start from: a file, or the substitute if it was asked for or the faces are drawn."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def drawn(pairs: Path) -> bool:
 def start_from(named: Path | None, if_there: Path | None, substitute: bool, pairs: Path) -> Path | None:
     """The file that conv1-3 start from; None is the substitute.
 
-    ``named`` was asked for and must exist.  ``if_there`` is taken where it exists.  Without a file, drawn faces
-    start from the substitute; others only where ``substitute`` says so.  ``pairs`` is the pair store of the run.
-    Raises InputError for a file named but missing, UsageError where a substitute would go unasked.
+    ``named`` was asked for and must exist.  ``if_there`` is used if it exists.  Without a file, drawn faces start from
+    the substitute; other faces only with ``substitute``.  ``pairs`` is the pair store of the run.  Raises InputError
+    for a named file that is missing, UsageError where the substitute would be used unasked.
     """
     if named is not None:
         if not named.exists():

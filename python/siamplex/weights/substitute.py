@@ -1,14 +1,14 @@
-"""Convolutions to start from where AlexNet's are not at hand.
+"""Substitute conv1-3, used when AlexNet's are not available.
 
-conv1: Gabor filters and colour-opponent filters, what AlexNet's conv1 is known to look like.
-conv2, conv3: random.  Not trained on anything, and said to be so wherever a result of theirs appears.
+conv1: Gabor and colour-opponent filters, the known appearance of AlexNet's conv1.  conv2, conv3: random.  They are not
+trained on anything, and every output that depends on them says so.
 
-They behave as AlexNet's in what decides how the layers behind them learn: over drawn faces, the mean,
-deviation, maximum and share of active units of each layer are AlexNet's within a fifth, at pixels of 0..255
-less the mean and at 1/256 of them, where AlexNet's biases count.  The constants were set by these statistics
-alone (``tests/weights/test_substitute.py`` has them), never by how training goes.
+They match AlexNet's in the statistics that decide how later layers learn: over drawn faces, the mean, deviation,
+maximum and share of active units of each layer are AlexNet's within a fifth, both at pixels of 0..255 less the mean and
+at 1/256 of them, where AlexNet's biases matter.  The constants were set by these statistics alone
+(``tests/weights/test_substitute.py`` has them), never by training results.
 
-Like AlexNet's they are the same whatever the seed of a run.
+Like AlexNet's, they do not depend on the seed of a run.
 """
 
 from __future__ import annotations
