@@ -1,4 +1,4 @@
-"""How the training of one stage went: its tests, what was learnt, and which snapshot it came to."""
+"""A summary of one stage's training, read from its files: the tests, the learning table and the result."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from siamplex.engine.training.early_stop import lowest, validation_losses
 from siamplex.engine.training.learning_table import Learning, read_learning
 from siamplex.engine.training.result import BY_VALIDATION, Result
 
-# of the label-blind loss: what is not below this share of it is hardly anything learnt about expressions
+# share of the label-blind loss: a net whose loss is not below it has learnt almost nothing about expressions
 NOTHING_LEARNT = 0.95
 
 

@@ -98,9 +98,9 @@ class Start:
         return newest.solverstate
 
     def take_the_prefix(self) -> None:
-        """Write down the course of the run, the result of an earlier one then gone; clear the prefix where asked."""
+        """Write the course of the run, remove an earlier result, and clear the prefix where asked."""
         self._clear_the_prefix()
-        discard(path_of(self._solver.prefix))  # a run on its way has no result
+        discard(path_of(self._solver.prefix))  # an unfinished run has no result
         self.course.write(self._solver.prefix)
 
     def _clear_the_prefix(self) -> None:

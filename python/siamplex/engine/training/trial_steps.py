@@ -65,9 +65,9 @@ def check_start(solver: Solver) -> Trial | None:
 
 
 def try_steps(solver: Solver, rate: float) -> Trial | None:
-    """Take the first steps at ``rate`` and take them back; None where the first loss is no number."""
+    """Take the first steps at ``rate`` and undo them; None where the first loss is not a number."""
     positions = [(layer, layer.source.position) for _, layer in solver.data_layers()]
-    # statistics that forward passes change, the first one too
+    # statistics that every forward pass changes, the first one included
     statistics = [(p.tensor, p.tensor.detach().clone()) for p in solver.net.parameters if p.moves]
     kept: _Kept | None = None
     losses: list[float] = []
