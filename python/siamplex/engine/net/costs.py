@@ -94,7 +94,7 @@ def _multiply_adds(node: Node, bottoms: Mapping[str, Shape], tops: Mapping[str, 
     if kind == "InnerProduct":
         shape = bottoms[node.bottoms[0]]
         return weights * math.prod(shape[: node.layer.params.axis % len(shape)])
-    # each weight meets each place of the output once, or in a deconvolution each of the input
+    # each weight is multiplied once for each output position, in a deconvolution for each input position
     places = [bottoms[name] for name in node.bottoms] if kind == "Deconvolution" else [tops[name] for name in node.tops]
     axis = node.layer.params.axis % len(places[0])
     return weights * sum(math.prod(shape[:axis]) * math.prod(shape[axis + 1 :]) for shape in places)

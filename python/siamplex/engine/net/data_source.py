@@ -49,7 +49,7 @@ class DataSource:
         self.seek(0)
 
     def fingerprint(self) -> str:
-        """A hash of the number of records and their bytes: of all records if small, else of 64 spread over the store."""
+        """A hash of the number of records and their bytes: all records if small, else 64 spread over the store."""
         digest = hashlib.sha256(f"{self.entries} {self.shape} {self.dtype}".encode())
         step = 1 if self._may_be_whole or self._whole else max(1, self.entries // 64)
         for number, record in enumerate(self._store.records()):

@@ -117,17 +117,17 @@ class Layer:
     top_count: ClassVar[tuple[int, int]] = (1, 1)
     # as many tops as bottoms
     paired: ClassVar[bool] = False
-    # whether a top may be the bottom of its place
+    # whether a top may have the name of the bottom at the same index
     in_place: ClassVar[bool] = True
     why_not_in_place: ClassVar[str] = ""
     is_loss: ClassVar[bool] = False
-    # What Caffe's backward pass reads, of "bottom" and "top"; what it finds there of a bottom that the layer itself
-    # worked on in place: its top ("lost"), its top, which does as well ("signs"), or a copy ("copied"); and the layers
-    # that may work in place behind it without changing what it makes of that
+    # What Caffe's backward pass reads: "bottom", "top" or both.  own_bottom: what a layer that works in place finds as
+    # its bottom: its top, so that the bottom is lost ("lost"), its top, which serves as well ("signs"), or a copy
+    # ("copied").  harmless_behind: layer types that may follow in place without changing the backward pass
     backward_reads: ClassVar[frozenset[str]] = frozenset()
     own_bottom: ClassVar[str] = "lost"
     harmless_behind: ClassVar[frozenset[str]] = frozenset()
-    # Whether its weight's gradient can be had as factors: the layer is the plain product of rows.
+    # Whether its weight's gradient can be kept as factors: the layer is a plain product of rows and weight.
     takes_factors: ClassVar[bool] = False
     # Row n of every top depends on row n of the bottoms alone, with nothing random on the way.
     per_sample: ClassVar[bool] = False
