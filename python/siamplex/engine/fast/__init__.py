@@ -1,1 +1,1 @@
-"""Shortcuts that give the same numbers sooner; README.md explains them."""
+"""Fast paths: they compute the same numbers as the full net in less time.  docs/performance.md explains them."""

@@ -1,4 +1,4 @@
-"""The features of every distinct image met so far, one row each."""
+"""The feature table: the frozen prefix's output for every distinct image read so far, one row an image."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _CHUNK = 16  # images computed at a time
 
 
 class TableFull(PlanFull):
-    """More distinct images than the table may hold."""
+    """There are more distinct images than the table may hold."""
 
 
 @dataclass(frozen=True)
 class PreparedRows:
-    """What training needs of N images whose features F (N, D) were computed before, by first values W0 (O, D).
+    """Precomputed products of N images with features F (N, D), for an initial weight W0 (O, D).
 
-    ``gram`` (N, N) is K = F F^T, ``base`` (N, O) is F W0^T, both float32: enough for the dual form.  ``features`` are
-    needed only where a weight is not kept in it: where N is D at least.
+    ``gram`` (N, N) is K = F F^T and ``base`` (N, O) is F W0^T, both float32.  The dual form needs only these.
+    ``features`` F are needed where the weight is not kept in its dual form, that is where N >= D.
     """
 
     gram: torch.Tensor
@@ -37,7 +37,10 @@ class PreparedRows:
 
 
 class FeatureTable:
-    """Rows of features: (rows, width) float32 on the net's device, growing up to ``limit`` rows."""
+    """Features (rows, width), float32 on the net's device.  The table grows up to ``limit`` rows.
+
+    ``chain`` are the nodes of the frozen prefix; ``prepare`` turns stored samples into the first node's input.
+    """
 
     def __init__(self, chain: Sequence[Node], prepare: Callable[[npt.NDArray[Any]], torch.Tensor], limit: int) -> None:
         self._chain, self._prepare, self._limit = list(chain), prepare, limit
@@ -51,7 +54,7 @@ class FeatureTable:
 
     @staticmethod
     def of(rows: PreparedRows) -> FeatureTable:
-        """A table whose images, numbered 0 to N - 1, were all met before."""
+        """A table that holds precomputed images, numbered 0 to N - 1."""
         table = FeatureTable((), lambda samples: torch.empty(0), len(rows.gram))
         table.prepared, table._count, table._in_order, table._store = rows, len(rows.gram), True, rows.features
         return table
@@ -61,7 +64,7 @@ class FeatureTable:
 
     @property
     def in_order(self) -> bool:
-        """Whether a sample is its row's number."""
+        """Whether a sample's value is its row number."""
         return self._in_order
 
     @property
@@ -71,7 +74,7 @@ class FeatureTable:
         return self._store[: len(self)]
 
     def on_growth(self, call: Callable[[int, int], None]) -> None:
-        """Let ``call(first, last)`` know of each range of new rows, those there already included."""
+        """Call ``call(first, last)`` for each range of new rows, and now for the rows already there."""
         self._grown.append(call)
         if len(self):
             call(0, len(self))
@@ -98,7 +101,7 @@ class FeatureTable:
         return torch.tensor(rows)
 
     def known(self, samples: npt.NDArray[Any]) -> torch.Tensor:
-        """Row numbers (N,) int64 of samples (N, C, H, W) as stored, -1 for those the table has not; none is added."""
+        """Row numbers (N,) int64 of samples (N, C, H, W) as stored, -1 for those not in the table; adds none."""
         if self._in_order:
             given = samples.reshape(len(samples))
             numbers = given.astype(np.int64)
@@ -107,12 +110,12 @@ class FeatureTable:
         return torch.tensor([self._numbers.known(sample) for sample in samples], dtype=torch.int64)
 
     def fill_in_order(self, count: int, dtype: npt.DTypeLike) -> None:
-        """Add the samples 0, 1, ... count - 1, each of one value: from then on a sample is its row's number."""
+        """Add the one-value samples 0, 1, ... count - 1; from then on a sample's value is its row number."""
         self.lookup(np.arange(count, dtype=dtype).reshape(-1, 1, 1, 1))
         self._in_order = True
 
     def _add(self, samples: npt.NDArray[Any]) -> None:
-        with threads(self._threads):  # long pieces of work, whatever short ones are shared between
+        with threads(self._threads):  # long pieces of work: use all threads whatever ThreadChoice has set
             self._append(samples)
 
     def _append(self, samples: npt.NDArray[Any]) -> None:
@@ -130,7 +133,7 @@ class FeatureTable:
     @torch.no_grad()
     def _compute(self, samples: npt.NDArray[Any]) -> torch.Tensor:
         x = self._prepare(samples)
-        with torch.autocast(x.device.type, enabled=False):  # once an image: no reason to hurry
+        with torch.autocast(x.device.type, enabled=False):  # once an image: full precision costs little
             for node in self._chain:
                 x = node.layer.forward([x], [p.tensor for p in node.params], Context(train=False))[0]
         return x.flatten(1)

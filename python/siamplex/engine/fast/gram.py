@@ -1,22 +1,21 @@
-"""InnerProduct over a finite table of inputs, in its dual form: without touching its wide weight.
+"""The dual form of an InnerProduct whose inputs come from a finite table: SGD without touching the wide weight.
 
-With inputs from N fixed rows F (N, D), momentum and L2 decay only ever add multiples of those rows to the
-weight W and its velocity V.  Four numbers then say how all of them went on, and what is left is added up where
-a gradient fell:
+The inputs are N fixed rows F (N, D).  SGD with momentum m and L2 decay only ever scales and mixes the weight W and its
+velocity V, and adds multiples of rows of F to them.  The dual form stores the scaling as 2 x 2 matrices P and B, and
+the multiples as small coefficients A, A' (N, num_output):
 
     (R, V) = P (r, v)        (r, v) = B (W0, V0) + (A, A')^T F        R = W - m / (1 - m) V
 
-with momentum m, 2 x 2 matrices P and B, and small A, A' (N, num_output).  R is where W would come to rest were no
-gradient to come any more: momentum and decay mix R and V so little that their terms never cancel, as those of W
-and V would.  Outputs need r and v only through their products with F, and a gradient changes those by the Gram
-matrix K = F F^T.  The same numbers as the direct form, up to rounding; K and the sums behind a snapshot are
-accumulated in float64 blocks.
+R is the weight that momentum alone would converge to if no further gradient came.  The recurrence uses R in place of W
+because the terms of W and V would cancel, and those of R and V do not.  Outputs need only F r^T and F v^T; a gradient
+changes these through the Gram matrix K = F F^T.  Results equal the direct form up to rounding.  K, and the sums that
+materialise the weight, are accumulated in float64 blocks.
 
-Only rows that gradients fall on have anything in A, and only they are needed from one iteration to the next: r and v
-are kept for the rows trained on.  The others, validation images for instance, are computed when a test asks for them.
+A has entries only for rows that had a gradient.  So r and v are kept for the rows trained on; outputs of other rows,
+validation images for instance, are computed when a test asks for them.
 
-Behind a ReLU, dead units (:mod:`~siamplex.engine.fast.dead_units`) are looked for now and then and left alone until
-the next time, under a bound that is checked in every iteration.  README.md has the formulas one after the other.
+Before a ReLU, dead units (:mod:`~siamplex.engine.fast.dead_units`) are searched for at intervals and then skipped; a
+bound checked in every iteration guards this.  docs/performance.md describes the method.
 """
 
 from __future__ import annotations
@@ -61,9 +60,9 @@ class _Outputs(torch.autograd.Function):
 
 
 class GramWeight:
-    """The weight (O, D) of InnerProduct layers over a FeatureTable, in the form above, under momentum below 1.
+    """The weight (O, D) of InnerProduct layers over a FeatureTable, in its dual form; momentum must be below 1.
 
-    ``parameter.tensor`` holds W0 and is brought up to date by :meth:`settle` alone.
+    ``parameter.tensor`` holds W0; only :meth:`settle` writes the current W into it.
     """
 
     def __init__(
@@ -75,15 +74,15 @@ class GramWeight:
         self._p, self._b = np.eye(2), self._from_start()
         self._rows = GramRows(table, parameter.tensor, velocity)
         device = parameter.tensor.device
-        # of all units, and of the active ones: while some are dead, what the first arrays say of the active ones
-        # stands still, and what they say of the dead ones is to be multiplied by P with _dead.p before it
+        # _all holds all units, _active the active ones.  While some are dead, the active units' columns of _all are
+        # stale, and its dead units' columns have the transform P _dead.p still to be applied
         self._all = self._active = GramArrays.empty(self.width, device)
         self.units: torch.Tensor | None = None  # the active ones, None for all
         self._dead, self._looks = DeadUnits(), Looks()
         self._gradients: list[tuple[torch.Tensor, torch.Tensor]] = []  # rows (B,) and dL/dz, until the update
         self._scratch = torch.empty((0, 0), device=device)
-        self._others: torch.Tensor | None = None  # (N, O) what W gives for rows not trained on, until it moves
-        self.coming: Rows | None = None  # rows that training will need, at least those of the batch at hand
+        self._others: torch.Tensor | None = None  # (N, O) F W^T of rows not trained on; None once W has changed
+        self.coming: Rows | None = None  # rows that training will need, at least those of the current batch
         # an input that asks for a gradient, so that autograd calls backward
         self.anchor = torch.zeros((), device=device, requires_grad=True)
         table.on_growth(self._grow)
@@ -109,7 +108,7 @@ class GramWeight:
         self._others = None
 
     def places(self, rows: torch.Tensor) -> torch.Tensor:
-        """Where rows (B,) of the table stand among those trained on (B,); new ones are taken in."""
+        """Positions (B,) of table rows (B,) among the rows trained on; rows not trained on yet are added to these."""
         for coming in (self.coming, lambda: rows):
             places = self._rows.place.index_select(0, rows)
             if not bool((places < 0).any()):
@@ -151,7 +150,7 @@ class GramWeight:
         self._looks = Looks()
 
     def _look_for_dead(self, bias: torch.Tensor | None) -> None:
-        """Look for units that can be left alone behind a ReLU."""
+        """Search for dead units and skip them from now on; valid only where a ReLU follows."""
         self._make_active()
         self._multiply_out()
         self._looks.looked()
@@ -161,12 +160,12 @@ class GramWeight:
             self._pick(units, heights, np.eye(2))
 
     def _pick(self, units: torch.Tensor, heights: Any, p: Matrix) -> None:
-        """Let only ``units`` be active, P being that times ``p`` for the others."""
+        """Make only ``units`` active; the transform of the others is P times ``p``."""
         self._active = self._all.of(units)
         self.units, self._dead = units, DeadUnits.all_but(units, self.width, heights, p)
 
     def _still_dead(self, bias: torch.Tensor | None) -> bool:
-        """Whether the units left alone are still below zero for every row trained on."""
+        """Whether the skipped units are still below zero for every row trained on."""
         return self.units is None or self._dead.still_dead(*self._of_weight(self._dead.p), self._lag, bias)
 
     # --- one iteration
@@ -181,11 +180,11 @@ class GramWeight:
     def apply_active(
         self, rows: torch.Tensor, bias: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """For a ReLU to follow: the same of the active units alone (B, units), and which these are (units,).
+        """:meth:`apply` of the active units alone (B, units), and their numbers (units,) or None for all units.
 
-        None for all of them.  On the CPU only.
+        Valid only where a ReLU follows.  On the CPU only.
         """
-        self.places(rows)  # new ones make all units active
+        self.places(rows)  # new rows reactivate all units
         if self._looks.left <= 0 or not self._still_dead(bias):
             with torch.no_grad():
                 self._look_for_dead(bias)
@@ -197,7 +196,7 @@ class GramWeight:
 
     @torch.no_grad()
     def outputs(self, rows: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-        """F[rows] W^T + bias (B, O), of any rows of the table."""
+        """F[rows] W^T + bias (B, O), for any rows of the table, without a gradient."""
         places = self._rows.place.index_select(0, rows)
         new = (places < 0).nonzero().view(-1)
         if len(new) == len(rows):
@@ -212,7 +211,7 @@ class GramWeight:
         return z if bias is None else z.add_(bias)
 
     def _of_others(self) -> torch.Tensor:
-        """F W^T (N, O) of rows not trained on; of the others nothing that has a meaning."""
+        """F W^T (N, O) of rows not trained on; the entries of the rows trained on are zero and not to be used."""
         if self._others is None:
             rows = (self._rows.place < 0).nonzero().view(-1)
             r, v = self._of_weight()
@@ -224,7 +223,7 @@ class GramWeight:
         return self._others
 
     def _span_of_weight(self) -> torch.Tensor:
-        """What of W lies in the span of the rows trained on (M, O)."""
+        """Coefficients (M, O) of W on the rows trained on: W = ... + coefficients^T F[trained]."""
         span = self._all.span(*self._of_weight(self._dead.p))
         return span if self.units is None else span.index_copy_(1, self.units, self._active.span(*self._of_weight()))
 
@@ -242,27 +241,27 @@ class GramWeight:
         return rr + self._lag * vr, rv + self._lag * vv
 
     def add_gradient(self, rows: torch.Tensor, gradient: torch.Tensor) -> None:
-        """Keep dL/dz (B, active units) of some rows until the update."""
+        """Keep dL/dz (B, active units) of rows (B,) until the update."""
         self._gradients.append((rows, gradient.float()))
 
     def give_up_gradients(self) -> Factors:
-        """Pending gradients (dL/dz (B, O), F[rows] (B, D)), handed over when the dual form is left."""
+        """Pending gradients (dL/dz (B, O), F[rows] (B, D)), handed over when leaving the dual form."""
         self._make_active()
         pending = [(gradient, self.table.features.index_select(0, rows)) for rows, gradient in self._gradients]
         self._gradients.clear()
         return pending
 
     def drop_gradients(self) -> None:
-        """Forget pending gradients."""
+        """Discard pending gradients."""
         self._gradients.clear()
 
     @torch.no_grad()
     def update(self, rate: float, decay: float, share: float, joined: Joined | None = None) -> None:
         """Caffe's SGD step: rate with lr_mult, decay with decay_mult, share 1 / iter_size.
 
-        ``joined`` brings together what several processes have.
+        ``joined`` gathers a tensor's rows from all processes of the group.
         """
-        # V' = m V + d W + g and W' = W - V', written for R and V: g the gradient times the rate, d the decay's part
+        # V' = m V + d W + g and W' = W - V' in terms of R and V; g is rate times gradient, d is rate times decay
         m, lag, d = self._momentum, self._lag, rate * decay
         self._p = np.array([[1 - d / (1 - m), -d * lag / (1 - m)], [d, m + d * lag]]) @ self._p
         self._others = None
@@ -271,13 +270,13 @@ class GramWeight:
             self._multiply_out()
         (rr, rv), (vr, vv) = self._p.tolist()
         size = rate * share / (rr * vv - rv * vr)
-        to_r, to_v = size * (-vv / (1 - m) - rv), size * (vr / (1 - m) + rr)  # g is so much of r and so much of v
+        to_r, to_v = size * (-vv / (1 - m) - rv), size * (vr / (1 - m) + rr)  # coefficients of g in r and in v
         units = self.units
         for rows, gradient in self._gradients:
             if joined:
                 rows, gradient = joined(rows), joined(gradient)
             places = self.places(rows)
-            if gradient.shape[1] != self._active.spans.shape[2]:  # they were new, and made all units active
+            if gradient.shape[1] != self._active.spans.shape[2]:  # new rows reactivated all units
                 gradient = among_zeros(gradient, units, self.width)
             places, gradient = merged(places, gradient)
             if len(places):
@@ -299,19 +298,19 @@ class GramWeight:
             self._dead = self._dead.multiplied_out(self._p)
         self._b, self._p = self._p @ self._b, np.eye(2)
 
-    # --- back to the wide form
+    # --- materialise the weight
 
     @torch.no_grad()
     def settle(self) -> None:
-        """Materialise the weight: write W into the parameter and start from there, W0 = W, V0 = V, A = A' = 0."""
+        """Materialise the weight: write W into the parameter and restart with W0 = W, V0 = V, A = A' = 0."""
         if np.array_equal(self._p, np.eye(2)) and np.array_equal(self._b, self._from_start()):
             return
         self._start_anew()
         weight = self.parameter.tensor.detach()
         velocity = self.velocity if self.velocity is not None else torch.zeros_like(weight)
-        ours = np.array([self._of_weight(), self._p[1]])  # W and V of r and v
-        (ww, wv), (vw, vv) = (ours @ self._b).tolist()  # W and V of W0 and V0
-        moved = self._all.spans.any(dim=0).any(dim=1).nonzero().view(-1)  # what is only tested has nothing in A
+        ours = np.array([self._of_weight(), self._p[1]])  # coefficients of r and v in W and V
+        (ww, wv), (vw, vv) = (ours @ self._b).tolist()  # coefficients of W0 and V0 in W and V
+        moved = self._all.spans.any(dim=0).any(dim=1).nonzero().view(-1)  # rows that had a gradient
         a, av = self._all.spans.index_select(1, moved).transpose(1, 2).double()
         moved = self._rows.trained.index_select(0, moved)
         aw, avw = ((a * r + av * v) for r, v in ours.tolist())
@@ -327,19 +326,19 @@ class GramWeight:
 
     @torch.no_grad()
     def refresh(self) -> None:
-        """Compute what W0 and V0 give for all rows at once; none has been trained on."""
+        """Recompute F W0^T and F V0^T for all rows; no row counts as trained on afterwards."""
         self._all = self._active = GramArrays.empty(self.width, self.parameter.tensor.device)
         self._rows.start_anew(self._rows.velocity)
         self._others = None
 
-    # --- to go on later
+    # --- checkpoint and resume
 
     def copy(self) -> dict[str, torch.Tensor]:
-        """The same as :meth:`state`, copied but for W0 and V0, which no update changes."""
+        """A copy of :meth:`state`; W0 and V0 are not copied, since no update changes them."""
         return {name: array if name in ("w0", "v0") else array.clone() for name, array in self.state().items()}
 
     def state(self) -> dict[str, torch.Tensor]:
-        """All that :meth:`restore` needs to go on bit for bit from here, unsettled."""
+        """The arrays from which :meth:`restore` resumes bit for bit; the weight is not materialised."""
         arrays = {
             "factors": torch.from_numpy(np.stack([self._p, self._b, self._dead.p])),
             "look": torch.tensor([self._looks.left, self._looks.after]), "w0": self.parameter.tensor.detach(),
@@ -353,13 +352,13 @@ class GramWeight:
 
     @torch.no_grad()
     def restore(self, arrays: Mapping[str, torch.Tensor]) -> None:
-        """Put a :meth:`state` back.  Raises ValueError where it is not one of this weight over these rows."""
+        """Restore a :meth:`state`.  Raises ValueError where it is not one of this weight over these rows."""
         check_state(arrays, tuple(self.parameter.tensor.shape), len(self.table))
         device, units = self.parameter.tensor.device, arrays.get("units")
         self._p, self._b, before = (factors.double().numpy() for factors in arrays["factors"])
         self._all = self._active = GramArrays(*(arrays[name].to(device) for name in GramArrays._fields))
         self.units, self._dead = None, DeadUnits()
-        if arrays["w0"].data_ptr() != self.parameter.tensor.data_ptr():  # a copy() has the array itself
+        if arrays["w0"].data_ptr() != self.parameter.tensor.data_ptr():  # copy() returns the same array
             self.parameter.tensor.copy_(arrays["w0"])
         self._rows.base = arrays["base"].to(device)
         self._set_trained(arrays["trained"].long().to(device))

@@ -1,6 +1,7 @@
-"""The arrays of a Gram form: what gradients left behind, and what each row of the table gives.
+"""The arrays of the dual form: accumulated gradients, and each row's outputs.
 
-For weights r and v (O, D) over N rows F (N, D), with what of them lies in the rows' span, r = ... + A^T F.
+The dual form (:mod:`~siamplex.engine.fast.gram`) writes two weights r and v (O, D) over N rows F (N, D) as
+r = ... + A^T F and v = ... + A'^T F.  It stores A, A' and the products F r^T, F v^T, never r and v themselves.
 """
 
 from __future__ import annotations
@@ -15,23 +16,23 @@ from siamplex.engine.fast.products import by_columns
 
 Matrix = npt.NDArray[np.float64]
 Heights = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
-_STEP = 16  # rows of a product: every shape anew costs oneDNN a while
-_TINY = 1e-30  # values that are nothing: smaller ones would slow the processor down
+_STEP = 16  # row counts are multiples of it: oneDNN sets up a primitive for each new shape
+_TINY = 1e-30  # smaller values are set to zero: denormal numbers slow the processor down
 
 
 class GramArrays(NamedTuple):
-    """``spans`` (2, N, O), the A of r and of v; ``products`` (2, N, O), F r^T and F v^T."""
+    """``spans`` (2, N, O) are A and A'; ``products`` (2, N, O) are F r^T and F v^T."""
 
     spans: torch.Tensor
     products: torch.Tensor
 
     @staticmethod
     def empty(units: int, device: torch.device) -> GramArrays:
-        """For no rows yet."""
+        """The arrays for no rows."""
         return GramArrays(*torch.empty((2, 2, 0, units), device=device).unbind())
 
     def with_rows(self, products: torch.Tensor, gram: torch.Tensor) -> GramArrays:
-        """With more rows, of ``products`` (2, new, O) but for what the span gives by ``gram`` (new, N)."""
+        """These arrays with new rows; their products are ``products`` (2, new, O) + ``gram`` (new, N) spans."""
         if gram.numel():
             products = products + gram @ self.spans
         return GramArrays(
@@ -74,9 +75,9 @@ class GramArrays(NamedTuple):
         to_v: float,
         scratch: torch.Tensor | None = None,
     ) -> None:
-        """Add so much of gradient^T F[rows] to r, and so much to v.
+        """Add ``to_r`` gradient^T F[rows] to r, and ``to_v`` gradient^T F[rows] to v.
 
-        ``rows`` (B,), ``gradient`` (B, O), ``gram`` F[rows] F^T (B, N); ``scratch`` (N, O) may be written over.
+        ``rows`` (B,), ``gradient`` (B, O), ``gram`` F[rows] F^T (B, N); ``scratch`` (N, O) may be overwritten.
         """
         change = by_columns(gram, gradient, torch.empty_like(self.products[0]) if scratch is None else scratch)
         for span, products, share in zip(self.spans, self.products, (to_r, to_v), strict=True):
@@ -84,18 +85,18 @@ class GramArrays(NamedTuple):
             products.add_(change, alpha=share)
 
     def heights(self, lag: float) -> Heights:
-        """The most that each unit gives for any row by r or by r + lag v, and the most that it has either way: (O,)."""
+        """Each unit's maxima over all rows, both (O,): of F r^T and F (r + lag v)^T; of |F r^T| + lag |F v^T|."""
         r, v = self.products[0], self.products[1] * lag
         top, reach = torch.maximum(r, r + v).amax(dim=0), r.abs().add_(v.abs()).amax(dim=0)
         return top.cpu().numpy(), reach.cpu().numpy()
 
 
 def merged(rows: torch.Tensor, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Distinct rows (K,) and the sums (K, O) of gradients (B, O) of rows (B,), those without any left out.
+    """Sum the gradients (B, O) of equal rows (B,) and drop zero rows: distinct rows (K,) and sums (K, O).
 
-    A pair past the margin has no gradient, and an image often comes more than once in a batch.  K is filled up
-    with zeros to a multiple of 16, so that products come in few shapes; with no gradient at all it is 0.
-    Elsewhere than on the CPU all is left as it is.
+    A pair past the margin has no gradient, and an image often occurs more than once in a batch.  K is padded
+    with zero rows to a multiple of 16, so that products come in few shapes; without any gradient it is 0.
+    On devices other than the CPU the arguments are returned unchanged.
     """
     if rows.device.type != "cpu":
         return rows, gradient

@@ -1,7 +1,8 @@
-"""Gram forms on disk: what a run that stops between snapshots needs to go on bit for bit.
+"""The file of dual forms that a run stopped between snapshots needs to resume bit for bit.
 
-A snapshot writes wide weights out in full and goes on from what it wrote.  A stop on request must not
-do so: an uninterrupted run would not have.  Arrays of all Gram forms, in one ``.npz`` without pickles.
+A regular snapshot materialises wide weights, and the run continues from the rounded result.  A stop on request must
+not do that, since an uninterrupted run would not have done it.  So it saves the arrays of all dual forms as they are,
+in one ``.npz`` without pickles.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from siamplex.schema.weights import Written
 
 
 def write(path: Path, grams: Mapping[int, GramWeight]) -> Written:
-    """Write the state of each Gram form."""
+    """Write the state of each dual form."""
     arrays = {
         f"{index}.{name}": tensor.cpu().numpy()
         for index, gram in grams.items()
@@ -32,7 +33,7 @@ def write(path: Path, grams: Mapping[int, GramWeight]) -> Written:
 
 
 def read(path: Path, grams: Mapping[int, GramWeight]) -> None:
-    """Put the states in ``path`` back.  Raises InputError where they do not fit."""
+    """Restore the states in ``path``.  Raises InputError where they do not fit."""
     content = read_arrays(path, "the Gram forms of the snapshot beside it")
     try:
         for index, gram in grams.items():

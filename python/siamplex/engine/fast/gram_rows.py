@@ -1,4 +1,4 @@
-"""The rows of a feature table as a Gram form needs them: their products with one another and with the first weights."""
+"""Products of a feature table's rows that the dual form needs: with one another, and with W0 and V0."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _COLUMNS = 8192  # width of the float64 blocks
 
 
 class GramRows:
-    """Products of the N rows F of a table: K = F F^T, and what W0 and V0 give for them.
+    """Products of the N rows F of a table: K = F F^T, F W0^T and F V0^T.
 
-    Of these, ``trained`` (M,) are the rows that gradients fall on, in the order of the arrays of the Gram form;
-    ``among`` (M, M) is K of them.
+    ``trained`` (M,) are the rows trained on, in the order of the dual form's arrays; ``among`` (M, M) is K restricted
+    to them.
     """
 
     def __init__(self, table: FeatureTable, weight: torch.Tensor, velocity: torch.Tensor | None) -> None:
@@ -29,7 +29,7 @@ class GramRows:
 
     @torch.no_grad()
     def grow(self, first: int, last: int) -> None:
-        """Take in rows ``first`` to ``last`` of the table, which have just come."""
+        """Add the table's new rows ``first`` to ``last``."""
         known = self.table.prepared
         if known is not None:
             self._gram, self.base = known.gram, known.base[None]
@@ -46,12 +46,12 @@ class GramRows:
         self.place = torch.cat([self.place, self.place.new_full((last - first,), -1)])
 
     def _of_start(self, features: torch.Tensor) -> torch.Tensor:
-        """What W0, and V0 unless it is zero, give for features (n, D): (1 or 2, n, O)."""
+        """features W0^T, and features V0^T unless V0 is zero, for features (n, D): (1 or 2, n, O)."""
         weights = [self._weight.detach()] + ([] if self.velocity is None else [self.velocity])
         return torch.stack([outputs_of(features, weight) for weight in weights])
 
     def start_anew(self, velocity: torch.Tensor | None) -> None:
-        """Compute what W0, which has changed, and V0 give for all rows; none is trained on."""
+        """Recompute F W0^T and F V0^T after W0 and V0 changed; no row counts as trained on afterwards."""
         self.velocity = velocity
         if len(self.table):
             self.base = self._of_start(self.table.features)
@@ -63,16 +63,16 @@ class GramRows:
         return z if len(self.base) == 1 else z.add_(self.base[1].index_select(0, rows), alpha=of_v)
 
     def with_trained(self, rows: torch.Tensor) -> torch.Tensor:
-        """K of rows (n,) and those trained on (n, M)."""
+        """K between rows (n,) and the rows trained on: (n, M)."""
         return self._gram.index_select(0, rows).index_select(1, self.trained)
 
     def not_trained(self, rows: torch.Tensor) -> torch.Tensor:
-        """The distinct ones of rows (n,) that are not trained on."""
+        """The distinct ones among rows (n,) that have not been trained on."""
         new = torch.unique(rows)
         return new[self.place.index_select(0, new) < 0]
 
     def set_trained(self, rows: torch.Tensor) -> None:
-        """Let these be the rows trained on; the arrays of the Gram form must be theirs."""
+        """Set the rows trained on; the dual form's arrays must have the same rows."""
         self.trained = rows
         self.place.fill_(-1)[rows] = torch.arange(len(rows), device=rows.device)
         self.among = self._gram.index_select(0, rows).index_select(1, rows)

@@ -1,4 +1,4 @@
-"""What the saved arrays of a Gram form must be."""
+"""The names and shapes that the saved arrays of a dual form must have."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import torch
 
 from siamplex.engine.fast.gram_arrays import GramArrays
 
-ACTIVE = "awake_"  # what the names of the active units' arrays begin with, in files
+ACTIVE = "awake_"  # prefix of the active units' arrays in files
 
 
 def check_state(arrays: Mapping[str, torch.Tensor], wide: tuple[int, ...], rows: int) -> None:
-    """Raise ValueError where ``arrays`` are not those of a weight of shape ``wide`` (O, D) over so many rows."""
+    """Raise ValueError unless ``arrays`` fit a weight of shape ``wide`` (O, D) over ``rows`` rows."""
     width, units, trained = wide[0], arrays.get("units"), arrays.get("trained", torch.empty(0))
     shapes = {"factors": (3, 2, 2), "look": (2,), "w0": wide, **_shapes(len(trained), width)}
     shapes |= {"trained": (len(trained),), "base": (2 if "v0" in arrays else 1, rows, width)}
@@ -30,5 +30,5 @@ def check_state(arrays: Mapping[str, torch.Tensor], wide: tuple[int, ...], rows:
 
 
 def _shapes(rows: int, units: int, prefix: str = "") -> dict[str, tuple[int, ...]]:
-    """Of GramArrays, by name."""
+    """Shapes of GramArrays, by name."""
     return dict.fromkeys((prefix + name for name in GramArrays._fields), (2, rows, units))

@@ -1,4 +1,4 @@
-"""The fast paths' kernels: FFT convolution, oneDNN products, gradients of wide weights as factors."""
+"""The fast paths' layer kernels: FFT convolution, oneDNN matrix products, factored gradients of wide weights."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ class FastKernels:
         self._wide: WideGradients | None = None
 
     def keep_factors(self, weights: Sequence[torch.Tensor], least: int = WIDE) -> WideGradients:
-        """Keep the gradients of the weights of ``least`` and more values as factors from now on."""
+        """From now on keep the gradients of weights with at least ``least`` values as factors."""
         self._wide = WideGradients(weights, least)
         return self._wide
 
     def factors_of(self, weight: torch.Tensor) -> Factors | None:
-        """Where the factors of a weight's gradient are kept; None where it is kept whole."""
+        """The list for the factors of a weight's gradient; None where the gradient is kept whole."""
         return self._wide.of(weight) if self._wide else None
 
     def convolve(
         self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, pad: tuple[int, int]
     ) -> torch.Tensor | None:
-        """An FFT convolution, where that takes fewer multiplications by enough."""
+        """An FFT convolution where it is faster, else None."""
         return spectral_conv2d(x, weight, bias, pad) if worthwhile(x, weight, pad) else None
 
     def linear(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, factors: bool) -> torch.Tensor:
-        """All three products by the quicker library."""
+        """x W^T + bias; the forward and both backward products use the faster library."""
         return linear(x, weight, bias, self.factors_of(weight) if factors else None)

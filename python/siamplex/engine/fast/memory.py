@@ -1,4 +1,4 @@
-"""Keeping freed memory in the process: large tensors come and go at every iteration."""
+"""Keep freed memory in the process, since every iteration allocates and frees large tensors."""
 
 from __future__ import annotations
 

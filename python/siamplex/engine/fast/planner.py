@@ -1,4 +1,4 @@
-"""The fast paths as the solver sees them."""
+"""The planner of the fast paths: the one object through which the solver uses them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from siamplex.engine.net.plan import Velocity
 
 
 class FastPlanner:
-    """:class:`~siamplex.engine.net.plan.Planner` of one run; ``prepared`` rows are what its frozen prefix gives."""
+    """:class:`~siamplex.engine.net.plan.Planner` of one run; ``prepared`` holds precomputed outputs of its prefix."""
 
     def __init__(self, prepared: PreparedRows | None = None) -> None:
         self._prepared = prepared
@@ -28,9 +28,9 @@ class FastPlanner:
         return self.kernels.keep_factors([p.tensor for p in parameters])
 
     def plan(self, net: Net, test_nets: Sequence[Net], velocity: Velocity, momentum: float | None) -> Shortcut | None:
-        """Compute a frozen prefix once an image, and weights behind it in their dual form."""
+        """Compute a frozen prefix once for each image, and keep the weights behind it in their dual form."""
         return take_shortcut(net, test_nets, velocity, momentum, self._prepared)
 
     def merge_towers(self, net: Net) -> str | None:
-        """Run the towers as one, each distinct image of a batch once."""
+        """Run both towers as one batch that holds each distinct image once."""
         return merge_twins(net)

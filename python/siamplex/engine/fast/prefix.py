@@ -1,7 +1,7 @@
-"""Frozen prefixes: the layers between the data and the first thing that learns or is random.
+"""The frozen prefix of a net: the layers between the data and the first layer that learns or is random.
 
-What such layers make of an image never changes, so it need be computed only once for each
-distinct image (Rao et al.'s stage 1 freezes conv1-3, most of the work).
+The prefix's output for an image never changes, so it is computed once for each distinct image.
+In Rao et al.'s stage 1 the frozen conv1-3 are most of the work.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from siamplex.engine.net.node import Node
 
 @dataclass(frozen=True)
 class Feature:
-    """What a blob holds as a function of one stored sample: some of its channels, run through nodes."""
+    """A blob as a function of a stored sample: the channels ``part`` of layer ``data``, run through ``chain``."""
 
     data: str
     part: tuple[int, int]
@@ -64,13 +64,13 @@ def find_prefix(net: Net, learning: bool = False) -> Prefix:
             prefix.nodes.add(node.name)
             held.update(zip(node.tops, tops, strict=True))
     for output in net.outputs:
-        if output in held:  # somebody wants to see it: leave the net as it is
+        if output in held:  # an output must be computed in every pass: leave the net as it is
             return Prefix()
     return prefix if all(map(_worth_keeping, prefix.entries.values())) else Prefix()
 
 
 def _worth_keeping(feature: Feature) -> bool:
-    """Whether there is work in a feature: weights other than a table's."""
+    """Whether a feature costs anything to compute: it has weights other than an Embed table."""
     return any(node.params and node.layer.spec.type != "Embed" for node in feature.chain)
 
 

@@ -1,7 +1,7 @@
-"""Products of matrices by the quicker of torch's two libraries.
+"""Matrix products by the faster of torch's two CPU libraries.
 
-On some processors torch's usual library (MKL) multiplies at half the rate of oneDNN, which torch
-itself uses for convolutions.  Large float32 products on the CPU go to oneDNN, all others the usual way.
+On some processors torch's default library (MKL) reaches only half the rate of oneDNN, which torch itself uses
+for convolutions.  Large float32 products on the CPU use oneDNN, all others torch's default.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import torch
 
 from siamplex.engine.net.kernels import Factors
 
-_LARGE = 1 << 23  # multiply-adds from which oneDNN's longer way in is worth it, and making one anew for each shape
-_LOOK = 1 << 20  # multiply-adds from which a look for columns of zeros is worth it
-_STEP = 16  # rows of a product: every shape anew costs oneDNN a while
-_MANY = 0.9  # of all rows, up to which leaving the others out is worth it
-_FEW = 0.5  # of all columns, up to which picking them out is
+_LARGE = 1 << 23  # multiply-adds from which oneDNN pays, with its longer call and a primitive set up for each shape
+_LOOK = 1 << 20  # multiply-adds from which a search for zero columns or rows pays
+_STEP = 16  # row counts are multiples of it: oneDNN sets up a primitive for each new shape
+_MANY = 0.9  # largest share of nonzero rows at which dropping the zero rows pays
+_FEW = 0.5  # largest share of nonzero columns at which selecting them pays
 
 
 def times_transposed(x: torch.Tensor, w: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
@@ -33,10 +33,9 @@ def times_transposed(x: torch.Tensor, w: torch.Tensor, bias: torch.Tensor | None
 
 
 def by_columns(a: torch.Tensor, b: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
-    """a^T b (n, m) for a (k, n) and b (k, m) with k far below n and m, float32; in ``out`` or elsewhere.
+    """a^T b (n, m) for a (k, n) and b (k, m) with k far below n and m, float32; in ``out`` or in a new tensor.
 
-    Few multiplications for each value written: where oneDNN has no wider instructions than the usual library, a
-    result in its place is worth more.
+    Such a product is bound by memory: without AVX-512, writing into ``out`` gains more than oneDNN does.
     """
     if a.device.type == "cpu" and torch.backends.cpu.get_cpu_capability() == "AVX512":
         return times_transposed(a.t(), b.t())
@@ -48,9 +47,9 @@ def _onednn(x: torch.Tensor, w: torch.Tensor, bias: torch.Tensor | None = None) 
 
 
 def active(x: torch.Tensor, others: int) -> torch.Tensor | None:
-    """Columns (K,) of x (N, M) with anything but zeros; None where a product may as well take all of them.
+    """Columns (K,) of x (N, M) that are not all zero; None where the product should take all columns.
 
-    ``others`` is the number of rows of what x is to be multiplied with.
+    ``others`` is the number of rows of the other factor.
     """
     if x.device.type != "cpu" or x.numel() * others < _LOOK:
         return None
@@ -59,9 +58,9 @@ def active(x: torch.Tensor, others: int) -> torch.Tensor | None:
 
 
 def rows_with_gradient(gradient: torch.Tensor, others: int) -> torch.Tensor | None:
-    """Rows (K,) of a gradient (N, M) with anything but zeros, others added up to a multiple of 16; None for all.
+    """Rows (K,) of a gradient (N, M) that are not all zero, padded with zero rows to a multiple of 16; None for all.
 
-    ``others`` is the number of columns of what the gradient is to be multiplied with.
+    ``others`` is the number of columns of the other factor.
     """
     if gradient.device.type != "cpu" or gradient.numel() * others < _LOOK:
         return None
@@ -73,7 +72,7 @@ def rows_with_gradient(gradient: torch.Tensor, others: int) -> torch.Tensor | No
 
 
 def among_zeros(columns: torch.Tensor, places: torch.Tensor | None, width: int) -> torch.Tensor:
-    """(..., width) with ``columns`` (..., K) at ``places`` (K,), else 0; the columns themselves where that is None."""
+    """(..., width), zero except ``columns`` (..., K) at ``places`` (K,); ``columns`` itself where places is None."""
     if places is None:
         return columns
     return columns.new_zeros((*columns.shape[:-1], width)).index_copy_(-1, places, columns)
@@ -81,7 +80,7 @@ def among_zeros(columns: torch.Tensor, places: torch.Tensor | None, width: int) 
 
 @cache
 def _onednn_multiplies() -> bool:
-    """Whether this build of torch has the operator, with the arguments known here."""
+    """Whether this build of torch has the oneDNN operator with the arguments used here."""
     x, w = torch.arange(6.0).reshape(2, 3), torch.arange(12.0).reshape(3, 4)
     try:
         return bool(torch.equal(_onednn(x, w.t()), x @ w))

@@ -1,9 +1,9 @@
-"""An InnerProduct behind ReLU and dropout, by the the active units.
+"""An InnerProduct after ReLU and dropout, computed over the active units alone.
 
-What ReLU or dropout made 0 for every image of a batch adds nothing to the product, and neither does a gradient
-pass back through it.  Trained as the paper says, most of fc4's units are soon 0 for all images: on drawn faces a
-batch finds a tenth of them active after 500 iterations.  Pairs past the margin have no gradient at all: their rows are
-left out of the products on the way back.  The same sums without their zeros.
+A unit that ReLU or dropout sets to 0 for every image of a batch adds nothing to the product and passes no gradient
+back, so it is left out.  In the paper's setting most of fc4's units are soon 0 for all images: on drawn faces a tenth
+are active in a batch after 500 iterations.  A pair past the margin has no gradient, so its rows are left out of the
+backward products.  The result is the same sum without its zero terms.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ def linear_rectified(
 ) -> torch.Tensor:
     """y = (max(z, 0) mask) w^T + b (N, O) for z (N, K), mask (N, K) or None, weight (O, K), bias (O,) or None.
 
-    With ``units`` (K,) the weight has more columns, of which they are those that z is for; z of the others
-    is below zero.  Differentiable but for the mask; float32 or, for tests, float64.
+    With ``units`` (K,) z covers only these units, which select K of the weight's columns; all other units are below
+    zero.  Differentiable except in the mask; float32 or, for tests, float64.
     """
     result: torch.Tensor = _Rectified.apply(z, mask, weight, bias, units)
     return result

@@ -1,6 +1,7 @@
-"""Putting a net's frozen prefix aside: features once an image, wide weights in their Gram form.
+"""The shortcut for a frozen prefix: features computed once for each image, the weight behind them in its dual form.
 
-Applied where it is exact; the solver says so in its log and can be told not to.
+It replaces the layers of the prefix (:mod:`~siamplex.engine.fast.prefix`) by lookups in a feature table.  It is applied
+only where the numbers stay the same.  The solver's log names it, and ``--no-shortcut`` turns it off.
 """
 
 from __future__ import annotations
@@ -29,18 +30,21 @@ from siamplex.engine.net.node import Node, Parameter
 from siamplex.schema.weights import Written
 
 _MAX_ROWS = 8192
-_MAX_BYTES = 2 << 30  # of features
+_MAX_BYTES = 2 << 30  # of features in a table
 
 Tops = list[torch.Tensor]
 Part = tuple[int, int]  # channels of a stored sample
-Growth = tuple[int, str, int]  # number of the net, data layer, record: a batch with images not met before
+Growth = tuple[int, str, int]  # net number, data layer, record: the batch that added rows to a table
 
 
 class Shortcut:
-    """What stands in for the frozen prefix of a train net and its test nets."""
+    """Replaces the frozen prefix of a train net and its test nets: feature tables, dual forms, table growth log.
+
+    It is the :class:`~siamplex.engine.net.plan.Plan` of the fast paths.
+    """
 
     def __init__(self, prepared: PreparedRows | None = None) -> None:
-        self.prepared = prepared  # of the one table there is then
+        self.prepared = prepared  # precomputed rows; there is then only one table
         self.grams: dict[int, GramWeight] = {}  # by index of the parameter
         self.tables: dict[Any, FeatureTable] = {}  # by signature
         self.nets: list[Net] = []
@@ -56,9 +60,9 @@ class Shortcut:
         return what + (f" and {names} is kept in its Gram form" if names else "")
 
     def replay(self, growths: Sequence[Sequence[Any]]) -> None:
-        """Let the tables grow again as they did: a resumed run has the same rows in the same order.
+        """Replay the table growth log, so that a resumed run has the same rows in the same order.
 
-        The order of a sum's terms shows in its last bits.  Data layers must be set to their places afterwards.
+        The order of rows matters because it changes the last bits of sums.  Seek the data layers afterwards.
         """
         for net, name, position in growths:
             self.batches[(id(self.nets[net]), name)].look_again(int(position))
@@ -66,7 +70,7 @@ class Shortcut:
             gram.refresh()
 
     def settle(self) -> None:
-        """Bring all weights up to date."""
+        """Materialise all weights that are kept in their dual form."""
         if self.threads:
             self.threads.rest()
         for gram in self.grams.values():
@@ -74,11 +78,11 @@ class Shortcut:
 
     @property
     def keepers(self) -> Mapping[int, GramWeight]:
-        """The Gram forms."""
+        """The weights in their dual form, by index of the parameter."""
         return self.grams
 
     def tower(self, net: Net, nodes: Sequence[Node]) -> TableStart | None:
-        """The start of a tower, by the table that one of its nodes reads."""
+        """The start of a tower whose prefix is in a table; None where no node of it reads a table."""
         prefix = find_prefix(net)
         for at, node in enumerate(nodes):
             feature = prefix.entries.get((node.name, 0))
@@ -90,15 +94,15 @@ class Shortcut:
         return None
 
     def write_state(self, path: Path) -> Written | None:
-        """Write the Gram forms as they are."""
+        """Write the dual forms without materialising their weights; None where there are none."""
         return gram_file.write(path, self.grams) if self.grams else None
 
     def read_state(self, path: Path) -> None:
-        """Put them back.  Raises InputError."""
+        """Restore the dual forms.  Raises InputError."""
         gram_file.read(path, self.grams)
 
     def retire(self) -> None:
-        """Let the nets run in full again."""
+        """Materialise all weights and let the nets run in full again."""
         self.settle()
         for net in self.nets:
             net.stand_ins.clear()
@@ -111,11 +115,11 @@ def take_shortcut(
     momentum: float | None,
     prepared: PreparedRows | None = None,
 ) -> Shortcut | None:
-    """Set aside the frozen prefix of ``net`` (and where it is the same, of ``test_nets``).
+    """Replace the frozen prefix of ``net``, and of those ``test_nets`` that have the same prefix.
 
     ``velocity`` gives a parameter's V, None for zero.  ``momentum`` is the solver's, None where its
-    update does not keep weights in the span of their inputs.  With ``prepared``, the rows of all images of an indexed
-    store in its order, the prefix does not run even once.  Returns None where nothing can be gained.
+    update does not keep weights in the span of their inputs.  ``prepared`` holds the precomputed products of all images
+    of an indexed store, in its order; the prefix then never runs.  Returns None where nothing can be gained.
     """
     prefix = find_prefix(net)
     if not prefix.entries or _moves(prefix, velocity, net):
@@ -141,7 +145,7 @@ def take_shortcut(
 
 
 def _moves(prefix: Prefix, velocity: Callable[[int], torch.Tensor | None], net: Net) -> bool:
-    """Whether a frozen parameter still has momentum (from a snapshot of another stage)."""
+    """Whether a frozen parameter still has a velocity (from a snapshot of another stage)."""
     chains = [node for feature in prefix.entries.values() for node in feature.chain]
     frozen = {id(p) for node in chains for p in node.params}
     return any(velocity(i) is not None for i, p in enumerate(net.parameters) if id(p) in frozen)
@@ -170,14 +174,14 @@ def _table(net: Net, prefix: Prefix, feature: Feature, shortcut: Shortcut) -> Fe
         first = feature.chain[0].layer if feature.chain else None
         whole = layer.source.shape[1:] == (1, 1) and part[1] - part[0] == 1
         if isinstance(first, Embed) and whole and transform.is_identity(part) and first.params.input_dim <= limit:
-            # all images of an indexed store, in their own order, so that a resumed run has the same rows
+            # add all images of an indexed store now, in store order, so that a resumed run has the same rows
             table.fill_in_order(int(first.params.input_dim), layer.source.dtype)
         shortcut.tables[key] = table
     return shortcut.tables[key]
 
 
 def _attach(net: Net, prefix: Prefix, shortcut: Shortcut) -> None:
-    """Replace the prefix of a net: data layers look samples up, the layers behind do nothing."""
+    """Replace the prefix of a net: its data layers look samples up in tables, its other layers are skipped."""
     shortcut.nets.append(net)
     tables = {where: _table(net, prefix, feature, shortcut) for where, feature in prefix.entries.items()}
     for name, node in prefix.data.items():
@@ -193,7 +197,7 @@ def _attach(net: Net, prefix: Prefix, shortcut: Shortcut) -> None:
 
 
 class LookedUp:
-    """Stands in for a Data layer: reads the batch, but only looks its images up in the tables.
+    """Replaces a Data layer: it reads each batch and looks up the table rows of its images.
 
     ``uses`` are the tables by (channels, id of the table).
     """
@@ -201,17 +205,17 @@ class LookedUp:
     def __init__(self, net: Net, node: Node, uses: dict[tuple[Part, int], FeatureTable], shortcut: Shortcut) -> None:
         self._net, self._node, self._uses, self._shortcut = net, node, uses, shortcut
         self._rows: dict[tuple[Part, int], torch.Tensor] = {}
-        self._whole = self._rows  # of all processes
+        self._whole = self._rows  # of the whole batch, the shares of all processes
 
     def read(self, context: Context) -> Tops:
-        """What the Data layer's forward gives, without the pixels."""
+        """The Data layer's tops: an empty tensor for the samples, and the labels."""
         layer = self._node.layer
         assert isinstance(layer, Data)
         if self._shortcut.threads and context.train:
             self._shortcut.threads.tick()
         position = layer.source.position
         values, labels = layer.source.batch(int(layer.params.batch_size))
-        self._look_up(values, position)  # all of them, so that every process has the same table
+        self._look_up(values, position)  # the whole batch, so that every process has the same table
         self._whole = self._rows
         share = layer.spec.share
         self._rows = {key: share.of(rows) for key, rows in self._rows.items()}
@@ -220,7 +224,7 @@ class LookedUp:
         return [nothing, torch.from_numpy(labels)][: len(self._node.tops)]
 
     def look_again(self, position: int) -> None:
-        """Look the batch from record ``position`` up."""
+        """Look up the batch that starts at record ``position``, as :meth:`Shortcut.replay` needs it."""
         layer = self._node.layer
         assert isinstance(layer, Data)
         self._look_up(layer.source.at(position, int(layer.params.batch_size)), position)
@@ -233,7 +237,7 @@ class LookedUp:
             self._shortcut.growths.append((self._shortcut.nets.index(self._net), self._node.name, position))
 
     def coming(self, table: FeatureTable, part: Part) -> torch.Tensor:
-        """Rows of a table that training needs: of the whole store where the table knows them, else of this batch."""
+        """Rows that training needs: those of the whole store where it is in the table, else those of this batch."""
         layer = self._node.layer
         assert isinstance(layer, Data)
         whole = layer.source.all() if table.in_order else None
@@ -242,12 +246,12 @@ class LookedUp:
         return table.lookup(np.unique(whole[0][:, part[0] : part[1]]).reshape(-1, 1, 1, 1)).to(self._net.device)
 
     def rows(self, table: FeatureTable, part: Part) -> torch.Tensor:
-        """Rows (N,) of a table that the channels ``part`` of this batch are."""
+        """Table rows (N,) of the channels ``part`` of this batch."""
         return self._rows[(part, id(table))]
 
 
 def _bottom(batch: LookedUp, table: FeatureTable, part: Part, shape: tuple[int, ...]) -> Callable[[], torch.Tensor]:
-    """Stands in for what a layer behind the prefix reads."""
+    """A function that returns the features of the batch, in place of a bottom that the prefix would compute."""
 
     def run() -> torch.Tensor:
         found = batch.rows(table, part)
@@ -257,7 +261,7 @@ def _bottom(batch: LookedUp, table: FeatureTable, part: Part, shape: tuple[int, 
 
 
 def _only_over_table(net: Net, prefix: Prefix, parameter: Parameter, shortcut: Shortcut) -> FeatureTable | None:
-    """The one table whose rows are all that ``parameter`` is ever multiplied with, if so."""
+    """The table whose rows are the only inputs of ``parameter``; None where it has other inputs or several tables."""
     tables = set()
     for node in net.nodes:
         if not any(p.tensor is parameter.tensor for p in node.params):
@@ -276,7 +280,7 @@ def _only_over_table(net: Net, prefix: Prefix, parameter: Parameter, shortcut: S
 
 
 def _use_grams(net: Net, prefix: Prefix, shortcut: Shortcut, trains: bool = False) -> None:
-    """Let InnerProduct layers over the tables compute by their weight's Gram form."""
+    """Let InnerProduct layers over the tables compute their outputs from the weight's dual form."""
     for gram in shortcut.grams.values():
         users = [n for n in net.nodes if n.params and n.params[0].tensor is gram.parameter.tensor]
         parts = [prefix.entries[(node.name, 0)] for node in users]
@@ -304,12 +308,12 @@ def _bias(node: Node) -> torch.Tensor | None:
 def _starts(
     net: Net, node: Node, gram: GramWeight, batch: LookedUp, parts: tuple[Part, Part]
 ) -> tuple[Start, ActiveStart | None]:
-    """Outputs of twin InnerProduct layers, first twins then second: all, and those of the active ones."""
+    """Functions for the outputs of twin InnerProduct layers, first twins then second: all units, or active ones."""
 
     def rows() -> torch.Tensor:
         return torch.cat([batch.rows(gram.table, part) for part in parts])
 
-    # several processes would each have to find the same units
+    # several processes would have to agree on the active units
     alone = net.device.type == "cpu" and node.layer.spec.share.size == 1
     return lambda: gram.apply(rows(), _bias(node)), (
         (lambda: gram.apply_active(rows(), _bias(node))) if alone else None

@@ -1,12 +1,12 @@
-"""Convolution as a product of spectra: far fewer multiplications where the kernel is large.
+"""FFT convolution: a convolution of stride 1 as a product of spectra.
 
-A convolution of stride 1 is a product, frequency by frequency, of the spectrum of its input and that
-of its kernel.  conv2 (5x5 on 27x27) takes a tenth of the multiplications that way, forward and for both
-gradients.  The transforms are short, so that they are done as products with a matrix of sines and
-cosines, in any length, summed in the same float32 as the direct form: the results agree to rounding.
+It multiplies the spectra of input and kernel frequency by frequency.  For large kernels this takes far fewer
+multiplications: a tenth for conv2 (5x5 on 27x27), forward and for both gradients.  The transforms are short, so they
+are products with a matrix of sines and cosines, for any length.  Sums are in float32, as in the direct form, and the
+results agree to rounding.
 
-Spectra are real arrays of (frequency, group, 2, ...), 2 for the real and the imaginary part.  Of the
-frequencies along a row only the half that a real signal needs is kept.
+Spectra are real arrays of shape (frequency, group, 2, ...), 2 for the real and the imaginary part.  Along a row only
+the half of the frequencies that a real signal needs is kept.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import torch
 
 Pair = tuple[int, int]
 
-# Measured: the fewer images share the work on the kernel's spectrum, the more the arithmetic must shrink
-_LEAST_SAVING = 100.0  # factor of multiplications saved, times images
+# Measured: all images of a batch share the kernel's spectrum, so a small batch needs a larger saving
+_LEAST_SAVING = 100.0  # Plane.saving() times images from which the FFT convolution pays
 _LEAST_CHANNELS = 32  # of a group, in and out; narrower products run at a fraction of the processor's rate
 
 
@@ -41,22 +41,22 @@ class Plane:
 
     @property
     def period(self) -> Pair:
-        """Length of the transforms: what is read before the first pixel wraps round to zeros."""
+        """Length of the transforms.  The input is padded once; reads before its first pixel wrap around to zeros."""
         return self.size[0] + self.pad[0], self.size[1] + self.pad[1]
 
     @property
     def frequencies(self) -> Pair:
-        """How many are kept of columns (all) and of rows (half)."""
+        """Number of frequencies kept along a column (all) and along a row (half)."""
         return self.period[0], self.period[1] // 2 + 1
 
     def saving(self) -> float:
-        """Multiplications of the direct form for one of the spectral form (a complex product is four)."""
+        """Multiplications of the direct convolution per one of the FFT convolution (a complex product is four)."""
         direct = math.prod(self.out) * math.prod(self.kernel)
         return direct / (4 * math.prod(self.frequencies))
 
 
 def worthwhile(x: torch.Tensor, weight: torch.Tensor, pad: Pair) -> bool:
-    """Whether a convolution of stride 1 of ``x`` (N, C, H, W) is quicker by its spectra on this device."""
+    """Whether an FFT convolution of ``x`` (N, C, H, W), stride 1, is faster than the direct one on this device."""
     if x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
         return False
     o, c = weight.shape[:2]
@@ -71,7 +71,7 @@ def _plane(x: torch.Tensor, weight: torch.Tensor, pad: Pair) -> Plane:
 
 def _turns(frequencies: int, positions: torch.Tensor, period: int) -> torch.Tensor:
     """exp(-2 pi i k x / period) as (frequencies, positions, 2), float64."""
-    # modulo the period before the sine, where the product would lose digits
+    # reduce modulo the period first: the sine of a large angle would lose digits
     steps = torch.outer(torch.arange(frequencies), positions) % period
     angle = -2 * math.pi * steps.double() / period
     return torch.stack([angle.cos(), angle.sin()], dim=-1)
@@ -79,7 +79,7 @@ def _turns(frequencies: int, positions: torch.Tensor, period: int) -> torch.Tens
 
 @dataclass(frozen=True)
 class _Transforms:
-    """The matrices of one geometry, float32."""
+    """The transform matrices of one geometry, float32."""
 
     rows: torch.Tensor  # (2 Qw, W): along a row, to real parts and then imaginary parts
     columns: torch.Tensor  # (Qh 2, H 2): along a column, complex to complex
@@ -106,7 +106,7 @@ def _complex_matrix(turns: torch.Tensor) -> torch.Tensor:
 
 
 def _weights_of_half(frequencies: int, period: int) -> torch.Tensor:
-    """How often each kept frequency of a row counts: its mirror image is not kept."""
+    """How often each kept frequency of a row counts: 2 where its mirror image is not kept, else 1."""
     count = torch.full((frequencies,), 2.0, dtype=torch.float64)
     count[0] = 1
     if period % 2 == 0:
@@ -226,7 +226,7 @@ class _Spectral(torch.autograd.Function):
 
 
 def spectral_conv2d(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, pad: Pair) -> torch.Tensor:
-    """What ``conv2d`` of stride 1 gives, differentiable: (N, C, H, W) -> (N, O, H', W'), float32.
+    """The result of ``conv2d`` with stride 1, differentiable: (N, C, H, W) -> (N, O, H', W'), float32.
 
     ``weight`` is (O, C / groups, kernel_h, kernel_w), ``bias`` (O,) or None, ``pad`` in pixels.
     """

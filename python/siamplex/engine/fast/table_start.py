@@ -1,4 +1,4 @@
-"""The start of a tower in the TEST phase, by a feature table and a Gram form."""
+"""The start of a tower in the TEST phase, read from a feature table and a dual form instead of computed."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from siamplex.engine.net.node import Node
 
 @dataclass(frozen=True)
 class TableStart:
-    """:class:`~siamplex.engine.net.plan.TowerStart`: rows of a table are what the node behind the
-    first ``nodes`` reads.
+    """:class:`~siamplex.engine.net.plan.TowerStart` over a feature table.
 
-    ``shape`` is that of one row as this node sees it.
+    The table's rows are the output of the tower's first ``nodes``.  ``shape`` is that of one row as the next node
+    reads it; ``gram`` is the dual form of that node's weight, None where it has none.
     """
 
     nodes: int
@@ -30,16 +30,16 @@ class TableStart:
     device: torch.device
 
     def known(self, samples: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-        """Those in the table (N,)."""
+        """Which samples are in the table (N,)."""
         return np.asarray(self.table.known(samples).numpy() >= 0)
 
     def features(self, samples: npt.NDArray[Any]) -> torch.Tensor:
-        """Their rows (N, ...)."""
+        """The table rows (N, ...) of samples in the table."""
         rows = self.table.known(samples).to(self.device)
         return self.table.features.index_select(0, rows).reshape(len(rows), *self.shape)
 
     def outputs(self, samples: npt.NDArray[Any], node: Node) -> torch.Tensor:
-        """By the Gram form where the node's weight is in one (N, O)."""
+        """The next node's outputs (N, O), from the dual form where its weight has one."""
         if self.gram is None:
             return node.layer.forward([self.features(samples)], node.tensors(), Context(train=False))[0]
         rows = self.table.known(samples).to(self.device)

@@ -1,8 +1,8 @@
-"""Running twins as one past the first random layer: both halves of each pair in one batch.
+"""The tails of twin towers, run as one batch from the first dropout on.
 
-Behind the layers whose result depends on the image alone come layers that are the same for both
-twins but for their dropout masks.  They run once, on the first twins and the second twins of all
-pairs one below the other, each half under its own masks.
+Up to the first dropout a tower's result depends on the image alone.  The layers after it, the tail, differ between the
+twins only in their dropout masks.  They run once, on a batch of the first images of all pairs followed by the second
+images; each half has its own masks.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ActiveStart = Callable[[], tuple[torch.Tensor, torch.Tensor | None]]
 
 
 def follow(net: Net, first: Node, second: Node) -> list[Pair]:
-    """Pairs of nodes from ``first`` and ``second`` on that are one function but for their masks."""
+    """Pairs of nodes, from ``first`` and ``second`` on, that compute the same function except for dropout masks."""
     pairs: list[Pair] = []
     a: Node | None = first
     b: Node | None = second
@@ -47,21 +47,21 @@ def _pairs_up(a: Node, b: Node) -> bool:
 
 
 def _only_reader(net: Net, node: Node) -> Node | None:
-    """The one node that reads what ``node`` writes; None where there are none or several."""
+    """The only node that reads the top of ``node``; None where there are none or several."""
     name = node.tops[0]
     readers = []
     for other in net.nodes[net.nodes.index(node) + 1 :]:
         if name in other.bottoms:
             readers.append(other)
-        if name in other.tops:  # from here on the name means something else
+        if name in other.tops:  # from here on the name is another blob
             break
     return readers[0] if len(readers) == 1 else None
 
 
 class Tail:
-    """Stands in for paired nodes; ``start`` gives their common bottom, first twins then second.
+    """Replaces the paired nodes; ``start`` computes their joint bottom, first twins then second twins.
 
-    ``active``, if given, gives only those of its columns that a ReLU leaves, and which they are.
+    ``active``, if given, computes only the columns of the active units, and their numbers.
     """
 
     def __init__(self, net: Net, pairs: list[Pair], start: Start, active: ActiveStart | None = None) -> None:
@@ -87,7 +87,7 @@ class Tail:
             x = self._start()
         for step in steps:
             x = _run(step, x, context)
-        self._halves = x.split(len(x) // 2)  # in one go, and so back in one go
+        self._halves = x.split(len(x) // 2)  # one operation, so that the backward pass is one as well
         return self._give(half)
 
     def _give(self, half: int) -> list[torch.Tensor]:
@@ -95,7 +95,7 @@ class Tail:
 
 
 def _steps(pairs: list[Pair]) -> list[list[Pair]]:
-    """The pairs, those that run as one together: an InnerProduct with the ReLU and dropout before it."""
+    """The pairs in groups; an InnerProduct and the ReLU and dropout before it form one group and run as one."""
     steps: list[list[Pair]] = []
     before: list[Pair] = []  # a ReLU, and dropout behind it
     for pair in pairs:
@@ -127,7 +127,7 @@ def _run(step: list[Pair], x: torch.Tensor, context: Context) -> torch.Tensor:
 
 
 def _is_rectified(step: list[Pair], context: Context) -> bool:
-    """Whether a step is an InnerProduct with what comes before it, and its weight's gradient is wanted whole."""
+    """Whether a step is ReLU, dropout and InnerProduct, and the weight's gradient is not kept as factors."""
     if len(step) == 1:
         return False
     kernels = context.kernels
@@ -145,7 +145,7 @@ def _run_rectified(
 
 
 def _masks(pair: Pair, shape: tuple[int, ...], context: Context) -> torch.Tensor | None:
-    """What a pair of dropout layers multiplies both halves of x by; None outside training, and of other layers."""
+    """The masks of a pair of dropout layers for both halves of x; None outside training and for other layers."""
     a, b = pair[0].layer, pair[1].layer
     if not (isinstance(a, Dropout) and isinstance(b, Dropout) and context.train):
         return None

@@ -1,9 +1,9 @@
-"""How many threads share the short pieces of an iteration: all of them, or one, whichever is quicker at the time.
+"""The number of threads for an iteration: all of them or one, whichever is faster at the moment.
 
-Two threads meet dozens of times in an iteration of a few milliseconds.  Where another process has one of their
-cores, each meeting may wait for a slice of the scheduler's, longer than the whole iteration: then one thread alone
-is several times as fast.  So both are timed, again and again, and never change a number: every product comes out
-the same bit for bit by either, or no choice is made.
+Threads synchronise dozens of times in an iteration of a few milliseconds.  If another process occupies one of the
+cores, each synchronisation may wait for a scheduler time slice, which is longer than the iteration; one thread is then
+several times as fast.  So both counts are timed repeatedly.  The choice never changes a result: it is made only where
+the products are equal bit for bit with either count.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import torch
 
 from siamplex.engine.fast.products import by_columns, times_transposed
 
-_TRIAL = 6  # iterations of a trial, of which the first does not count
-_FIRST, _SOON, _LATE = 8, 32, 512  # iterations until the first trial, the next one, and where all were in vain
-_BETTER = 0.95  # of the time so far, below which a trial is won
-_SLOWER = 1.6  # times what was usual: something has changed
-_SIGNS = 3  # slow iterations in a row, of which no test or snapshot is the reason
-_HOPELESS = 1.5  # times the time so far: a trial need not go on
+_TRIAL = 6  # iterations of a trial with the other count; the first does not count
+_FIRST, _SOON, _LATE = 8, 32, 512  # iterations until the first trial, until the next, and at most after lost ones
+_BETTER = 0.95  # share of the usual time below which the other count wins
+_SLOWER = 1.6  # times the usual time from which an iteration is slow
+_SIGNS = 3  # slow iterations in a row that start a trial at once; a test or snapshot slows only one
+_HOPELESS = 1.5  # times the usual time; two such iterations end a trial early
 _SHAPES = (
     (64, 1024, 256),
     (256, 1024, 256),
@@ -38,7 +38,7 @@ _SHAPES = (
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
-    """Let torch use ``count`` threads for a while."""
+    """Let torch use ``count`` threads inside the ``with`` block."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -48,9 +48,9 @@ def threads(count: int) -> Iterator[None]:
 
 
 class ThreadChoice:
-    """Chooses between ``most`` threads and one, from how long iterations take.
+    """Chooses between ``most`` threads and one by timing iterations.
 
-    :meth:`tick` is called as each iteration begins, :meth:`rest` where something else comes in between.
+    Call :meth:`tick` at the start of each iteration, and :meth:`rest` before other work (a test, a snapshot).
     """
 
     def __init__(
@@ -62,12 +62,12 @@ class ThreadChoice:
         self.most, self._use, self._clock = most, use, clock
         self.count = most
         self._last: float | None = None
-        self._recent: deque[float] = deque(maxlen=_SOON)  # what iterations took with the count in use
-        self._trial: list[float] | None = None  # and with the other one, while that is tried
+        self._recent: deque[float] = deque(maxlen=_SOON)  # seconds of iterations with the count in use
+        self._trial: list[float] | None = None  # seconds with the other count, during a trial
         self._wait, self._left = _SOON, _FIRST
 
     def tick(self) -> None:
-        """An iteration begins."""
+        """Note the start of an iteration."""
         if self.most == 1:
             return
         now = self._clock()
@@ -78,7 +78,7 @@ class ThreadChoice:
         self._last = now
 
     def rest(self) -> None:
-        """Use all threads until the next iteration, and do not count what comes before it."""
+        """Use all threads until the next iteration, and do not time the work before it."""
         if self.most > 1:
             self._use(self.most)
         self._last = None
@@ -88,7 +88,7 @@ class ThreadChoice:
             self._recent.append(seconds)
             self._left -= 1
             changed = self._has_changed()
-            if changed:  # what was usual before says nothing any more
+            if changed:  # earlier times no longer apply
                 times = list(self._recent)[-_SIGNS:]
                 self._recent.clear()
                 self._recent.extend(times)
@@ -120,7 +120,7 @@ class ThreadChoice:
 
 
 def choice(device: torch.device) -> ThreadChoice:
-    """A choice for this machine; one that always takes all threads where these give other numbers than one does."""
+    """A ThreadChoice for this machine; it never switches where all threads and one thread give different results."""
     most = torch.get_num_threads()
     if device.type != "cpu" or most == 1 or not _alike(most):
         return ThreadChoice(1)
@@ -129,7 +129,7 @@ def choice(device: torch.device) -> ThreadChoice:
 
 @torch.no_grad()
 def _alike(most: int) -> bool:
-    """Whether products of the kinds that stage 1 needs are the same bit for bit with one thread as with ``most``."""
+    """Whether products of stage 1's shapes are equal bit for bit with one thread and with ``most``."""
     stream = torch.Generator().manual_seed(1)
     for n, k, m in _SHAPES:
         x, w, bias = (torch.randn(*shape, generator=stream) for shape in ((n, k), (m, k), (m,)))

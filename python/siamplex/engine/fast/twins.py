@@ -1,8 +1,8 @@
-"""Running twin towers as one: each distinct image of a batch goes once through what twins share.
+"""Merged twin towers: one pass over the distinct images of a batch replaces the passes of both towers.
 
-Twins share their weights, so up to the first random layer (dropout) they are one function of an
-image.  One batch of all distinct images does the work of two towers, and the gradient of each
-shared weight comes in one piece.  The same numbers, up to the order of sums.
+The towers share their weights, so up to the first random layer (dropout) they are the same function of an
+image.  One batch of all distinct images replaces two batches, and each shared weight has one gradient instead of
+a sum of two.  The results are the same up to the order of sums.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Part = tuple[int, int]
 
 
 def merge_twins(net: Net) -> str | None:
-    """Let the twins of ``net`` run as one; returns what is shared, or None where nothing is."""
+    """Merge the twin towers of ``net``; returns the range of merged layers, or None where nothing is merged."""
     prefix = find_prefix(net, learning=True)
     features = list(prefix.entries.values())
     if len(features) < 2 or len({f.data for f in features}) != 1:
@@ -47,7 +47,7 @@ def merge_twins(net: Net) -> str | None:
 
 
 class _Batch:
-    """Stands in for the data layer: reads pairs, runs the shared chain on their distinct images."""
+    """Replaces the data layer: reads pairs and runs the shared layers on their distinct images."""
 
     def __init__(self, net: Net, data: Node, features: list[Feature]) -> None:
         self.data, self._net = data, net
@@ -64,7 +64,7 @@ class _Batch:
         for low, high in self._parts:
             rows = [numbers.number(sample) for sample in values[:, low:high]]
             self._rows[(low, high)] = torch.tensor(rows, device=self._net.device)
-        # equal signatures: what one part is less its mean and scaled by holds for the other
+        # the signatures are equal, so both parts have the same mean and scale
         x = torch.from_numpy(layer.transform.apply_part(np.stack(numbers.samples), self._parts[0]))
         x = x.to(self._net.device)
         for node in self._chain:
@@ -74,9 +74,9 @@ class _Batch:
         return [nothing, torch.from_numpy(labels)][: len(self.data.tops)]
 
     def rows_of(self, part: Part) -> Callable[[], torch.Tensor]:
-        """The chain's result for one twin of each pair."""
+        """A function that returns the shared layers' output for one image of each pair."""
         return lambda: self._shared.index_select(0, self._rows[part])
 
     def joined(self, first: Part, second: Part) -> Callable[[], torch.Tensor]:
-        """The chain's result for the first twins of all pairs, then for the second."""
+        """A function that returns the shared layers' output for all first images, then for all second images."""
         return lambda: self._shared.index_select(0, torch.cat([self._rows[first], self._rows[second]]))

@@ -1,8 +1,8 @@
-"""Gradients of wide weights, kept as their factors until the update.
+"""Gradients of wide weights, kept as factors until the update.
 
 The gradient of an InnerProduct's weight is (dL/dy)^T x, a product of two narrow matrices.  For
-fc4 it has 66 million values: written once and read once for nothing, where the update can make
-it some rows at a time.
+fc4 it has 66 million values.  Storing it would cost a write and a read of all of them, so the update
+computes it a block of rows at a time.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from siamplex.engine.fast.products import times_transposed
 from siamplex.engine.net.kernels import Factors
 
 WIDE = 1 << 22  # values from which a weight is wide
-_ROWS = 128  # of a gradient, made at a time
+_ROWS = 128  # of a gradient, computed at a time
 
 
 class WideGradients:
-    """Factors of the gradients of the wide ones among some weights (O, K)."""
+    """The factors of the gradients of wide weights (O, K): those with at least ``least`` values, on the CPU."""
 
     def __init__(self, weights: Sequence[torch.Tensor], least: int = WIDE) -> None:
         self._factors: dict[int, Factors] = {
@@ -27,11 +27,11 @@ class WideGradients:
         }
 
     def of(self, weight: torch.Tensor) -> Factors | None:
-        """The list to which a layer adds its factors; None where the weight is not a wide one."""
+        """The list to which a layer adds its factors; None where the weight is not wide."""
         return self._factors.get(id(weight))
 
     def take(self, weight: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]] | None:
-        """Rows of the gradient, block by block, summed over the factors; None where there are none.
+        """The gradient in blocks of rows, summed over its factors; None where there are none.
 
         The factors are gone afterwards.
         """

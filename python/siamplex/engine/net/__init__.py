@@ -1,1 +1,1 @@
-"""A prototxt becomes a net: Caffe's meaning of layers, phases, shapes and fillers."""
+"""Building a net from a prototxt, with Caffe's semantics of layers, phases, shapes and fillers."""

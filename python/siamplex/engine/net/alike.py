@@ -6,7 +6,7 @@ from siamplex.engine.net.node import Node
 
 
 def same_function(a: Node, b: Node) -> bool:
-    """Whether two nodes compute the same: type, settings but for fillers, and parameters."""
+    """Whether two nodes have the same type, parameters and settings, fillers excepted."""
     return (
         a.layer.spec.type == b.layer.spec.type
         and function_settings(a) == function_settings(b)
@@ -16,7 +16,7 @@ def same_function(a: Node, b: Node) -> bool:
 
 
 def function_settings(node: Node) -> bytes:
-    """What a layer's settings say of its function: all but its fillers."""
+    """The settings that determine a layer's function, serialised: all except its fillers."""
     if node.layer.params is None:
         return b""
     settings = type(node.layer.params)()

@@ -1,4 +1,4 @@
-"""The values of a net's parameters: into it from files, out of it for files."""
+"""Copying parameter values from weights files into a net, and out of it for a caffemodel."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from siamplex.schema.weights import last_of
 def load(nodes: Sequence[Node], weights: Mapping[str, Sequence[Array]], path: object, own: bool = False) -> list[str]:
     """Copy arrays into the layers of the same names; return the names of layers filled.
 
-    Layers the file lacks keep their values, layers the nodes lack are passed over, as in
-    Caffe; a layer with another number or shape of arrays raises InputError naming ``path``.
-    Of several layers of one name Caffe fills the first with the last one's arrays; of a file
-    of these nodes' ``own`` each has what it wrote.
+    Layers missing from the file keep their values, and layers missing from the net are ignored, as in
+    Caffe.  A layer with another number or shape of arrays raises InputError naming ``path``.
+    Where several layers have one name, Caffe fills the first with the last one's arrays.  With ``own``, a file that
+    these nodes wrote, each layer gets the arrays that it wrote.
     """
     filled = []
     for node in nodes:
@@ -39,7 +39,7 @@ def load(nodes: Sequence[Node], weights: Mapping[str, Sequence[Array]], path: ob
             )
         for index, (tensor, parameter, array) in enumerate(zip(node.tensors(), node.params, arrays, strict=False)):
             if isinstance(arrays, OwnArrays) and arrays.lacks(index) and not parameter.is_of(node.name, index):
-                continue  # another layer brings it
+                continue  # the layer that owns it loads it
             shape = tuple(tensor.shape)
             if _core(array.shape) != _core(shape):
                 raise InputError(
@@ -55,8 +55,8 @@ def load(nodes: Sequence[Node], weights: Mapping[str, Sequence[Array]], path: ob
 def owned(nodes: Sequence[Node], phase: str) -> Iterable[tuple[Any, list[Array]]]:
     """(LayerParameter, arrays) of every layer that owns its arrays, for a caffemodel.
 
-    Caffe reads an array into the layer the file names and its twins share it; a layer that
-    owns some of its arrays and borrows others is given in full.
+    A shared array is stored with its owner; Caffe loads it there, and the other layers share it.  A layer that owns
+    some of its arrays and borrows others is stored with all of them.
     """
     for node in nodes:
         if node.owns:
@@ -67,14 +67,14 @@ def owned(nodes: Sequence[Node], phase: str) -> Iterable[tuple[Any, list[Array]]
 
 
 def _borrows_the_rest(node: Node, arrays: Sequence[Array]) -> bool:
-    """Whether a file that names each array in its owner alone has all that a layer does not borrow."""
+    """Whether ``arrays``, from a file that stores each array with its owner, are all that the layer does not borrow."""
     if not isinstance(arrays, OwnArrays) or len(arrays) > len(node.params):
         return False
     return not any(p.is_of(node.name, i) for i, p in enumerate(node.params) if i >= len(arrays))
 
 
 def _core(shape: Sequence[int]) -> tuple[int, ...]:
-    """A shape without leading ones: files of Caffe's older ages wrote four axes for all arrays."""
+    """A shape without leading ones: old versions of Caffe wrote four axes for every array."""
     shape = list(shape)
     while shape and shape[0] == 1:
         shape.pop(0)
@@ -82,7 +82,7 @@ def _core(shape: Sequence[int]) -> tuple[int, ...]:
 
 
 def assign(tensor: torch.Tensor, array: Array) -> None:
-    """Copy an array (read-only ones too) into a tensor of as many values."""
+    """Copy an array (read-only ones too) into a tensor with the same number of values."""
     with torch.no_grad():
         if tensor.device.type == "cpu" and tensor.is_contiguous():
             np.copyto(tensor.detach().numpy(), array.reshape(tuple(tensor.shape)))
@@ -91,6 +91,6 @@ def assign(tensor: torch.Tensor, array: Array) -> None:
 
 
 def values(tensor: torch.Tensor) -> Array:
-    """A tensor's values on the CPU (a view where it is there already)."""
+    """A tensor's values on the CPU (a view if the tensor is on the CPU)."""
     array: Array = tensor.detach().cpu().contiguous().numpy()
     return array

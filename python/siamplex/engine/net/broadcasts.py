@@ -1,4 +1,4 @@
-"""How Scale and Bias lay a smaller array along some axes of a larger one."""
+"""Broadcasting in Scale and Bias: a smaller array is applied along some axes of a larger one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def own_shape(bottom: Shape, axis: int, num_axes: int, require: Require) -> Shap
 
 
 def along(bottom: Shape, other: Shape, axis: int, require: Require) -> Shape:
-    """The shape under which an array of shape ``other`` meets ``bottom`` from ``axis`` on; a scalar meets all of it."""
+    """The shape in which an array of shape ``other`` broadcasts to ``bottom`` from ``axis`` on; scalars fit any."""
     if not other:
         return (1,) * len(bottom)
     fits = bottom[axis : axis + len(other)] == other

@@ -1,4 +1,4 @@
-"""What a net costs by its shapes: parameters, multiply-adds and memory of each layer."""
+"""The cost of a net, computed from its shapes: parameters, multiply-adds and memory of each layer."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _FLOAT = 4  # bytes
 
 @dataclass(frozen=True)
 class LayerCost:
-    """A layer: its tops with their shapes, its parameters, what it costs for a batch as the file has it.
+    """One layer: its tops with their shapes, its parameters, its cost at the file's batch size.
 
-    ``parameters`` are those that no layer before it owns; ``multiply_adds`` those of a forward pass in convolutions,
-    deconvolutions and inner products (0 for other types, whose work is of a lower order); ``memory`` the bytes of
-    tops that are no blob of before, written in place.
+    ``parameters`` counts those that no earlier layer owns.  ``multiply_adds`` are those of a forward pass in
+    convolutions, deconvolutions and inner products; 0 for other types, whose work is of a lower order.  ``memory`` is
+    the bytes of new tops; a top written in place needs none.
     """
 
     name: str
@@ -35,7 +35,7 @@ class LayerCost:
 
 @dataclass(frozen=True)
 class NetCost:
-    """All layers of a net in one phase; ``learned`` of its parameters have a rate other than 0."""
+    """All layers of a net in one phase; ``learned`` is the number of parameters with a learning rate other than 0."""
 
     name: str
     phase: str
@@ -48,12 +48,12 @@ class NetCost:
 
     @property
     def multiply_adds(self) -> int:
-        """Of a forward pass; a backward pass has about twice as many."""
+        """Multiply-adds of a forward pass; a backward pass has about twice as many."""
         return sum(layer.multiply_adds for layer in self.layers)
 
     @property
     def memory(self) -> int:
-        """Bytes: blobs and parameters, in training with the gradients of both and a momentum for what learns."""
+        """Bytes of blobs and parameters; in training also of their gradients and the velocities of what learns."""
         blobs = sum(layer.memory for layer in self.layers)
         if self.phase == "TEST":
             return blobs + _FLOAT * self.parameters
@@ -61,7 +61,7 @@ class NetCost:
 
 
 def cost_of(net: Net, types: Mapping[str, str] | None = None) -> NetCost:
-    """The cost of a net, which may be of shapes only; ``types`` by layer name where the net has stand-ins."""
+    """The cost of a net, which may have shapes only; ``types`` are the file's layer types where the net has others."""
     shapes: dict[str, Shape] = {}
     layers = []
     for node in net.nodes:
@@ -94,7 +94,7 @@ def _multiply_adds(node: Node, bottoms: Mapping[str, Shape], tops: Mapping[str, 
     if kind == "InnerProduct":
         shape = bottoms[node.bottoms[0]]
         return weights * math.prod(shape[: node.layer.params.axis % len(shape)])
-    # each weight meets each place of the output once, or in a deconvolution each of the input
+    # each weight is multiplied once for each output position, in a deconvolution for each input position
     places = [bottoms[name] for name in node.bottoms] if kind == "Deconvolution" else [tops[name] for name in node.tops]
     axis = node.layer.params.axis % len(places[0])
     return weights * sum(math.prod(shape[:axis]) * math.prod(shape[axis + 1 :]) for shape in places)

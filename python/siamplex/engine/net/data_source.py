@@ -1,4 +1,4 @@
-"""Reading an LMDB of Datums in key order, round and round, with a position that can be saved."""
+"""Reading an LMDB of Datums in key order; the reader wraps around at the end, and its position can be saved."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ Batch = tuple[npt.NDArray[Any], npt.NDArray[np.float32]]
 class DataSource:
     """Batches of Datums from an LMDB (or LevelDB) folder, wrapping around at its end as Caffe's reader does.
 
-    The batch after a large one is read in a second thread meanwhile; ``position`` is that of the
-    batches handed out.  ``mode`` says how encoded Datums are decoded: :func:`siamplex.schema.datum.decode`.
+    If batches are large, a second thread reads the next one ahead; ``position`` counts only the batches returned.
+    ``mode`` says how encoded Datums are decoded: :func:`siamplex.schema.datum.decode`.
     """
 
     def __init__(self, folder: Path, backend: str = "LMDB", mode: str = "native") -> None:
@@ -44,12 +44,12 @@ class DataSource:
         self.encoded = is_encoded(first)
         self.shape: tuple[int, ...] = values.shape
         self.dtype = values.dtype
-        self._whole: Batch | None = None  # of a store of small records: all of them, decoded at once
+        self._whole: Batch | None = None  # all records of a small store, decoded at once
         self._may_be_whole = values.nbytes <= _SMALL and values.nbytes * self.entries <= _MOST
         self.seek(0)
 
     def fingerprint(self) -> str:
-        """A hash of the number of records and of their bytes: of all small ones, else of 64 spread over the whole."""
+        """A hash of the number of records and their bytes: all records if small, else 64 spread over the store."""
         digest = hashlib.sha256(f"{self.entries} {self.shape} {self.dtype}".encode())
         step = 1 if self._may_be_whole or self._whole else max(1, self.entries // 64)
         for number, record in enumerate(self._store.records()):
@@ -58,7 +58,7 @@ class DataSource:
         return digest.hexdigest()
 
     def seek(self, position: int) -> None:
-        """Let the next batch start at record ``position`` (counted round and round)."""
+        """Let the next batch start at record ``position``, counted over all passes."""
         if self._ahead:
             self._ahead[1].exception()  # waits: the records are read by one thread at a time
             self._ahead = None
@@ -73,15 +73,15 @@ class DataSource:
         return values
 
     def all(self) -> Batch | None:
-        """All samples, values and labels as of :meth:`batch`, of a store of small records; None for a large one."""
+        """All samples of a store of small records, as :meth:`batch` returns them; None for a large store."""
         if self._may_be_whole:
             self._read(0, 0)
         return self._whole
 
     def scan(self, count: int) -> Iterator[tuple[npt.NDArray[Any], int]]:
-        """The first ``count`` samples (C, H, W) with their labels; the position stays.
+        """The first ``count`` samples (C, H, W) with their labels; the position does not change.
 
-        Not while a batch is read ahead.
+        Must not be called while a batch is read ahead.
         """
         for number, record in zip(range(count), self._store.records(), strict=False):
             yield self._decode(number, bytes(record))

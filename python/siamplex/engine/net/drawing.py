@@ -1,4 +1,4 @@
-"""A net as a graph, in the language of graphviz, and as SVG where its ``dot`` is there."""
+"""Drawing a net as a graph: in graphviz's dot language, and as SVG where graphviz is installed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LOSS = "#f7cfd3"
 def as_dot(cost: NetCost) -> str:
     """The net as a digraph: a box for each layer, an arrow for each blob with its shape.
 
-    Layers in place stand in line behind what they write over.
+    An in-place layer is drawn after the layer whose top it overwrites.
     """
     lines = [f"digraph {_quoted(f'{cost.name} {cost.phase}'.strip())} {{"]
     lines += ["  rankdir=TB;", '  node [shape=box, style="filled,rounded", fontname=Helvetica, fontsize=11];']
@@ -62,7 +62,7 @@ def _quoted(text: str) -> str:
 
 
 def write_svg(path: Path, dot: str) -> None:
-    """Let graphviz draw.  Raises UsageError where it is not there, or does not draw it."""
+    """Draw with graphviz.  Raises UsageError where graphviz is missing or fails."""
     program = shutil.which("dot")
     if program is None:
         raise UsageError(

@@ -1,4 +1,4 @@
-"""Layers that feed a net from files: each knows how far it has read, and can be set back or on."""
+"""The base of data layers that read files: their position in the data can be saved and set."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from siamplex.randomness import numpy_stream
 
 
 class Source(Protocol):
-    """What a feeding layer reads: ``position`` is that of the next sample, as a snapshot keeps it."""
+    """The reader of a feeding layer; ``position`` is that of the next sample, and snapshots save it."""
 
     position: int
 
@@ -20,11 +20,11 @@ class Source(Protocol):
         """Let the next batch start at ``position``."""
 
     def fingerprint(self) -> str:
-        """A hash of what is read, wherever it lies."""
+        """A hash of the data, independent of their path."""
 
 
 class FeedingLayer(Layer):
-    """Base of the layers with a :class:`Source`, made by ``setup``."""
+    """Base of the layers with a :class:`Source`, which ``setup`` creates."""
 
     source: Source
 
@@ -37,9 +37,9 @@ class FeedingLayer(Layer):
 
 
 class Orders:
-    """The orders in which things are read, pass after pass: as they stand, or shuffled anew for each pass.
+    """The order of items in each pass over the data: as listed, or shuffled anew for each pass.
 
-    An order is drawn from (seed, what it is for, pass), so that a resumed run needs no state of a generator.
+    An order is drawn from (seed, purpose, pass), so that a resumed run needs no generator state.
     """
 
     def __init__(self, shuffled: bool, *purpose: str | int) -> None:

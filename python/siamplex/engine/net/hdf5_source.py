@@ -1,4 +1,4 @@
-"""Reading rows of datasets from HDF5 files, one file after the other, round and round."""
+"""Reading rows of datasets from HDF5 files, one file after the other; the reader wraps around at the end."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _SPREAD = 64  # rows that a fingerprint is made of
 
 
 class Hdf5Source:
-    """Batches of rows of the datasets ``names``, from ``files`` in their order, wrapping around behind the last.
+    """Batches of rows of the datasets ``names``, from ``files`` in their order; it wraps around after the last file.
 
-    ``shuffle`` draws the order of the files anew for each pass, and that of the rows for each file.  One file is held
-    in memory at a time.  ``position`` counts all rows handed out.  ``shapes`` are those of a row, one for each name.
-    All files are looked at first: a dataset that is missing, rows that differ in number between datasets or in shape
-    between files, raise InputError.
+    ``shuffle`` draws the order of the files anew for each pass, and the order of rows within each file.  One file is
+    held in memory at a time.  ``position`` counts all rows returned.  ``shapes`` are those of a row, one for each name.
+    All files are checked first: InputError is raised for a missing dataset, for datasets with different numbers of
+    rows, and for row shapes that differ between files.
     """
 
     def __init__(self, files: Sequence[Path], names: Sequence[str], shuffle: bool, key: str) -> None:
@@ -44,7 +44,7 @@ class Hdf5Source:
 
     @property
     def files(self) -> int:
-        """How many files there are."""
+        """The number of files."""
         return len(self._files)
 
     def _look(self, path: Path) -> list[tuple[int, ...]]:
@@ -89,7 +89,7 @@ class Hdf5Source:
 
     def _values(self, number: int) -> list[Array]:
         if self._held[0] != number:
-            self._held = -1, []  # the file before goes first
+            self._held = -1, []  # free the previous file first
             with opened(self._files[number], WHAT) as root:
                 values = [root.array(name) for name in self._names]
             for name, array, shape in zip(self._names, values, self.shapes, strict=True):
@@ -100,7 +100,7 @@ class Hdf5Source:
         return self._held[1]
 
     def fingerprint(self) -> str:
-        """A hash of the files' shapes and of rows spread over them all; names of files do not count."""
+        """A hash of the files' shapes and of rows spread over all files; file names do not enter."""
         digest = hashlib.sha256(f"{self._names} {self._counts.tolist()} {self.shapes}".encode())
         step = max(1, self.entries // _SPREAD)
         starts = self._counts.cumsum() - self._counts

@@ -1,4 +1,4 @@
-"""Reading pictures that a list names, one after the other, round and round."""
+"""Reading the pictures of a list in order; the reader wraps around at the end."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Batch = tuple[list[Sample], npt.NDArray[np.float32], list[int]]
 
 @dataclass(frozen=True)
 class Listed:
-    """A picture of a list: its file, its label, and where it is listed (``list.txt:3``)."""
+    """One line of a list: the picture's file, its label, and the line's place (``list.txt:3``)."""
 
     path: Path
     label: int
@@ -38,11 +38,11 @@ class Listed:
 
 
 def read_list(path: Path, find: Callable[[str], Path], missing: Callable[[str], str]) -> list[Listed]:
-    """The pictures of a list, ``PATH LABEL`` a line: the last space parts them, so paths may have some.
+    """The pictures of a list with one ``PATH LABEL`` a line; the last space separates them, so paths may have spaces.
 
-    ``find`` gives the file of a path as listed, ``missing`` the words for one that is not there.  Raises InputError,
-    by line.  Caffe reads a label that is no whole number as far as it is one, and meets a missing file when its turn
-    comes; here all of the list is looked at first.
+    ``find`` returns the file of a listed path, ``missing`` the error text for a missing file.  Raises InputError,
+    naming the line.  The whole list is checked first.  Caffe instead reads the leading digits of a label that is not a
+    whole number, and finds a missing file only when it reads it.
     """
     found = []
     for number, line in enumerate(read_lines(path, LIST), 1):
@@ -66,12 +66,12 @@ def read_list(path: Path, find: Callable[[str], Path], missing: Callable[[str], 
 
 
 class ImageSource:
-    """Batches of pictures in the order of their list, wrapping around behind its end.
+    """Batches of pictures in the order of their list; it wraps around at the end.
 
-    ``size`` (height, width) is what they are brought to, bilinearly as OpenCV does; None leaves them as they are.
-    ``color`` gives (3, H, W) BGR, else (1, H, W) grey.  ``shuffle`` draws the order anew for each pass; ``rand_skip``
-    leaves out up to so many, less one, of the first pass.  ``position`` counts all pictures handed out.
-    The batch after a large one is read in a second thread meanwhile.
+    Pictures are resized to ``size`` (height, width), bilinearly as OpenCV does; None keeps their size.
+    ``color`` gives (3, H, W) BGR, else (1, H, W) grey.  ``shuffle`` draws the order anew for each pass.  ``rand_skip``
+    skips a random number of pictures below it in the first pass.  ``position`` counts all pictures returned.
+    If batches are large, a second thread reads the next one ahead.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class ImageSource:
         )
 
     def sample(self, number: int) -> Sample:
-        """The picture of a number in the list: (C, H, W) bytes.  Raises InputError, naming its line."""
+        """Picture ``number`` of the list: (C, H, W) bytes.  Raises InputError, naming its line."""
         one = self._listed[number]
         try:
             picture = read_picture(one.path, self._mode)
@@ -132,7 +132,7 @@ class ImageSource:
         return [self.sample(number) for number in numbers], labels, numbers
 
     def fingerprint(self) -> str:
-        """A hash of all labels and of the files of pictures spread over the list; where they lie does not count."""
+        """A hash of all labels and of picture files spread over the list; paths do not enter."""
         digest = hashlib.sha256(str([one.label for one in self._listed]).encode())
         for one in self._listed[:: max(1, self.entries // _SPREAD)]:
             try:

@@ -1,7 +1,7 @@
-"""Quicker ways to compute single layers, as the layers see them.
+"""The interface of layer kernels: faster implementations of single operations, such as convolution.
 
-A layer asks the kernels of its context, where there are any; else it computes as torch does.  The fast paths
-implement this; a net run without them never sees an implementation.
+A layer uses the kernels of its context; without any it uses torch's operations.  The fast paths
+(:mod:`siamplex.engine.fast`) implement the interface; without them a context has no kernels.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ Factors = list[tuple[torch.Tensor, torch.Tensor]]
 
 
 class Kernels(Protocol):
-    """The same numbers as torch's own operations, but for the order in which sums are rounded."""
+    """Operations with the same results as torch's, up to the order of sums."""
 
     def convolve(
         self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, pad: tuple[int, int]
     ) -> torch.Tensor | None:
-        """A convolution of stride and dilation 1 (N, O, H', W'), differentiable; None where torch's is as quick.
+        """A convolution of stride and dilation 1 (N, O, H', W'), differentiable; None where torch's is as fast.
 
         x is (N, C, H, W), weight (O, C / group, kh, kw), bias (O,).
         """

@@ -1,4 +1,4 @@
-"""Labels as losses read them: floats that number classes."""
+"""Reading class labels, which Caffe stores as floats, as integers."""
 
 from __future__ import annotations
 

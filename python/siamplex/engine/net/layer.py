@@ -1,4 +1,4 @@
-"""What a layer is: read its settings, work out shapes, run.  One registry by Caffe's type name."""
+"""The base class of layers (read settings, set up shapes, forward) and the registry of types by Caffe's name."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ ALL = Share()
 
 @dataclass(frozen=True)
 class LayerSpec:
-    """One layer of a prototxt: its message, where it stands, and the share of each batch it works on.
+    """One layer of a prototxt: its message, its place in the file, and the share of each batch that it computes.
 
-    ``twin`` counts the layers of its name before it in the net: Caffe takes several of one name.
+    ``twin`` is the number of earlier layers with the same name; Caffe allows several layers of one name.
     """
 
     message: Any
@@ -55,7 +55,7 @@ class LayerSpec:
 
     @cached_property
     def key(self) -> str:
-        """The name, with a number behind it where it is not the first of this name."""
+        """The name, followed by a number if it is not the first layer of this name."""
         return f"{self.name}#{self.twin + 1}" if self.twin else self.name
 
     @property
@@ -69,9 +69,9 @@ class LayerSpec:
 
 @dataclass
 class Context:
-    """What a forward pass belongs to: phase, seed, iteration, pass within the iteration.
+    """The context of a forward pass: phase, seed, iteration, pass within the iteration.
 
-    ``kernels`` are quicker ways to compute single layers; None: as torch does.
+    ``kernels`` are faster implementations of single operations; None means torch's.
     """
 
     train: bool
@@ -83,7 +83,7 @@ class Context:
 
 @dataclass
 class BlobSpec:
-    """A layer's parameter before it exists: shape and filler (a FillerParameter).
+    """The specification of a layer's parameter: shape and filler (a FillerParameter).
 
     ``learns`` is False for statistics, which forward passes change and gradients do not.
     """
@@ -97,9 +97,9 @@ class BlobSpec:
 class Layer:
     """Base of every layer type.
 
-    Subclasses state ``param_field`` (their message in LayerParameter) and ``supported`` (its
-    fields they honour); anything else set in it is refused by name and line.  Messages of other
-    layer types have no effect, as in Caffe.
+    Subclasses set ``param_field`` (the name of their message in LayerParameter) and ``supported`` (the
+    fields of it that they implement); any other field that is set is refused by name and line.  Messages of
+    other layer types have no effect, as in Caffe.
     """
 
     spec: LayerSpec
@@ -117,17 +117,17 @@ class Layer:
     top_count: ClassVar[tuple[int, int]] = (1, 1)
     # as many tops as bottoms
     paired: ClassVar[bool] = False
-    # whether a top may be the bottom of its place
+    # whether a top may have the name of the bottom at the same index
     in_place: ClassVar[bool] = True
     why_not_in_place: ClassVar[str] = ""
     is_loss: ClassVar[bool] = False
-    # What Caffe's backward pass reads, of "bottom" and "top"; what it finds there of a bottom that the layer itself
-    # worked on in place: its top ("lost"), its top, which does as well ("signs"), or a copy ("copied"); and the layers
-    # that may work in place behind it without changing what it makes of that
+    # What Caffe's backward pass reads: "bottom", "top" or both.  own_bottom: what a layer that works in place finds as
+    # its bottom: its top, so that the bottom is lost ("lost"), its top, which serves as well ("signs"), or a copy
+    # ("copied").  harmless_behind: layer types that may follow in place without changing the backward pass
     backward_reads: ClassVar[frozenset[str]] = frozenset()
     own_bottom: ClassVar[str] = "lost"
     harmless_behind: ClassVar[frozenset[str]] = frozenset()
-    # Whether its weight's gradient can be had as factors: the layer is the plain product of rows.
+    # Whether its weight's gradient can be kept as factors: the layer is a plain product of rows and weight.
     takes_factors: ClassVar[bool] = False
     # Row n of every top depends on row n of the bottoms alone, with nothing random on the way.
     per_sample: ClassVar[bool] = False
@@ -174,7 +174,7 @@ class Layer:
             raise self.spec.error(what, *inside)
 
     def note(self, what: str, *field: str | int) -> None:
-        """Keep a remark on a field of the layer's settings for the log."""
+        """Add a remark on a field of the layer's settings to the log."""
         inside = (self.param_field, 0, *field) if self.param_field else field
         self.notes.append(str(self.spec.error(what, *inside)))
 
@@ -209,7 +209,7 @@ L = TypeVar("L", bound=type[Layer])
 
 
 def register(type_name: str) -> Callable[[L], L]:
-    """Class decorator: make a Layer known by Caffe's type name."""
+    """Class decorator: register a Layer under Caffe's type name."""
 
     def add(cls: L) -> L:
         LAYERS[type_name] = cls
@@ -230,9 +230,9 @@ class _NoGradient(torch.autograd.Function):
 
 
 def no_gradient(y: torch.Tensor, x: torch.Tensor, spec: LayerSpec, what: str) -> torch.Tensor:
-    """``y``, made of ``x`` without a gradient for it: a backward pass that needs one raises PrototxtError.
+    """``y``, computed from ``x`` by an operation without a gradient: a backward pass through it raises PrototxtError.
 
-    So does Caffe, in its own way.  Where nothing before ``x`` learns this is ``y`` itself.
+    Caffe stops there as well.  If nothing before ``x`` learns, this returns ``y`` itself.
     """
     if not (x.requires_grad and torch.is_grad_enabled()):
         return y
@@ -241,5 +241,5 @@ def no_gradient(y: torch.Tensor, x: torch.Tensor, spec: LayerSpec, what: str) ->
 
 
 def filler(kind: str = "constant", **settings: float) -> Any:
-    """A FillerParameter, for layers whose prototxt names none."""
+    """A default FillerParameter, for layers whose prototxt has none."""
     return messages.FillerParameter(type=kind, **settings)

@@ -1,4 +1,4 @@
-"""Layer types by name: those of Caffe, those of plug-ins, and what to say of others."""
+"""Looking layer types up by name: Caffe's, those of plug-ins, and the error text for unknown ones."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from siamplex.schema import prototxt
 
 
 def known_types() -> list[str]:
-    """Type names the engine runs."""
+    """The type names that the engine runs."""
     return sorted(LAYERS)
 
 
 def about_type(type_name: str, python: str = "") -> str | None:
-    """What to say of a layer type that is not known: which are, and what to do instead.  None for a known one.
+    """The error text for an unknown layer type, with the known ones and a replacement; None for a known type.
 
-    ``python`` is ``MODULE.CLASS`` of a Python layer.  Plug-ins are looked for where the type is none of ours.
+    ``python`` is ``MODULE.CLASS`` of a Python layer.  Plug-ins are searched for types that the engine does not have.
     """
     known = known_types()
     if type_name in known:
@@ -46,7 +46,7 @@ prototxt.declare_for = _declare_for
 
 
 def create(spec: LayerSpec) -> Layer:
-    """Make the layer a prototxt asks for; raises PrototxtError for a type not known."""
+    """Create the layer that a prototxt names; raises PrototxtError for an unknown type."""
     python = spec.message.python_param
     inside = f"{python.module}.{python.layer}"
     about = about_type(spec.type, inside)

@@ -1,4 +1,4 @@
-"""How much a net may ask for: more than the machine has is refused before anything is allocated."""
+"""Memory limits: a net that needs more memory than the machine has is refused before anything is allocated."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:  # the doctor asks for the machine's memory where there is no 
 
 
 def machine_memory() -> int:
-    """Bytes of memory this machine has in all.  Raises OSError or ValueError where the system does not tell."""
+    """Total memory of this machine in bytes.  Raises OSError or ValueError where the system does not report it."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def memory_of(device: torch.device) -> int:
-    """Bytes of memory a device has in all."""
+    """Total memory of a device in bytes."""
     if device.type == "cuda":
         import torch
 
@@ -25,17 +25,17 @@ def memory_of(device: torch.device) -> int:
     return machine_memory()
 
 
-NO_LIMIT = 1 << 60  # bytes; more than this is no net but a mistake
+NO_LIMIT = 1 << 60  # bytes; a net that needs more is a mistake in the prototxt
 
 
 class Budget:
-    """Counts the float32 values a net asks for against a device's memory, or against ``limit`` bytes."""
+    """Counts the float32 values that a net needs against a device's memory, or against ``limit`` bytes."""
 
     def __init__(self, device: torch.device, limit: int | None = None) -> None:
         self._left = self._all = memory_of(device) if limit is None else limit
 
     def take(self, shape: Sequence[int]) -> str | None:
-        """Count an array of ``shape``; what to say where it is not to be had, else None."""
+        """Count an array of ``shape``; returns the error text if it exceeds the limit, else None."""
         if any(size < 0 for size in shape):
             return f"shape {tuple(shape)} has a negative size"
         self._left -= 4 * math.prod(shape)

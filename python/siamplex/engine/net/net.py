@@ -1,4 +1,4 @@
-"""A net: the layers of a prototxt that belong to a phase, run in order."""
+"""A net: the layers of a prototxt that belong to one phase, run in order."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from siamplex.schema.prototxt import Prototxt
 class Net:
     """Builds and runs a NetParameter as Caffe does.
 
-    ``message_path`` leads to the NetParameter inside ``source`` (empty for a net's own file); :attr:`message` is it.
-    With ``shapes_only`` parameters have shapes and no values, and what the machine holds is no limit.
-    Parameters that ``hollow`` names, by layer and index, have a shape but no memory: a plan stands in for all that
+    ``message_path`` is the path to the NetParameter inside ``source`` (empty for a net's own file); :attr:`message` is
+    that NetParameter.  With ``shapes_only`` parameters have shapes but no values, and there is no memory limit.
+    Parameters in ``hollow``, by layer and index, have a shape but no memory, since a plan replaces every layer that
     would read them.
     Raises PrototxtError, naming layer and line, for anything that cannot be built.
     """
@@ -78,9 +78,9 @@ class Net:
         return arrays.owned(self.nodes, self.phase)
 
     def unfilled(self, learning: bool = True, elsewhere: Iterable[str] = ()) -> list[Unfilled]:
-        """Layers that stay as their fillers made them and should not, by what was loaded so far.
+        """Layers that keep their fillers' values although they must not, after the files loaded so far.
 
-        Layers ``elsewhere`` have the arrays of another net (:func:`~siamplex.engine.net.unfilled.unfilled`).
+        Layers ``elsewhere`` get their arrays from another net (:func:`~siamplex.engine.net.unfilled.unfilled`).
         """
         return unfilled(self.message, self._state, {*self.filled, *elsewhere}, learning)
 
@@ -102,7 +102,7 @@ class Net:
         return next(node for node in self.nodes if node.name == name)
 
     def learn(self) -> None:
-        """Ask for gradients of the parameters that move."""
+        """Require gradients of the parameters that learn."""
         for parameter in self.parameters:
             parameter.tensor.requires_grad_(parameter.lr_mult != 0)
 
@@ -114,8 +114,8 @@ class Net:
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Run the layers; return the weighted loss (a scalar) and the blobs by name.
 
-        ``given`` holds the values of inputs (or of any blob: the layer that would make it is then
-        passed over).  With ``until`` the run ends once that blob has its final value.
+        ``given`` holds the values of inputs, or of any other blob, whose layer is then skipped.
+        With ``until`` the pass ends once that blob has its final value.
         """
         blobs: dict[str, torch.Tensor] = {k: v.to(self.device) for k, v in (given or {}).items()}
         loss: torch.Tensor | None = None
@@ -132,13 +132,13 @@ class Net:
         return torch.zeros((), device=self.device) if loss is None else loss, blobs
 
     def _is_given(self, node: Node, given: Mapping[str, torch.Tensor]) -> bool:
-        """Whether the caller gave what a node would make; of inputs, any: a net may not read them all."""
+        """Whether the caller gave a node's tops; one is enough for inputs, as a net need not read all of them."""
         if node.layer.spec.type == "Input":
             return any(top in given for top in node.tops)
         return bool(node.tops) and all(top in given for top in node.tops)
 
     def _to_run(self, whole: bool) -> list[Node]:
-        """The nodes in order, those passed over left out unless ``whole``: most of them, behind a shortcut."""
+        """The nodes to run, in order; without ``whole`` those that a plan skips are left out."""
         if whole or not self.stand_ins.skipped:
             return self.nodes
         skipped = self.stand_ins.skipped

@@ -1,4 +1,4 @@
-"""Nets that feed themselves and nets that are fed: a train_val net where a deploy net is wanted, and the other way."""
+"""Telling deploy nets (fed by the caller) from train_val nets (with data layers), and refusing the wrong kind."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from siamplex.schema.prototxt import Prototxt
 
 
 def _inputs(message: Any, state: Any) -> tuple[list[str], list[str]]:
-    """Blobs that must be given, and layers that make theirs out of nothing."""
+    """Blobs that the caller must give, and layers that have tops but no bottoms (data layers)."""
     layers = [layer for layer in message.layer if included(layer, state)]
     given = [str(name) for name in message.input]
     given += [str(top) for layer in layers if layer.type == "Input" for top in layer.top]
@@ -18,7 +18,7 @@ def _inputs(message: Any, state: Any) -> tuple[list[str], list[str]]:
 
 
 def check_deploy(source: Prototxt) -> None:
-    """Refuse a net that is no deploy net: one whose images come from data layers.  Raises InputError."""
+    """Refuse a net whose images come from data layers where a deploy net is wanted.  Raises InputError."""
     state = net_state("TEST", source.message.state)
     given, _ = _inputs(source.message, state)
     data = [str(layer.name) for layer in source.message.layer if layer.type.endswith("Data") and included(layer, state)]
@@ -30,9 +30,9 @@ def check_deploy(source: Prototxt) -> None:
 def check_train_val(
     source: Prototxt, message: Any, path: tuple[str | int, ...], state: Any = None, phase: str = "TRAIN"
 ) -> None:
-    """Refuse a net that nothing feeds: a deploy net where one with data layers is wanted.  Raises PrototxtError.
+    """Refuse a deploy net where a net with data layers is wanted.  Raises PrototxtError.
 
-    ``path`` leads to the net in ``source``; ``state`` is added to the net's own.
+    ``path`` is the path to the net in ``source``; ``state`` is added to the net's own.
     """
     full = net_state(phase, message.state, *([state] if state is not None else []))
     given, made = _inputs(message, full)

@@ -1,4 +1,4 @@
-"""One layer in its place in a net, and the parameters it reads."""
+"""Nodes and parameters of a net: a node is one layer with its bottoms, tops and parameters."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from siamplex.engine.net.overwritten import Overwritten
 
 @dataclass
 class Parameter:
-    """A learnable array: the layer and blob index that own it, its rates, its values.
+    """A parameter: the layer and blob index that own it, its learning rate and decay multipliers, its values.
 
-    ``tensor`` is float32 on the net's device; it asks for a gradient unless ``lr_mult`` is 0.
+    ``tensor`` is float32 on the net's device; it requires a gradient unless ``lr_mult`` is 0.
     Layers that share it by name hold this same object.  ``moves`` says that forward passes change it
     (the statistics of BatchNorm).
     """
@@ -29,24 +29,24 @@ class Parameter:
     states_lr: bool = False
     states_decay: bool = False
     moves: bool = False
-    by_factors: bool = True  # whether all that read it are plain InnerProducts
+    by_factors: bool = True  # whether all its readers are plain InnerProducts
 
     def is_of(self, layer: str, index: int) -> bool:
-        """Whether it is a layer's own array of that index, not one that it shares."""
+        """Whether the layer owns this as its array ``index`` (and does not borrow it)."""
         return self.layer == layer and self.index == index
 
     @property
     def label(self) -> str:
-        """How messages call it: ``fc4[0]``."""
+        """Its name in messages: ``fc4[0]``."""
         return f"{self.layer}[{self.index}]"
 
 
 @dataclass
 class Node:
-    """One layer in its place: where it reads, what it writes, what its tops add to the loss.
+    """One layer in a net: its bottoms, tops, parameters and loss weights.
 
-    ``views`` are the shapes in which it sees parameters that another layer owns in other ones (share_mode
-    PERMISSIVE), by blob index.
+    ``views`` are the shapes, by blob index, in which it uses parameters whose owner has another shape (share_mode
+    PERMISSIVE).
     """
 
     layer: Layer
@@ -66,12 +66,12 @@ class Node:
 
     @property
     def plain(self) -> bool:
-        """Whether the layer may run apart from the net: on its own bottoms and parameters, nothing else."""
+        """Whether the layer depends on its bottoms and parameters alone, so that it may run outside the net."""
         return not self.views and self.overwritten is None
 
     @property
     def owns(self) -> bool:
-        """Whether any of its parameters is its own."""
+        """Whether it owns any of its parameters."""
         return any(p.layer == self.name for p in self.params)
 
     def tensors(self) -> list[torch.Tensor]:
@@ -82,5 +82,5 @@ class Node:
 
 
 def takes_factors(node: Node) -> bool:
-    """Whether a layer gives its weight's gradient as factors, where the update asks for them so."""
+    """Whether a layer keeps its weight's gradient as factors, where the update asks for that."""
     return node.layer.takes_factors and not node.views

@@ -1,4 +1,4 @@
-"""What losses are divided by: Caffe's loss_param."""
+"""The divisor of a loss: Caffe's loss_param."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from siamplex.schema.messages import enum_name
 
 
 class Normalizer:
-    """A loss_param's ignore_label and normalization; ``default`` is the latter where it says nothing.
+    """A loss_param's ignore_label and normalization; ``default`` is the normalization where it sets none.
 
-    VALID divides by the labels that count, FULL by all of them, BATCH_SIZE by the samples, NONE by 1; never by less
-    than 1.  ``normalize``, the older field, means VALID or, if false, BATCH_SIZE.
+    VALID divides by the number of labels that are not ignored, FULL by the number of all labels, BATCH_SIZE by the
+    number of samples, NONE by 1; never by less than 1.  The older field ``normalize`` means VALID or, if false,
+    BATCH_SIZE.
     """
 
     def __init__(self, loss: Any, default: str = "VALID") -> None:
@@ -23,9 +24,9 @@ class Normalizer:
         self.ignored = int(loss.ignore_label) if loss.HasField("ignore_label") else None
 
     def counted(self, labels: torch.Tensor) -> torch.Tensor:
-        """Which integer labels count: bool, of their shape."""
+        """Which integer labels are not ignored: bool, of their shape."""
         return torch.ones_like(labels, dtype=torch.bool) if self.ignored is None else labels != self.ignored
 
     def __call__(self, valid: int, labels: int, samples: int) -> int:
-        """The divisor for so many labels that count, labels in all, and samples."""
+        """The divisor for ``valid`` labels that are not ignored, ``labels`` in all, and ``samples``."""
         return max(1, {"VALID": valid, "FULL": labels, "BATCH_SIZE": samples, "NONE": 1}[self.mode])

@@ -1,9 +1,9 @@
-"""A net by its shapes alone: no values drawn, no database needed.
+"""The outline of a net: it is built with shapes only, without values and without its databases.
 
-A net file tells the shapes of all its blobs but those that it reads from elsewhere.  Where what a data layer reads is
-not there, an Input takes its place, with shapes that are given, that the file tells (``crop_size``, ``new_height``,
-mean values), that the layer which reads the blob asks for (labels as its other bottom has samples) or, for want of all
-these, the first of some common ones with which the net goes together.  What was assumed, and why, is in the result.
+Where the source of a data layer is missing, an Input takes the layer's place.  Its shapes come from, in this order:
+the caller; the file (``crop_size``, ``new_height``, mean values); the layer that reads the blob (as many labels as its
+other bottom has samples); the first of some common shapes with which the net can be built.  The result lists what was
+assumed, and why.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from siamplex.errors import InputError, PrototxtError
 from siamplex.schema import messages
 from siamplex.schema.prototxt import Prototxt
 
-# layers that read files: their settings, and the field that names what they read
+# layers that read files: their settings message, and the field that names the source
 SOURCES = {
     "Data": ("data_param", "source"),
     "ImageData": ("image_data_param", "source"),
@@ -42,7 +42,7 @@ _REPAIRS = 6  # shapes settled anew from what a later layer needs, for one guess
 
 @dataclass(frozen=True)
 class Assumed:
-    """A blob whose shape no file here tells: the layer that would read it, what it took to be, and why."""
+    """A blob whose shape no file determines: the layer that would load it, the shape assumed, and why."""
 
     layer: str
     blob: str
@@ -52,10 +52,9 @@ class Assumed:
 
 @dataclass(frozen=True)
 class Outline:
-    """A net of shapes; ``missing`` says of each layer what it reads that is not there.
+    """A net of shapes; ``missing`` says for each layer which source is missing.
 
-    ``types`` are those that the file has, by layer name, of layers that another stands for; ``message`` is the net with
-    these in it.
+    ``types`` are the file's types, by name, of layers that were replaced; ``message`` is the net with the replacements.
     """
 
     net: Net
@@ -67,7 +66,7 @@ class Outline:
 
 @dataclass(frozen=True)
 class _Source:
-    """A layer whose source is missing: its place, the samples of a batch, what it says of their channels and size."""
+    """A layer whose source is missing: its place, its batch size, and what it states of channels and image size."""
 
     index: int
     spec: LayerSpec
@@ -81,7 +80,7 @@ class _Source:
         return [str(top) for top in self.spec.message.top]
 
     def told(self) -> str:
-        """What of the shape the file tells."""
+        """The part of the shape that the file states, in words."""
         p = self.spec.message.transform_param
         words = ["crop_size" if p.crop_size else "new_height and new_width"] if self.size else []
         return " and ".join([*words, *(["mean values or colour"] if self.channels else [])])
@@ -97,11 +96,11 @@ def outline(
     given: Mapping[str, Shape] | None = None,
     most_samples: int | None = None,
 ) -> Outline:
-    """The net in a phase, by shapes; ``given`` are shapes of blobs that come from sources or inputs.
+    """The outline of a net in a phase; ``given`` are shapes of blobs that come from sources or inputs.
 
-    ``most_samples`` lowers the batches of missing sources.
+    ``most_samples`` limits the batch size of missing sources.
 
-    Raises PrototxtError for a net that does not go together whatever its sources hold.
+    Raises PrototxtError for a net that cannot be built, whatever its sources hold.
     """
     message = source.message if message is None else message
     given = dict(given or {})
@@ -141,7 +140,7 @@ def outline(
         same = same + 1 if first is not None and str(fault) == str(first) else 0
         if reached > furthest:
             first, furthest = fault, reached
-        if same >= 8 or time.monotonic() > until:  # it is not the shapes
+        if same >= 8 or time.monotonic() > until:  # the shapes are not the cause
             break
     assert first
     raise first
@@ -184,7 +183,7 @@ def _missing(index: int, spec: LayerSpec) -> _Source | None:
 
 
 def _lost(source: Prototxt, name: str) -> str | None:
-    """What to say of a path that is not there or not to be looked at; None for one that is there."""
+    """The error text for a path that is missing or not allowed; None for one that exists."""
     try:
         return None if source.find(name).exists() else f"{name} is not there"
     except (OSError, ValueError):
@@ -196,7 +195,7 @@ def _lost(source: Prototxt, name: str) -> str | None:
 def _check_given(
     source: Prototxt, given: Mapping[str, Shape], specs: Sequence[tuple[int, LayerSpec]], absent: set[int]
 ) -> None:
-    """Refuse a shape for a blob that is no input."""
+    """Refuse a given shape for a blob that is not an input."""
     takes = [top for i, spec in specs if i in absent or spec.type == "Input" for top in spec.message.top]
     for blob in given:
         if blob not in takes:
@@ -206,7 +205,7 @@ def _check_given(
 
 
 def _without_files(message: Any, specs: Sequence[tuple[int, LayerSpec]], given: Mapping[str, Shape]) -> Any:
-    """The net with the inputs' given shapes, and without the files that losses read."""
+    """The net with the given shapes of its inputs, and without the files that its losses read."""
     net = type(message)()
     net.CopyFrom(message)
     for index, spec in specs:
@@ -219,7 +218,7 @@ def _without_files(message: Any, specs: Sequence[tuple[int, LayerSpec]], given: 
                 layer.input_param.shape.add(dim=given.get(top, told[i] if i < len(told) else ()))
         name = str(layer.infogain_loss_param.source)
         if spec.type == "InfogainLoss" and len(layer.bottom) == 2 and _lost(spec.source, name):
-            layer.type = "SoftmaxWithLoss"  # which has its shapes, and no matrix to read
+            layer.type = "SoftmaxWithLoss"  # has the same shapes and reads no matrix
             layer.softmax_param.axis = layer.infogain_loss_param.axis
     return net
 
@@ -227,7 +226,7 @@ def _without_files(message: Any, specs: Sequence[tuple[int, LayerSpec]], given: 
 def _candidates(
     sources: Sequence[_Source], specs: Sequence[tuple[int, LayerSpec]]
 ) -> Iterator[tuple[int, tuple[int, int]]]:
-    """Channels and sizes to try: those that a Slice of the samples asks for first."""
+    """Channels and image sizes to try, first those that a Slice of the samples needs."""
     tops = {top for one in sources for top in one.tops}
     wanted: list[int] = []
     for _, spec in specs:
@@ -247,7 +246,7 @@ def _candidates(
 
 
 class _Guesses:
-    """Shapes of the tops of missing sources, settled when a layer first reads them."""
+    """Guessed shapes of the tops of missing sources; each is fixed when a layer first reads it."""
 
     def __init__(
         self, sources: Sequence[_Source], given: Mapping[str, Shape], channels: int, size: tuple[int, int]
@@ -259,7 +258,7 @@ class _Guesses:
         self.mended: frozenset[str] = frozenset()
 
     def repaired(self, top: str, shape: Shape, why: str) -> _Guesses:
-        """The same anew, with one more shape settled: that of ``top``."""
+        """A new guess like this one, with the shape of ``top`` fixed as well."""
         kept = {name: s for name, s in self.shapes.items() if self._why[name] == "given" or name in self.mended}
         made = _Guesses(self._sources, kept, self._channels, self._size)
         made._why |= {name: self._why[name] for name in kept}
@@ -268,7 +267,7 @@ class _Guesses:
         return made
 
     def samples(self, top: str) -> Shape:
-        """(N, C, H, W) as far as the source says, else as this guess has it."""
+        """(N, C, H, W) as the source states it, completed by this guess."""
         one = self._by_top[top]
         return (one.batch, one.channels or self._channels, *(one.size or self._size))
 
@@ -276,7 +275,7 @@ class _Guesses:
         self.shapes[top], self._why[top] = shape, why
 
     def settle_for(self, spec: LayerSpec, bottoms: list[Shape | None]) -> list[Shape]:
-        """The shapes a layer reads, those not known settled by what it is."""
+        """The bottom shapes of a layer; unknown ones are fixed by the layer's type."""
         for i, name in enumerate(str(bottom) for bottom in spec.message.bottom):
             if bottoms[i] is None:
                 self._settle_one(spec, i, name, bottoms)
@@ -298,11 +297,11 @@ class _Guesses:
             self.settle(name, self._label(one, spec), "one label a sample")
 
     def is_given(self, top: str) -> bool:
-        """Whether the caller gave its shape."""
+        """Whether the caller gave the shape of ``top``."""
         return self._why.get(top) == "given"
 
     def may_be_a_column(self, top: str) -> bool:
-        """Whether labels that count as (N,) may as well be (N, 1)."""
+        """Whether labels assumed as (N,) may be (N, 1) instead."""
         return len(self.shapes.get(top, ())) == 1 and self._by_top[top].spec.type == "HDF5Data"
 
     def is_label(self, top: str) -> bool:
@@ -321,7 +320,7 @@ class _Guesses:
         return (one.batch,)
 
     def settle_rest(self) -> None:
-        """Tops that nothing reads."""
+        """Fix the shapes of tops that nothing reads."""
         for top, one in self._by_top.items():
             if top not in self.shapes:
                 shape = (one.batch,) if self._is_label(one, top) else self.samples(top)
@@ -333,7 +332,7 @@ class _Guesses:
                 yield Assumed(one.spec.name, top, self.shapes[top], self._why[top])
 
     def put_into(self, message: Any) -> Any:
-        """The net with an Input of these shapes for each source."""
+        """The net with an Input of these shapes in place of each source."""
         net = type(message)()
         net.CopyFrom(message)
         for one in self._sources:
@@ -351,7 +350,7 @@ def _as_needed(spec: LayerSpec) -> str:
 
 
 def _needed(spec: LayerSpec, i: int, other: Shape) -> Shape | None:
-    """The shape that a layer needs of its bottom ``i`` beside one of shape ``other``; None where any may do."""
+    """The shape that bottom ``i`` of a layer must have beside a bottom of shape ``other``; None where any fits."""
     if spec.type in _SCORED and i:
         axis = spec.message.softmax_param.axis if spec.type == "SoftmaxWithLoss" else 1
         rest = [size for at, size in enumerate(other) if at != axis % max(len(other), 1)]
@@ -370,7 +369,7 @@ def _guess(
     specs: Sequence[tuple[int, LayerSpec]],
     absent: set[int],
 ) -> tuple[_Guesses, int, PrototxtError | None]:
-    """Shapes for all sources, mended where a later layer needs others: with how far they go, and what ends it."""
+    """Shapes for all sources, corrected where a later layer needs others; also how many layers fit, and the error."""
     guesses = _Guesses(sources, given, channels, size)
     best: tuple[_Guesses, int, PrototxtError | None] | None = None
     for _ in range(_REPAIRS):
@@ -388,7 +387,7 @@ _Repair = tuple[str, Shape, str]
 
 
 def _repair(spec: LayerSpec, bottoms: Sequence[Shape], roots: Mapping[str, str], guesses: _Guesses) -> _Repair | None:
-    """A guessed blob behind a layer's bottoms, the shape that the layer needs of it, and why."""
+    """A guessed blob from which a layer's bottoms are computed, the shape that the layer needs, and why."""
     names = [str(bottom) for bottom in spec.message.bottom]
     for i in reversed(range(min(len(names), len(bottoms)))):
         root = roots.get(names[i])
@@ -407,9 +406,9 @@ def _repair(spec: LayerSpec, bottoms: Sequence[Shape], roots: Mapping[str, str],
 def _go_through(
     specs: Sequence[tuple[int, LayerSpec]], absent: set[int], guesses: _Guesses
 ) -> tuple[int, PrototxtError | None, _Repair | None]:
-    """Shapes from layer to layer, guesses settled on the way: how far it went, the fault that ended it, how to mend it.
+    """Compute shapes layer by layer, fixing guesses on the way; returns how far it got, the error, and a repair.
 
-    ``roots`` has the guessed label behind each blob that one layer after the other made of it alone.
+    ``roots`` maps each blob that is computed from one guessed label alone to that label.
     """
     known: dict[str, Shape | None] = {}
     roots: dict[str, str] = {}
@@ -420,7 +419,7 @@ def _go_through(
             continue
         layer: Layer | None = None
         bottoms: list[Shape] = []
-        if spec.type == "Silence":  # takes anything: what else reads it may tell
+        if spec.type == "Silence":  # accepts any shape; another reader may determine it
             continue
         try:
             layer = create(spec)
@@ -443,7 +442,7 @@ def _go_through(
 
 
 def sources_named(path: Path, found: Outline) -> list[str]:
-    """Lines on what is missing and what was assumed, for a person: with how to give the shapes."""
+    """Messages on what is missing and what was assumed, and how to give the shapes."""
     lines = [f"{path}: {text}" for text in found.missing]
     for one in found.assumed:
         shape = ",".join(map(str, one.shape))

@@ -25,7 +25,7 @@ _SAME_ARRAY = frozenset({"Flatten", "Reshape", "Split"})
 
 
 class Arrays:
-    """The arrays that a net's blobs would be in Caffe, numbered; and their values in the pass under way."""
+    """The arrays that Caffe would have for a net's blobs, numbered, and their values in the current forward pass."""
 
     def __init__(self) -> None:
         self._of_blob: dict[str, int] = {}
@@ -37,7 +37,7 @@ class Arrays:
         self._latest: dict[int, torch.Tensor] = {}
 
     def add(self, node: Node) -> None:
-        """Count the next node of a net in."""
+        """Add the next node of the net."""
         bottoms = self._bottoms[node.name] = [self._of_blob[name] for name in node.bottoms]
         tops = self._tops[node.name] = []
         for index, name in enumerate(node.tops):
@@ -53,11 +53,11 @@ class Arrays:
 
     @property
     def marked(self) -> bool:
-        """Whether any node reads backwards what was written over."""
+        """Whether the backward pass of any node reads an overwritten array."""
         return bool(self._watched)
 
     def mark(self, nodes: Sequence[Node]) -> None:
-        """Find the nodes that do."""
+        """Find the nodes whose backward pass reads an overwritten array, and mark them."""
         place = {node.name: at for at, node in enumerate(nodes)}
         for node in nodes:
             found = {
@@ -74,7 +74,7 @@ class Arrays:
                 self._watched |= found
 
     def _read_by(self, node: Node) -> Iterator[tuple[int, bool]]:
-        """Arrays that a node's backward pass reads, and whether the node itself writing in place changes them."""
+        """Arrays that a node's backward pass reads, and whether the node itself overwrites them in place."""
         layer = node.layer
         if "top" in layer.backward_reads:
             yield from ((array, False) for array in self._tops[node.name])
@@ -84,23 +84,23 @@ class Arrays:
                     yield array, layer.own_bottom == "lost"
 
     def begin(self) -> None:
-        """A forward pass begins: what an earlier one keeps stays its own."""
+        """Begin a forward pass with a new dictionary; tensors saved by earlier passes keep theirs."""
         self._latest = {}
 
     def wrote(self, node: Node, name: str, values: torch.Tensor) -> None:
-        """A node wrote a top."""
+        """Record the values of a top that a node wrote."""
         if self._watched:
             array = self._tops[node.name][node.tops.index(name)]
             if array in self._watched:
                 self._latest[array] = values.detach()
 
     def latest(self) -> dict[int, torch.Tensor]:
-        """The arrays' values, by number; to be filled in as the pass goes on."""
+        """The arrays' last values, by number; the forward pass keeps updating this dictionary."""
         return self._latest
 
 
 class Overwritten:
-    """A context for a node's forward pass in which what it keeps of the ``arrays`` is looked up when it is needed."""
+    """A context manager for a node's forward pass: tensors saved there are replaced by their array's last values."""
 
     def __init__(self, arrays: Arrays, node: Node, found: set[int]) -> None:
         self._arrays, self._found = arrays, found
@@ -109,7 +109,7 @@ class Overwritten:
         self._hooks: saved_tensors_hooks | None = None
 
     def watch(self, tensors: Iterable[torch.Tensor], of: str) -> None:
-        """Say which tensors are the node's ``"bottom"`` or ``"top"`` in this pass."""
+        """Declare which tensors are the node's ``"bottom"`` or ``"top"`` in this pass."""
         for tensor, array in zip(tensors, self._bottoms if of == "bottom" else self._tops, strict=False):
             if array in self._found:
                 self._of_tensor[(tensor.data_ptr(), tensor.numel())] = array

@@ -1,8 +1,9 @@
-"""The door through which fast paths come in: what stands in for which node, and who updates which parameter.
+"""The interfaces between the engine and the fast paths: Planner, Plan and Keeper.
 
-Net, layers and solver know these interfaces alone.  A planner looks at the nets of a run and puts stand-ins into them
-(:class:`~siamplex.engine.net.stand_ins.StandIns`); its plan says which parameters it keeps in another form meanwhile,
-and brings them up to date when somebody wants to see them.  Without a planner every layer runs as the prototxt says.
+Net, layers and solver depend on these interfaces only.  A planner inspects the nets of a run and puts stand-ins into
+them (:class:`~siamplex.engine.net.stand_ins.StandIns`), functions that run in place of nodes.  Its plan may also keep
+parameters in another form, such as the dual form; a keeper then updates each of them, and the plan materialises them
+when their values are needed.  Without a planner every layer runs as the prototxt says.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ Gather = Callable[[torch.Tensor], torch.Tensor]
 
 
 class PlanFull(Exception):
-    """What a plan keeps has no room for what it met: it must retire, and the pass be run again in full."""
+    """A plan's table is full: the plan must be retired and the pass repeated in full."""
 
 
 class FactoredGradients(Protocol):
@@ -35,56 +36,56 @@ class FactoredGradients(Protocol):
         """The list that holds a weight's factors; None for a weight whose gradient is kept whole."""
 
     def take(self, weight: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]] | None:
-        """The gradient, some rows at a time, its factors then gone; None where there are none."""
+        """The gradient in blocks of rows; its factors are discarded.  None where there are none."""
 
 
 class Keeper(Protocol):
-    """Keeps a parameter and its velocity in another form, and makes SGD's update in it."""
+    """Keeps a parameter and its velocity in another form, and applies SGD's update to that form."""
 
     parameter: Parameter
 
     @property
     def velocity(self) -> torch.Tensor | None:
-        """V as of the last time the plan settled; None for zero."""
+        """V as last materialised; None for zero."""
 
     def update(self, rate: float, decay: float, share: float, joined: Gather | None = None) -> None:
         """SGD's step: rate and decay with the parameter's multipliers, share 1 / (iter_size, processes).
 
-        ``joined`` gathers what all processes have.
+        ``joined`` gathers a tensor's rows from all processes of the group.
         """
 
     def give_up_gradients(self) -> Factors:
-        """Pending gradients, handed over when the other form is left."""
+        """Pending gradients, handed over when leaving the other form."""
 
     def drop_gradients(self) -> None:
-        """Forget pending gradients."""
+        """Discard pending gradients."""
 
     def copy(self) -> dict[str, torch.Tensor]:
-        """All that :meth:`restore` needs to go on bit for bit, copied where an update changes it."""
+        """The state from which :meth:`restore` resumes bit for bit; arrays that updates change are copied."""
 
     def restore(self, arrays: Mapping[str, torch.Tensor]) -> None:
-        """Put a :meth:`copy` back.  Raises ValueError where it does not fit."""
+        """Restore a :meth:`copy`.  Raises ValueError where it does not fit."""
 
 
 class TowerStart(Protocol):
-    """The first nodes of a tower in the TEST phase, by what a plan has kept of stored samples (N, C, H, W)."""
+    """The first nodes of a tower in the TEST phase, replaced by what a plan has kept for samples (N, C, H, W)."""
 
     @property
     def nodes(self) -> int:
-        """How many nodes of the tower these are."""
+        """The number of replaced nodes."""
 
     def known(self, samples: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-        """Which samples it can tell of (N,)."""
+        """Which samples the plan has kept (N,)."""
 
     def features(self, samples: npt.NDArray[Any]) -> torch.Tensor:
-        """What the node behind those reads (N, ...)."""
+        """The input (N, ...) of the next node."""
 
     def outputs(self, samples: npt.NDArray[Any], node: Node) -> torch.Tensor:
-        """What that node makes of it (N, ...)."""
+        """The outputs (N, ...) of the next node, ``node``."""
 
 
 class Plan(Protocol):
-    """What stands in for parts of a train net and its test nets."""
+    """The replacements that a planner made in a train net and its test nets."""
 
     @property
     def nets(self) -> Sequence[Net]:
@@ -92,11 +93,11 @@ class Plan(Protocol):
 
     @property
     def keepers(self) -> Mapping[int, Keeper]:
-        """By the parameter's index in the train net."""
+        """The keepers, by the parameter's index in the train net."""
 
     @property
     def growths(self) -> Sequence[Sequence[Any]]:
-        """The log of batches that brought new images, as JSON has it; :meth:`replay` reads it."""
+        """The table growth log: the batches that added rows, as JSON values; :meth:`replay` reads it."""
 
     def describe(self) -> str:
         """One line for the log."""
@@ -105,30 +106,30 @@ class Plan(Protocol):
         """Materialise all parameters: write their values into the net."""
 
     def retire(self) -> None:
-        """Settle, and take all stand-ins away."""
+        """Materialise all parameters and remove all stand-ins."""
 
     def replay(self, growths: Sequence[Sequence[Any]]) -> None:
-        """Meet the images of an earlier process in the same order.  Set the data layers to their places after it."""
+        """Replay the table growth log of an earlier process.  Seek the data layers afterwards."""
 
     def tower(self, net: Net, nodes: Sequence[Node]) -> TowerStart | None:
-        """The start of a tower of these nodes; None where nothing of it is kept."""
+        """The start of a tower of these nodes; None where the plan has kept nothing for it."""
 
     def write_state(self, path: Path) -> Written | None:
-        """Write what parameters kept in another form are, unsettled; None for none."""
+        """Write the state of parameters kept in another form without materialising them; None where there are none."""
 
     def read_state(self, path: Path) -> None:
-        """Put it back.  Raises InputError where it does not fit."""
+        """Restore that state.  Raises InputError where it does not fit."""
 
 
 class Planner(Protocol):
-    """Finds what can be computed once, or in another form, with the same numbers."""
+    """Finds the parts of a net that can be computed once, or in another form, with the same numbers."""
 
     @property
     def kernels(self) -> Kernels:
-        """For the contexts of the run's passes."""
+        """The layer kernels for the contexts of the run's passes."""
 
     def factored(self, parameters: Sequence[Parameter]) -> FactoredGradients:
-        """Let the kernels keep gradients of these parameters as factors, where that is worth it."""
+        """Let the kernels keep gradients of these parameters as factors, where that pays."""
 
     def plan(self, net: Net, test_nets: Sequence[Net], velocity: Velocity, momentum: float | None) -> Plan | None:
         """Put stand-ins into the nets; None where nothing can be gained.
@@ -138,4 +139,4 @@ class Planner(Protocol):
         """
 
     def merge_towers(self, net: Net) -> str | None:
-        """Let twin towers that learn run as one; which layers that is, None where there are none."""
+        """Merge twin towers that learn; returns the range of merged layers, None where there are none."""

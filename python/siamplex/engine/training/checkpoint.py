@@ -1,4 +1,4 @@
-"""Snapshots of a run: caffemodel, solverstate, and the manifest that makes them count."""
+"""Writing a checkpoint: caffemodel, solverstate, and last the manifest that makes the snapshot valid."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class Checkpoint:
     def save(self, stopping: bool = False) -> SnapshotPaths:
         """Write caffemodel, solverstate and manifest for the current iteration.
 
-        ``stopping`` says that an uninterrupted run would have no snapshot here: Gram forms are then
-        kept as they are too.  Raises TrainingError where weights are not finite any more.
+        ``stopping`` says that an uninterrupted run would have no snapshot here; the dual forms are then saved as
+        well, so that the run resumes bit for bit.  Raises TrainingError where weights are no longer finite.
         """
         solver = self._solver
         if not solver.prefix:
@@ -91,12 +91,12 @@ class Checkpoint:
         return paths
 
     def _update_of(self, parameter: Parameter) -> Array:
-        """What the last update took from a parameter."""
+        """The last update of a parameter: the amount subtracted from it."""
         index = next(i for i, one in enumerate(self._solver.sgd.parameters) if one is parameter)
         return values(self._solver.sgd.last_update(index))
 
     def _left_out(self) -> set[str]:
-        """Frozen Embed tables that a lean snapshot need not repeat."""
+        """Frozen Embed tables that a lean snapshot leaves out."""
         if not self._solver.options.lean or not self._solver.start.loaded:
             return set()
         held = self._solver.start.held
@@ -117,7 +117,7 @@ class Checkpoint:
     def _drop_old_states(self) -> None:
         solver, keep = self._solver, self._solver.options.keep_states
         mine = snapshots.own(solver.prefix, solver.start.course)
-        for iteration in (n for n in mine if n < solver.iteration):  # nothing resumes from there bit for bit any more
+        for iteration in (n for n in mine if n < solver.iteration):  # not needed: the run has gone past them
             discard(SnapshotPaths.of(solver.prefix, iteration).gram)
         if keep:
             for iteration in [n for n in mine if n <= solver.iteration][:-keep]:

@@ -1,7 +1,8 @@
-"""The course of a run: which iterations were computed with which settings, and what of a prefix is this run's.
+"""The course of a run: which iterations were computed with which settings.
 
-A run has one segment for each set of settings.  It is written into every snapshot's manifest and, when training
-begins, into ``PREFIX_run.json``.  What else lies under the prefix belongs to another run and is left alone.
+A course is a list of segments, one for each set of settings.  It is written into every snapshot's manifest and, when
+training begins, into ``PREFIX_run.json``.  A snapshot under the prefix belongs to the run if its course agrees with the
+run's; snapshots of other runs are left alone.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ _WHAT = "the course of a training run (siamplex train)"
 
 @dataclass(frozen=True)
 class Segment:
-    """Iterations from ``first`` up to ``last`` (None: so far as the run goes), all computed with ``settings``.
+    """Iterations from ``first`` up to ``last`` (None: the run's end), all computed with ``settings``.
 
-    No settings at all: they are not known, as of a snapshot of real Caffe.
+    Empty settings mean that they are not known, as for a snapshot of real Caffe.
     """
 
     first: int
@@ -48,7 +49,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Course:
-    """Segments in order, each beginning where the one before ends; the last is the one being computed."""
+    """Segments in order; each begins where the previous one ends, and the last is being computed."""
 
     segments: tuple[Segment, ...]
 
@@ -64,7 +65,7 @@ class Course:
 
     @property
     def digest(self) -> str:
-        """A hash of all segments but for where the last one ends."""
+        """A hash of all segments, without the end of the last one."""
         return hash_bytes(json.dumps([s.as_json() for s in self.up_to(None).segments], sort_keys=True).encode())
 
     def up_to(self, iteration: int | None) -> Course:
@@ -73,7 +74,10 @@ class Course:
         return Course((*before, Segment(last.first, iteration, last.settings)))
 
     def going_on(self, iteration: int, settings: Settings) -> Course:
-        """A run that goes on from this one's snapshot at ``iteration``: one segment more where settings differ."""
+        """The course of a run that continues from this run's snapshot at ``iteration``.
+
+        It has one segment more where the settings differ.
+        """
         if self.settings and not differences(self.settings, settings):
             return self.up_to(None)
         before = self.up_to(iteration).segments
@@ -82,7 +86,7 @@ class Course:
         return Course((*before, Segment(iteration, None, settings)))
 
     def holds(self, other: Course) -> bool:
-        """Whether ``other`` is this run's course as far as it goes."""
+        """Whether ``other`` is the beginning of this course."""
         if len(other.segments) > len(self.segments):
             return False
         for number, (theirs, ours) in enumerate(zip(other.segments, self.segments, strict=False)):
@@ -113,7 +117,7 @@ class Course:
 
     @classmethod
     def read(cls, prefix: str | Path) -> Course | None:
-        """That of the run that a prefix belongs to; None where nothing says so.  Raises InputError."""
+        """The course in ``PREFIX_run.json``; None where there is no such file.  Raises InputError."""
         path = path_of(prefix)
         if not path.exists():
             return None
@@ -132,7 +136,7 @@ def path_of(prefix: str | Path) -> Path:
 
 
 def standing(prefix: str | Path) -> list[int]:
-    """Iterations of which ``prefix`` has any file of a snapshot, rising."""
+    """Iterations of which ``prefix`` has any snapshot file, in rising order."""
     prefix = Path(prefix)
     kinds = "|".join(map(re.escape, _KINDS))
     pattern = re.compile(re.escape(prefix.name) + rf"_iter_(\d+)\.(?:{kinds})")

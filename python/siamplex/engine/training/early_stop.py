@@ -1,4 +1,7 @@
-"""Stopping on the validation set: when it has not improved for so many tests, the best snapshot is the result."""
+"""Early stopping: training ends once the validation loss has not improved for ``patience`` tests.
+
+The snapshot with the lowest validation loss is then the result of the run.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from siamplex.engine.training.loss_log import read_tests
 
 
 def validation_output(names: Iterable[str]) -> str | None:
-    """Which output of a test net is its loss: the solver's own sum, ``loss``, or the first that ends so."""
+    """A test net's loss among its outputs: the solver's sum ``(loss)``, else ``loss``, else the first ``...loss``."""
     names = list(names)
     for wanted in ("(loss)", "loss"):
         if wanted in names:
@@ -41,7 +44,7 @@ class EarlyStop:
     since: int = 0
 
     def told(self, history: Iterable[tuple[int, float]]) -> EarlyStop:
-        """Take the tests of an interrupted run up again."""
+        """Count the tests of the run that is resumed."""
         for iteration, loss in history:
             self.tested(iteration, loss)
         return self

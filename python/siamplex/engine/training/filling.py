@@ -1,4 +1,4 @@
-"""A run's nets filled from weights files, and refused where a layer that never learns is in none of them."""
+"""Loading weights files into a run's nets, and refusing frozen layers that no file fills."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from siamplex.schema.blobs import Array
 
 
 def own_layers(test: Net, train: Net) -> set[str]:
-    """Layers with arrays that a test net does not have from the train net; snapshots do not hold them."""
+    """Layers whose arrays a test net does not share with the train net; snapshots do not hold them."""
     return {node.name for node in test.nodes if node.params} - {node.name for node in train.nodes}
 
 
 def load(train: Net, tests: Sequence[Net], weights: Mapping[str, Sequence[Array]], path: Path) -> list[str]:
-    """Load a file's arrays into the train net, and into test nets what is their own, as Caffe does.
+    """Load a file's arrays into the train net, and into test nets the layers that they do not share with it.
 
     Returns the names of layers filled.  Raises InputError.
     """
@@ -30,12 +30,10 @@ def load(train: Net, tests: Sequence[Net], weights: Mapping[str, Sequence[Array]
 def check_filled(
     train: Net, tests: Sequence[Net], given: Sequence[Path], allowed: bool, option: str, say: Callable[[str], None]
 ) -> list[str]:
-    """Refuse layers that stay as their fillers made them and should not (:mod:`~siamplex.engine.net.unfilled`).
+    """Refuse layers that keep their fillers' values although they must not (:mod:`~siamplex.engine.net.unfilled`).
 
-    Returns the names of those that were allowed.
-
-    ``given`` are the files that were loaded.  Where that is ``allowed`` they are only said; ``option`` is what the
-    refusal names for it.  Raises PrototxtError.
+    ``given`` are the files that were loaded.  With ``allowed`` the layers are only logged; ``option`` is the command
+    line option that the error names for it.  Returns the names of the allowed layers.  Raises PrototxtError.
     """
     shared = {node.name for node in train.nodes}
     names: list[str] = []
@@ -50,6 +48,6 @@ def check_filled(
 
 
 def lean_hint(given: Sequence[Path]) -> str:
-    """That files among those given leave image tables out, where they do."""
+    """A hint naming the given files that are lean (leave image tables out); empty where there are none."""
     lean = [str(path) for path in given if is_lean(path)]
     return f" ({', '.join(lean)}: a lean snapshot, which leaves image tables out)" if lean else ""

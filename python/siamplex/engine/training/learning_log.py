@@ -1,4 +1,8 @@
-"""How a siamese net gets on, at each test: losses against label-blind ones, active units, how round it lies."""
+"""The learning log: at each test, how well a siamese net has learnt to tell expressions apart.
+
+It compares the losses with label-blind ones, counts active units, and measures the shape of the embedding by the ratio
+of the classes' singular values.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +22,9 @@ from siamplex.geometry.pair_losses import PairLosses, classes_of, pair_losses, r
 
 
 class LearningLog:
-    """Looks at one tower of a train net with all training images, and with those of its first test net.
+    """Runs one tower of the train net over the training images and over those of the first test net.
 
-    To be made before training begins, when the data layers are not read yet.
+    Create it before training begins, while the data layers are not being read.
     """
 
     def __init__(self, net: Net, towers: Towers, test_net: Net | None) -> None:
@@ -38,12 +42,12 @@ class LearningLog:
 
     @classmethod
     def of(cls, net: Net, test_net: Net | None) -> LearningLog | None:
-        """None for a net that is no siamese one."""
+        """The log of a siamese net; None for any other net."""
         towers = find_towers(net)
         return cls(net, towers, test_net) if towers else None
 
     def columns(self) -> list[str]:
-        """The CSV's columns: two a layer with a ReLU behind it, its active units and all."""
+        """The CSV's columns: for each layer with a ReLU behind it, its active units and the number of units."""
         names = map(_plain, self._rectified())
         return [*COLUMNS, *(f"{name}_{what}" for name in names for what in ("active", "units"))]
 
@@ -52,7 +56,7 @@ class LearningLog:
         return [a.name for a, b in pairwise(nodes) if isinstance(a.layer, InnerProduct) and _cuts_off(b.layer)]
 
     def look(self, iteration: int, plan: Plan | None, validation: float | None) -> Learning | None:
-        """Look now; None where none of the training images can be looked at yet."""
+        """Measure now; None where no training image is available yet (:meth:`TowerPass.known`)."""
         tower = TowerPass(self._net, self._towers, plan)
         found = _look(tower, self._train)
         if found is None:
@@ -62,7 +66,7 @@ class LearningLog:
         if losses is None:
             return None
         blind = None
-        # a test net that runs without the table may have other images than the table knows
+        # a test net that runs without the table may have images that are not in the table
         if self._validation is not None and not (plan and self._test_net not in plan.nets):
             held_out = _look(tower, self._validation)
             of_validation = self._losses(*held_out, self._validation) if held_out else None
@@ -93,7 +97,7 @@ def _pairs(images: StoredImages) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _look(tower: TowerPass, images: StoredImages) -> tuple[Look, np.ndarray] | None:
-    """What the tower makes of the images it can look at, and which (N,) bool those are."""
+    """The tower's :class:`Look` at the available images, and which these are: (N,) bool."""
     known = tower.known(images.samples)
     return (tower.look(images.samples[known]), known) if known.any() else None
 

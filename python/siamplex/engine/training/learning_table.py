@@ -1,4 +1,4 @@
-"""PREFIX_learning.csv: a row a test of how a siamese net gets on."""
+"""PREFIX_learning.csv: one row for each test, with what the learning log measured."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COLUMNS = ("iteration", "training_loss", "training_blind", "validation_loss", "v
 class Learning:
     """One row: losses (TEST phase) and label-blind losses, ratio of the classes' singular values, active units.
 
-    ``active`` has (active, all) units by layer: active are those that give more than zero for some training image.
+    ``active`` has (active, all) units by layer; a unit is active if its output is above zero for some training image.
     """
 
     iteration: int

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Loop:
-    """Takes a solver from where it stands to max_iter, or to where a signal or early stopping ends it."""
+    """Runs a solver from its current iteration to max_iter, or until a signal or early stopping ends it."""
 
     def __init__(self, solver: Solver, stop: StopRequest) -> None:
         self._solver, self._stop = solver, stop
@@ -35,7 +35,7 @@ class Loop:
         solver = self._solver
         solver.take_plan()
         if solver.options.check_start and solver.iteration == 0 < self._p.max_iter:
-            self._check_start()  # before anything is written: what a refused run finds stays as it was
+            self._check_start()  # before anything is written, so that a refused run changes no file
         with ExitStack() as stack:
             if solver.group.is_rank_zero and solver.prefix:
                 solver.start.take_the_prefix()
@@ -80,7 +80,7 @@ class Loop:
             progress.close(f"loss {solver.mean.value:.6g}")
 
     def _finish(self) -> None:
-        """What follows the last iteration: a snapshot, a display, a test."""
+        """After the last iteration: take a snapshot, display, test."""
         solver = self._solver
         if self._p.snapshot_after_train and solver.prefix and not self._snapshot_due():
             self._snapshot()
@@ -102,7 +102,7 @@ class Loop:
     # --- snapshots
 
     def _snapshot(self, stopping: bool = False) -> SnapshotPaths:
-        """Write a snapshot, the rows logged so far before it."""
+        """Write a snapshot, after bringing the rows logged so far to the disk."""
         self._reports.sync()
         return self._solver.snapshot(stopping)
 
@@ -110,7 +110,7 @@ class Loop:
         return bool(self._solver.prefix) and self._due_at(self._solver.iteration)
 
     def _due_at(self, iteration: int) -> bool:
-        """Whether ``iteration`` is one to snapshot at, by interval (from the first on) or by request."""
+        """Whether a snapshot is due at ``iteration``, by the interval or by ``snapshot_at``."""
         by_interval = bool(self._p.snapshot and iteration) and iteration % self._p.snapshot == 0
         return bool(by_interval or iteration in self._solver.options.snapshot_at)
 
@@ -123,7 +123,7 @@ class Loop:
         return bool(solver.group.largest(int(wanted)))
 
     def _has_snapshot(self) -> bool:
-        """Whether this iteration's snapshot was just written."""
+        """Whether this iteration's snapshot has been written."""
         if self._solver.iteration >= self._p.max_iter and self._p.snapshot_after_train:
             return True
         return self._due_at(self._solver.iteration)
@@ -131,7 +131,7 @@ class Loop:
     # --- tests
 
     def _test_when_due(self) -> bool:
-        """Run the tests of this iteration, if any; whether training ends with them."""
+        """Run the tests of this iteration, if any; returns whether they end training (early stopping)."""
         solver, p = self._solver, self._p
         if not solver.test_nets or solver.iteration % p.test_interval or solver.tested_at == solver.iteration:
             return False
@@ -148,7 +148,7 @@ class Loop:
         return self._stops_early(validation)
 
     def _stops_early(self, validation: float | None) -> bool:
-        """With early stopping, take a snapshot of a validation loss lower than any before; whether patience is over."""
+        """With early stopping, take a snapshot at a new lowest validation loss; returns whether training ends."""
         solver, stop = self._solver, self._solver.early_stop
         if stop is None or validation is None:
             return False
@@ -158,7 +158,7 @@ class Loop:
         if improved and not self._has_snapshot():
             self._snapshot()
         if improved and before and solver.group.is_rank_zero and not self._due_at(before[0]):
-            for path in SnapshotPaths.of(solver.prefix, before[0]):  # 0.3 GB each at full size, and of no use any more
+            for path in SnapshotPaths.of(solver.prefix, before[0]):  # 0.3 GB each at full size, and no longer needed
                 discard(path)
         over = bool(solver.group.of_rank_zero(int(stop.exhausted))) and solver.iteration < self._p.max_iter
         if over and stop.best:

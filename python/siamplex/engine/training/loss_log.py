@@ -1,4 +1,4 @@
-"""Losses as a CSV that grows while a run goes on, and continues where a resumed run stands."""
+"""CSV files of losses, tests and learning.  A run appends to them; a resumed run continues them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from siamplex.schema.csv_files import read_rows
 
 
 class LossLog:
-    """Appends rows; rows of ``iteration`` and after, left by an interrupted run, are dropped."""
+    """Appends rows to a CSV; drops rows from ``iteration`` on that an interrupted run left there."""
 
     def __init__(self, path: Path, header: Sequence[str], iteration: int) -> None:
         self.path = path
         kept = [",".join(header)]
         if iteration and path.exists():
-            whole = path.read_text(encoding="utf-8", errors="replace").split("\n")[1:-1]  # a torn last line is not
+            whole = path.read_text(encoding="utf-8", errors="replace").split("\n")[1:-1]  # a torn last line is dropped
             kept += [line for line in whole if _before(line, iteration) and line.count(",") == len(header) - 1]
         write_text(path, "\n".join(kept) + "\n")
         try:
@@ -38,12 +38,12 @@ class LossLog:
             raise self._failed(error) from None
 
     def _failed(self, error: OSError) -> StorageError:
-        with suppress(OSError):  # what could not be written is still in the buffer, and tried again
+        with suppress(OSError):  # unwritten rows stay in the buffer and are tried again
             self._file.close()
         return StorageError(f"{self.path}: expected to write it, found: {error.strerror}")
 
     def sync(self) -> None:
-        """Let the disk have all rows so far, as a snapshot is about to rely on them."""
+        """Bring all rows so far to the disk, before a snapshot that relies on them."""
         try:
             os.fsync(self._file.fileno())
         except OSError as error:
@@ -71,10 +71,10 @@ class LossLog:
 def open_logs(
     stack: ExitStack, prefix: str, iteration: int, tests: bool, learning: Sequence[str] = (), tested: bool = False
 ) -> dict[str, LossLog]:
-    """PREFIX_losses.csv and, with ``tests``, PREFIX_test.csv, by ``losses`` and ``test``; ``stack`` closes them.
+    """Open PREFIX_losses.csv and, with ``tests``, PREFIX_test.csv, under the keys ``losses`` and ``test``.
 
-    ``learning`` are the columns of a PREFIX_learning.csv.  ``tested`` says that the snapshot a run goes on from was
-    taken behind its iteration's tests: their rows stay.
+    ``stack`` closes them.  ``learning`` are the columns of a PREFIX_learning.csv.  ``tested`` says that the snapshot to
+    resume from was taken after its iteration's tests, so that their rows stay.
     """
     columns = {"losses": ["iteration", "loss", "lr"]}
     if tests:

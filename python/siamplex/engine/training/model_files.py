@@ -1,4 +1,4 @@
-"""A net's arrays as the caffemodel of a snapshot, in binaryproto or HDF5, with their last updates where asked."""
+"""Writing a net's caffemodel, in binaryproto or HDF5, with the last update of each array where asked."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Updates = Callable[[Parameter], Array]
 def write_model(
     path: Path, net: Net, left_out: Collection[str] = (), updates: Updates | None = None, hdf5: bool = False
 ) -> Written:
-    """Write a net's caffemodel without the arrays of layers ``left_out``; ``updates`` gives what Caffe calls diffs.
+    """Write a net's caffemodel without the arrays of layers ``left_out``; ``updates`` gives the diffs, if wanted.
 
     Raises StorageError.
     """
@@ -33,12 +33,12 @@ def write_model(
 
 
 def _diffs(node: Node, updates: Updates) -> list[Array]:
-    """The last update of each of a node's arrays, in the shape that the node sees."""
+    """The last update of each of a node's arrays (Caffe's diff), in the shape that the node uses."""
     return [updates(p).reshape(tuple(t.shape)) for p, t in zip(node.params, node.tensors(), strict=True)]
 
 
 def _stored(net: Net, left_out: Collection[str], updates: Updates | None) -> Iterator[StoredLayer]:
-    """All layers that Caffe's net has: each array in its owner alone, the updates of a shared one in all."""
+    """All layers of Caffe's net: a shared array is stored with its owner alone, its update with every layer."""
     for placed in insert_splits([node.layer.spec.message for node in net.nodes]):
         node, name = net.nodes[placed.origin], str(placed.message.name)
         if placed.is_split or name in left_out:
@@ -49,7 +49,7 @@ def _stored(net: Net, left_out: Collection[str], updates: Updates | None) -> Ite
 
 
 def check_names(net: Net) -> None:
-    """Refuse layers whose names no group of an HDF5 file can have: Caffe would stop at its first snapshot.
+    """Refuse layers whose names cannot be HDF5 group names; Caffe would stop at its first snapshot.
 
     Raises PrototxtError.
     """

@@ -1,4 +1,4 @@
-"""Whether a snapshot prefix is free for a run: nothing that another run made is overwritten or removed unasked."""
+"""Whether a snapshot prefix is free for a run, so that no file of another run is overwritten or removed unasked."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from siamplex.engine.training.origin import differences, in_words
 from siamplex.engine.training.snapshot import Manifest, SnapshotPaths
 from siamplex.errors import InputError, UsageError
 
-# what becomes of snapshots that are there already: refused, removed, or written over one by one as Caffe does
+# how to treat existing snapshots: refuse to run, remove them, or overwrite them one by one as Caffe does
 REFUSE, REMOVE, AS_CAFFE = "refuse", "remove", "as caffe"
 
 _UNKNOWN = "what it was computed with is not known"
 
 
 def check_free(prefix: str, course: Course, start: int, goes_on: bool) -> None:
-    """Refuse a run of ``course`` that would write snapshots after iteration ``start`` over those of another.
+    """Refuse a run of ``course`` whose snapshots after iteration ``start`` would overwrite those of another run.
 
-    ``goes_on``: it resumes, or begins from a snapshot; else its own snapshots are in the way too.  Raises UsageError.
+    ``goes_on`` says that it resumes or begins from a snapshot; otherwise its own earlier snapshots are refused too.
+    Raises UsageError.
     """
     there = standing(prefix)
     for iteration in reversed(there):
@@ -41,7 +42,7 @@ def check_free(prefix: str, course: Course, start: int, goes_on: bool) -> None:
 
 
 def _left_half_written(prefix: str, paths: SnapshotPaths, course: Course) -> bool:
-    """Whether a snapshot without manifest is what a killed process of this very run left."""
+    """Whether a snapshot without a manifest was left by a killed process of the same run."""
     if paths.manifest.exists():
         return False
     known = Course.read(prefix)
@@ -49,7 +50,7 @@ def _left_half_written(prefix: str, paths: SnapshotPaths, course: Course) -> boo
 
 
 def _precedes(paths: SnapshotPaths, start: int) -> bool:
-    """Whether a snapshot without a manifest (real Caffe's) is one to go on from, or before it."""
+    """Whether a snapshot without a manifest (real Caffe's) is at iteration ``start`` or before."""
     return not paths.manifest.exists() and snapshots.iteration_of(paths.caffemodel) <= start
 
 
@@ -68,7 +69,7 @@ def _how_it_differs(paths: SnapshotPaths, course: Course) -> str:
 
 
 def refuse_resume(prefix: str, paths: SnapshotPaths, course: Course) -> UsageError:
-    """The error for --resume where the newest snapshot was computed otherwise."""
+    """The error for --resume where the newest snapshot was computed with other settings."""
     return UsageError(
         f"{prefix}: expected snapshots of this run to resume from, found {paths.caffemodel.name} "
         f"({_how_it_differs(paths, course)}): {_offer(prefix)}"

@@ -1,4 +1,4 @@
-"""What the command line adds to a solver."""
+"""Training options from the command line, which Caffe's solver prototxt does not have."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ from siamplex.run.stopping import EFFECTS
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """What the command line adds to a solver.
+    """Training options from the command line.
 
-    ``snapshot_prefix`` and ``seed`` replace the solver's when given; ``existing`` says what becomes of snapshots
-    under the prefix that this run would write over (:mod:`~siamplex.engine.training.occupied`); ``snapshot_at`` adds
-    iterations to its ``snapshot`` interval; ``lean`` leaves frozen tables that came from a weights
-    file out of snapshots; ``keep_states`` keeps only the newest so many solverstates (0: all);
-    ``shortcut`` lets a frozen prefix be computed once an image, where that is exact; ``amp``
-    multiplies in bfloat16, which is not what Caffe computes; ``planner`` finds shortcuts in place of the engine's own,
-    and ``hollow`` are parameters that no layer reads then (:class:`~siamplex.engine.net.net.Net`);
-    ``outside`` lets prototxts name paths
-    anywhere (:class:`~siamplex.schema.bounds.Bounds`); ``level`` and ``stages`` are added to the train
-    state; ``check_start`` tries the first steps and refuses a run that must diverge
-    (:mod:`~siamplex.engine.training.trial_steps`); ``allow_unfilled`` lets frozen layers stay as their
-    fillers made them (:mod:`~siamplex.engine.net.unfilled`), and ``unfilled_option`` is what refusals
-    call that; ``early_stop`` ends a run
-    whose validation loss has not improved for so many tests (0: never), with snapshots of the best; ``signals`` says
-    what each signal brings about; ``watcher`` is told how the run goes; ``tables`` writes PREFIX_losses.csv,
-    PREFIX_test.csv, at the end PREFIX_result.json and, of a siamese net, PREFIX_learning.csv.
+    Snapshots: ``snapshot_prefix`` replaces the solver's when given.  ``existing`` says how to treat existing snapshots
+    that this run would overwrite (:mod:`~siamplex.engine.training.occupied`).  ``snapshot_at`` adds iterations to the
+    ``snapshot`` interval.  ``lean`` leaves frozen tables that came from a weights file out of snapshots.
+    ``keep_states`` is the number of newest solverstates to keep (0: all).  ``tables`` writes PREFIX_losses.csv,
+    PREFIX_test.csv, at the end PREFIX_result.json and, for a siamese net, PREFIX_learning.csv.
+
+    Computation: ``seed`` replaces the solver's when given.  ``shortcut`` allows the fast paths, where they are exact.
+    ``planner`` replaces the engine's own planner, and ``hollow`` are parameters that no layer then reads
+    (:class:`~siamplex.engine.net.net.Net`).  ``amp`` multiplies in bfloat16, which Caffe does not.  ``level`` and
+    ``stages`` are added to the train state.
+
+    Checks and ends: ``outside`` allows prototxts to name paths anywhere (:class:`~siamplex.schema.bounds.Bounds`).
+    ``check_start`` tries the first steps and refuses a run that must diverge
+    (:mod:`~siamplex.engine.training.trial_steps`).  ``allow_unfilled`` allows frozen layers with their fillers' values
+    (:mod:`~siamplex.engine.net.unfilled`); ``unfilled_option`` is the option's name in errors.  ``early_stop`` is the
+    number of tests without a better validation loss that ends a run (0: never), with snapshots of the best.
+    ``signals`` maps each signal to its effect.  ``watcher`` is called at each display, test and snapshot.
     """
 
     weights: tuple[Path, ...] = ()

@@ -1,8 +1,8 @@
-"""What shapes a run, setting by setting, so that two runs can be told apart and their differences named.
+"""The settings that determine a run's numbers, so that two runs can be compared and their differences named.
 
-Settings are texts by name: ``base_lr`` is ``0.0001``, ``layer 'fc4': inner_product_param.num_output`` is ``1024``,
-``records of train:pair`` is a hash of a store's records, ``weights 1`` that of a caffemodel.  Paths are left out: what
-a file holds counts, not where it lies.
+Settings are strings by name: ``base_lr`` is ``0.0001``, ``layer 'fc4': inner_product_param.num_output`` is ``1024``,
+``records of train:pair`` is a hash of a store's records, ``weights 1`` that of a caffemodel.  Paths are left out: the
+content of a file counts, not its place.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from siamplex.schema import messages
 
 Settings = dict[str, str]
 
-# settings that say how long a run goes on and what it shows, not what it computes
+# settings that determine how long a run goes on and what it displays, not what it computes
 _NOT_SHAPING = frozenset(
     "max_iter display average_loss snapshot snapshot_prefix snapshot_after_train snapshot_diff snapshot_format "
     "solver_mode device_id test_interval test_iter test_initialization test_compute_loss debug_info weights "
@@ -33,7 +33,7 @@ _SHOWN = 4  # differences named
 
 
 def solver_settings(solver: Any) -> Settings:
-    """Settings of a SolverParameter, Caffe's defaults included, but for how long it goes on and what it displays.
+    """Settings of a SolverParameter with Caffe's defaults, without those for its length and its displays.
 
     With the poly policy the rate depends on ``max_iter``, which then counts.
     """
@@ -42,7 +42,7 @@ def solver_settings(solver: Any) -> Settings:
         left_out = left_out - {"max_iter"}
     whole = messages.SolverParameter()
     whole.CopyFrom(solver)
-    for field in whole.DESCRIPTOR.fields:  # a default that is written out is the default
+    for field in whole.DESCRIPTOR.fields:  # a default counts the same whether written or not
         if _is_plain(field) and field.type != field.TYPE_STRING:
             setattr(whole, field.name, getattr(solver, field.name))
     for name in left_out:
@@ -51,7 +51,7 @@ def solver_settings(solver: Any) -> Settings:
 
 
 def net_settings(net: Any, prefix: str = "") -> Settings:
-    """Settings of a NetParameter as they are written, layer by layer; its name and the paths in it left out."""
+    """Settings of a NetParameter as written, layer by layer, without its name and its paths."""
     found: Settings = {}
     for number, layer in enumerate(net.layer):
         label = f"{prefix}layer '{layer.name}'"
@@ -75,7 +75,7 @@ def _repeated(field: Any) -> bool:
 
 
 def _leaves(message: Any, before: str, left_out: frozenset[str] = _PATHS) -> Iterator[tuple[str, str]]:
-    """(name, value) of every plain field that is set, those of messages inside by dotted names."""
+    """(name, value) of every scalar field that is set; fields of nested messages have dotted names."""
     for field, value in message.ListFields():
         if field.name in left_out:
             continue
@@ -107,7 +107,7 @@ def file_settings(weights: Iterable[tuple[Path, str]], records: Mapping[str, str
 
 
 def mean_files(net: Any, find: Any) -> Settings:
-    """Hashes of the mean files that a net's layers name; ``find`` makes a path of a name."""
+    """Hashes of the mean files that a net's layers name; ``find`` turns a name into a path."""
     return {
         f"mean of layer '{layer.name}'": sha256(find(str(layer.transform_param.mean_file)))
         for layer in net.layer
@@ -118,8 +118,8 @@ def mean_files(net: Any, find: Any) -> Settings:
 def differences(there: Mapping[str, str], here: Mapping[str, str]) -> list[str]:
     """How two runs' settings differ, in words: ``base_lr 0.0001 there, 0.01 here``; solver first, then data, then nets.
 
-    Weights count only where both say what they started from: what goes on from a snapshot has none.  What tests read
-    counts only where both test.
+    Weights are compared only where both runs started from weights: a run from a snapshot has none.  The data of tests
+    are compared only where both runs test.
     """
     passed_over = tuple(
         kind for kind in _OPTIONAL if not all(any(name.startswith(kind) for name in side) for side in (there, here))
@@ -141,6 +141,6 @@ def _rank(name: str) -> tuple[int, str]:
 
 
 def in_words(found: list[str]) -> str:
-    """The first few differences, and how many more there are."""
+    """The first few differences, and the number of the others."""
     more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
     return "; ".join(found[:_SHOWN]) + more

@@ -1,4 +1,4 @@
-"""A net's outputs after a forward pass, and over a test."""
+"""A net's outputs: of one forward pass, or their means over the passes of a test."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from siamplex.engine.training.watcher import Output
 
 
 def loss_weights(net: Net) -> dict[str, float]:
-    """Weight in the loss of each top that has one."""
+    """The loss weight of each top that has one."""
     pairs = (pair for node in net.nodes for pair in zip(node.tops, node.loss_weights, strict=True))
     return {top: weight for top, weight in pairs if weight}
 

@@ -1,7 +1,7 @@
-"""Several processes that train one net together, each on its share of every batch (``torchrun``).
+"""Data-parallel training in a process group started by ``torchrun``: each process runs its share of every batch.
 
-All of them read every batch and run their own rows of it; gradients and losses are averaged, so that
-the effective batch, the losses and the weights are those of one process, up to the order of sums.
+Every process reads the whole batch and runs its own rows of it.  Gradients and losses are averaged over the group, so
+the effective batch, the losses and the weights equal those of a single process, up to the order of sums.
 Caffe's own multi-GPU training instead gives each GPU a whole batch of the prototxt's size.
 """
 
@@ -25,14 +25,14 @@ from siamplex.engine.net.node import Node
 from siamplex.errors import UsageError
 from siamplex.schema.messages import enum_name
 
-# losses that are means over samples: always, or unless some samples do not count
+# losses that are means over samples: always, or unless some samples are ignored
 _MEANS = frozenset({"ContrastiveLoss", "EuclideanLoss", "HingeLoss", "MultinomialLogisticLoss"})
 _NORMALISED = frozenset({"SoftmaxWithLoss", "SigmoidCrossEntropyLoss", "InfogainLoss"})
 
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """A process group as one of its processes sees it: its rank and the world size.  By default a single process."""
+    """The process group as seen by one process: its rank and the world size.  The default is a single process."""
 
     rank: int = 0
     world_size: int = 1
@@ -47,7 +47,7 @@ class ProcessGroup:
         """Whether this is the process of rank 0, which writes files and the log."""
         return self.rank == 0
 
-    # --- agreeing
+    # --- numbers
 
     def mean(self, value: float) -> float:
         """The mean of a number over the group."""
@@ -81,7 +81,7 @@ class ProcessGroup:
             tensor.div_(self.world_size)
 
     def gathered(self, tensor: torch.Tensor) -> torch.Tensor:
-        """The tensors (n, ...) of all processes, one below the other in the order of their ranks."""
+        """The tensors (n, ...) of all processes, concatenated along the first axis in the order of ranks."""
         if self.world_size == 1:
             return tensor
         parts = [torch.empty_like(tensor) for _ in range(self.world_size)]
@@ -89,14 +89,16 @@ class ProcessGroup:
         return torch.cat(parts)
 
     def wait(self) -> None:
-        """Wait until all processes are here."""
+        """Wait until all processes have called this (a barrier)."""
         if self.world_size > 1:
             distributed.barrier()
 
 
 def join_process_group(device: str) -> tuple[ProcessGroup, str]:
-    """The process group that ``torchrun`` started, and this process's device; else a single
-    process.  Raises UsageError."""
+    """Join the process group of ``torchrun``, or else form a single process; returns it and this process's device.
+
+    Raises UsageError.
+    """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         return ProcessGroup(), device
@@ -118,7 +120,7 @@ def leave_process_group() -> None:
 
 
 def check_divisible(net: Net) -> None:
-    """Refuse a training net whose loss over a batch is not the mean of its losses over shares of it."""
+    """Refuse a training net whose loss over a batch is not the mean of the losses over its shares."""
     for node in net.nodes:
         problem = _problem(node)
         if problem:

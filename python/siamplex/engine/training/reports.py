@@ -1,4 +1,4 @@
-"""What a training tells: tables of losses, tests and learning, its watcher, its result."""
+"""Everything a run reports: the CSV tables of losses, tests and learning, calls to the watcher, the result file."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 class Reports:
-    """The tables of one run, written by the process of rank 0 where the options ask for them.
+    """The reports of one run; the process of rank 0 writes the tables, where the options ask for them.
 
-    To be made before training begins, when the data layers are not read yet.
+    Create it before training begins, while the data layers are not being read.
     """
 
     def __init__(self, solver: Solver) -> None:
@@ -35,7 +35,7 @@ class Reports:
             self._learning = LearningLog.of(solver.net, solver.test_nets[0] if solver.test_nets else None)
 
     def open(self, stack: ExitStack) -> None:
-        """Open the tables; rows behind the iteration the run stands at go.  ``stack`` closes them."""
+        """Open the tables and drop rows after the current iteration.  ``stack`` closes them."""
         solver = self._solver
         if not self._wanted:
             return
@@ -52,7 +52,7 @@ class Reports:
             log.sync()
 
     def display(self, iteration: int, rate: float | None) -> None:
-        """The mean loss of an iteration to display, and its rate; None after the last."""
+        """Report the mean loss of a displayed iteration and its learning rate (None after the last iteration)."""
         solver = self._solver
         if "losses" in self._logs:
             self._logs["losses"].row(iteration, solver.mean.value, rate)
@@ -60,7 +60,7 @@ class Reports:
             solver.watcher.displayed(iteration, solver.mean.value, rate, solver.outputs)
 
     def tested(self, number: int, net: Net, found: Mapping[str, float]) -> None:
-        """Mean outputs of a test net."""
+        """Report the mean outputs of a test net."""
         solver = self._solver
         if "test" in self._logs:
             for name, value in found.items():
@@ -68,7 +68,7 @@ class Reports:
         solver.watcher.tested(solver.iteration, number, as_outputs(net, found), found.get("(loss)"))
 
     def look(self, validation: float | None) -> None:
-        """Log how a siamese net gets on."""
+        """Add a row to the learning log of a siamese net."""
         solver = self._solver
         row = self._learning.look(solver.iteration, solver.plan, validation) if self._learning else None
         if self._learning and row:
@@ -76,7 +76,7 @@ class Reports:
             solver.say(str(row))
 
     def write_result(self) -> None:
-        """Say which snapshot the run came to: the last, or with early stopping the best."""
+        """Write the result file; it names the last snapshot or, with early stopping, the best one."""
         solver, stop = self._solver, self._solver.early_stop
         if not (self._wanted and solver.prefix):
             return
@@ -90,6 +90,6 @@ class Reports:
 
 
 def as_outputs(net: Net, found: Mapping[str, float]) -> list[Output]:
-    """Means of a test net's outputs, as a watcher is told them."""
+    """Means of a test net's outputs, as the watcher receives them."""
     weights = loss_weights(net)
     return [Output(name, values_of(name, found), weights.get(name, 0.0)) for name in net.outputs]

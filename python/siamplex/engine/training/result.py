@@ -1,4 +1,4 @@
-"""What a run of a solver came to: which of its snapshots later steps use (``PREFIX_result.json``)."""
+"""The result of a run, ``PREFIX_result.json``: the snapshot that later steps use, and why training ended."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ BY_LENGTH, BY_VALIDATION = "max_iter", "validation"
 class Result:
     """The snapshot a run ended with.
 
-    ``iteration`` and ``caffemodel`` (a name in the prefix's folder) are those of the snapshot later steps use;
-    ``last`` is the iteration at which training ended, ``ended`` by what (``max_iter`` or ``validation``).  ``lowest``
-    is (iteration, loss) of the lowest validation loss, ``patience`` the tests without improvement that were allowed
-    (0: no early stopping); ``origin`` is the hash of the run's course
+    ``iteration`` and ``caffemodel`` (a name in the prefix's folder) are those of the snapshot that later steps use.
+    ``last`` is the iteration at which training ended, ``ended`` the reason (``max_iter`` or ``validation``).
+    ``lowest`` is (iteration, loss) of the lowest validation loss, ``patience`` the number of tests without improvement
+    that was allowed (0: no early stopping).  ``origin`` is the hash of the run's course
     (:class:`~siamplex.engine.training.course.Course`).
     """
 
@@ -34,7 +34,7 @@ class Result:
     origin: str = ""
 
     def write(self, prefix: str) -> None:
-        """Write ``PREFIX_result.json``: a key a line, as make reads it."""
+        """Write ``PREFIX_result.json``, one key a line, since make reads it."""
         write_text(path_of(prefix), json.dumps({"format": _FORMAT, **asdict(self)}, indent=1) + "\n")
 
     @classmethod

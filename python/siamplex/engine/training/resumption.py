@@ -1,4 +1,4 @@
-"""Going on from a snapshot, with the same numbers as if nothing had come between."""
+"""Resuming from a checkpoint: the run continues with the same numbers as an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 
 def restore(solver: Solver, start: Start, path: Path) -> tuple[Manifest, SnapshotPaths] | None:
-    """Load the snapshot of a solverstate; returns its manifest and files where it is one of ours.
+    """Load the snapshot of a solverstate; returns its manifest and files, None for a snapshot of real Caffe.
 
-    Raises InputError where it is not whole, or not one of such a run.
+    Raises InputError where it is not whole, or does not fit the run.
     """
     resumed = None
     paths = SnapshotPaths.beside(path)
@@ -47,7 +47,7 @@ def restore(solver: Solver, start: Start, path: Path) -> tuple[Manifest, Snapsho
         _seek(solver, manifest)
         solver.in_full = manifest.in_full
         solver.tested_at = manifest.iteration if manifest.tested else None
-    else:  # real Caffe's: data are read from the beginning, as Caffe would
+    else:  # a snapshot of real Caffe: data are read from the beginning, as Caffe would
         solver.say(f"{path} has no manifest: resuming as Caffe does, from the first record")
         model = _model_of(solver, path, state.learned_net) if state.learned_net else paths.caffemodel
         start.load_given()
@@ -61,9 +61,9 @@ def restore(solver: Solver, start: Start, path: Path) -> tuple[Manifest, Snapsho
 
 
 def _find_started(solver: Solver, start: Start, started: dict[str, str], paths: SnapshotPaths) -> Path:
-    """Weights a lean snapshot builds on: as given now, by their place beside it, or where they were.
+    """The weights file that a lean snapshot needs: as given now, by its place beside the snapshot, or where it was.
 
-    Raises InputError where none of these has their content.
+    Raises InputError where none of these has the recorded content.
     """
     digest = started["sha256"]
     known = [path for path, found in start.hashes.items() if found == digest]
@@ -80,7 +80,7 @@ def _find_started(solver: Solver, start: Start, started: dict[str, str], paths: 
 
 
 def _model_of(solver: Solver, path: Path, named: str) -> Path:
-    """The caffemodel a solverstate names: of the working folder as in Caffe, or else beside it."""
+    """The caffemodel that a solverstate names: in the working folder as in Caffe, or else beside the solverstate."""
     beside = path.parent / Path(named).name
     found = here_or_beside(named, beside, path)
     if found != beside:
@@ -94,7 +94,7 @@ def _seek(solver: Solver, manifest: Manifest) -> None:
 
 
 def replay(solver: Solver) -> None:
-    """With its plan taken again, bring a resumed run to the very state it was saved in.  Raises InputError."""
+    """After the plan is made, replay its table growth log and restore the dual forms.  Raises InputError."""
     if solver.start.resumed is None or not solver.plan:
         return
     manifest, paths = solver.start.resumed
@@ -111,7 +111,7 @@ def replay(solver: Solver) -> None:
 
 
 def resume_mean(solver: Solver) -> bool:
-    """Take up the running mean of losses; False where there is none to take up."""
+    """Restore the running mean of losses; False where the snapshot has none."""
     resumed = solver.start.resumed
     try:
         return bool(resumed and solver.mean.restore(resumed[0].shown))

@@ -1,4 +1,4 @@
-"""One training at a time in a folder: an advisory lock that ends with its process, however it ends."""
+"""An advisory lock that allows one training at a time in a folder; it is released however its process ends."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _LOCK, _OWNER = ".training.lock", ".training.pid"
 
 @contextmanager
 def run_lock(prefix: str, leave_parts: bool = False) -> Iterator[None]:
-    """Hold the folder of ``prefix``.
+    """Lock the folder of ``prefix``.
 
-    What a killed run of this prefix left half-written there is removed, unless ``leave_parts``.
+    Half-written files that a killed run of this prefix left there are removed, unless ``leave_parts``.
 
-    A process started by the holder shares its lock: a caffe binary that is siamplex's own engine.  Raises UsageError
-    while another process holds the folder, StorageError where it cannot be written.
+    A process started by the holder shares its lock, for instance siamplex's own engine run as the caffe binary.
+    Raises UsageError while another process holds the lock, StorageError where the folder cannot be written.
     """
     folder = Path(prefix).parent
     lock = FileLock(folder / _LOCK, timeout=0)
@@ -48,7 +48,7 @@ def run_lock(prefix: str, leave_parts: bool = False) -> Iterator[None]:
 
 
 def check_not_held(prefix: str) -> None:
-    """Refuse to look further while another process trains in the folder of ``prefix``.  Raises UsageError."""
+    """Raise UsageError while another process trains in the folder of ``prefix``."""
     folder = Path(prefix).parent
     if (folder / _LOCK).exists():
         with run_lock(prefix, leave_parts=True):

@@ -1,4 +1,4 @@
-"""The loss that is displayed: Caffe's running mean of the last average_loss losses."""
+"""The displayed loss: Caffe's running mean of the last ``average_loss`` losses."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class RunningMean:
             self._last[slot] = loss
 
     def state(self) -> dict[str, Any]:
-        """What :meth:`restore` needs to go on as if nothing had happened."""
+        """The state from which :meth:`restore` resumes."""
         return {"start": self._start, "last": list(self._last), "value": self.value}
 
     def restore(self, state: dict[str, Any]) -> bool:
-        """Put a state back; False where it is not one of this size."""
+        """Restore a state; False where it has another size."""
         last = state.get("last")
         if not isinstance(last, list) or not last or len(last) > self._size:
             return False

@@ -1,4 +1,4 @@
-"""Stochastic gradient descent with momentum, in Caffe's order and with its meaning of the history."""
+"""Stochastic gradient descent with momentum, with Caffe's order of steps and Caffe's history."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _BLOCK = 1 << 18  # values updated together, so that they stay in the processor'
 class SGD:
     """One update: clip, average over iter_size, decay, V = momentum V + lr g, W = W - V.
 
-    The rate is inside V, so that a change of rate acts on new gradients only (torch's own SGD
-    differs).  ``history`` holds V (float32, shaped as its parameter) in the order of the net's
-    parameters, as a solverstate does.  Caffe's other solver types differ in the last two steps
-    (:mod:`~siamplex.engine.training.update_rules`); a second array of each parameter stands behind all first ones.
+    The rate is inside V, so a change of the rate affects new gradients only; torch's SGD differs here.
+    ``history`` holds V (float32, shaped as its parameter) in the order of the net's parameters, as in a solverstate.
+    Caffe's other solver types differ in the last two steps (:mod:`~siamplex.engine.training.update_rules`); where they
+    keep two arrays for each parameter, the second arrays follow all the first ones.
     """
 
     def __init__(self, solver: Prototxt, parameters: list[Parameter], group: ProcessGroup | None = None) -> None:
@@ -42,20 +42,20 @@ class SGD:
         self._momentum, self._share, self._l2 = float(p.momentum), 1.0 / p.iter_size, p.regularization_type == "L2"
         self._history: dict[int, torch.Tensor] = {}
         self._keepers: dict[int, Keeper] = {}
-        self._updates: dict[int, torch.Tensor] = {}  # the last of each parameter, where snapshots want them
+        self._updates: dict[int, torch.Tensor] = {}  # the last update of each parameter, for snapshot_diff
         self.wide: FactoredGradients | None = None
 
     # --- history
 
     def history(self, index: int) -> torch.Tensor:
-        """The array kept at ``index`` (V of that parameter); zeros where it never moved."""
+        """The history array at ``index`` (V of that parameter); zeros where there was no update."""
         found = self._keepers[index].velocity if index in self._keepers else self._history.get(index)
         return torch.zeros_like(self.parameters[index % len(self.parameters)].tensor) if found is None else found
 
     def velocity(self, index: int) -> torch.Tensor | None:
-        """V of parameter ``index``, None where it never moved; of one with a keeper, as last settled.
+        """V of parameter ``index``, None where there was no update; with a keeper, V as last materialised.
 
-        None, too, of a type that keeps no velocity but moments: with a rate of 0 these move nothing.
+        Also None for solver types that keep moments instead of a velocity: at a rate of 0 these change nothing.
         """
         if self.kind not in ("SGD", "Nesterov"):
             return None
@@ -70,18 +70,18 @@ class SGD:
         return self._momentum if keeps_span else None
 
     def delegate(self, keepers: Mapping[int, Keeper]) -> None:
-        """Let keepers have the velocity of some parameters, and update these."""
+        """Hand some parameters to keepers, which then hold their velocity and update them."""
         for index, keeper in keepers.items():
             self._history.pop(index, None)
             self._keepers[index] = keeper
 
     def keep_factors(self, planner: Planner) -> None:
-        """Let gradients be kept as factors, where nothing needs them whole."""
+        """Keep gradients as factors where nothing needs them whole."""
         if self._p.clip_gradients < 0 and self.group.world_size == 1 and self._rule is None:
             self.wide = planner.factored([p for p in self.parameters if p.by_factors])
 
     def take_back(self) -> None:
-        """Keep all velocities and gradients here again; keepers must be settled."""
+        """Take all velocities and pending gradients back from the keepers, whose weights must be materialised."""
         for index, keeper in self._keepers.items():
             if keeper.velocity is not None:
                 self._history[index] = keeper.velocity
@@ -94,23 +94,23 @@ class SGD:
         self._keepers.clear()
 
     def set_history(self, index: int, values: torch.Tensor) -> None:
-        """Put a saved V back; one that is all zero is as good as none."""
+        """Restore a saved V; all zeros count as none."""
         if bool(values.any()):
             self._history[index] = values
         else:
             self._history.pop(index, None)
 
     def moments(self) -> dict[int, torch.Tensor]:
-        """Copies of all arrays kept by place, of a type that keeps moments; none of SGD and Nesterov."""
+        """Copies of all history arrays by index, for solver types that keep moments; empty for SGD and Nesterov."""
         return {} if self.kind in ("SGD", "Nesterov") else {at: array.clone() for at, array in self._history.items()}
 
     def set_moments(self, moments: dict[int, torch.Tensor]) -> None:
-        """Put :meth:`moments` back, and forget what came after."""
+        """Restore :meth:`moments` and discard later ones."""
         if self.kind not in ("SGD", "Nesterov"):
             self._history = dict(moments)
 
     def drop_gradients(self) -> None:
-        """Forget the gradients accumulated since the last update."""
+        """Discard the gradients accumulated since the last update."""
         for parameter in self.parameters:
             parameter.tensor.grad = None
             factors = self.wide.of(parameter.tensor) if self.wide else None
@@ -122,7 +122,7 @@ class SGD:
     # --- update
 
     def last_update(self, index: int) -> torch.Tensor:
-        """What the last update took from the parameter at ``index``, with ``snapshot_diff``; zeros before the first."""
+        """The last update of parameter ``index`` (the amount subtracted), with ``snapshot_diff``; at first zeros."""
         if self._rule is None:
             return self.history(index)  # V itself
         found = self._updates.get(index)
@@ -141,7 +141,7 @@ class SGD:
             parameter.tensor.grad = None
 
     def _step(self, index: int, parameter: Parameter, rate: float, iteration: int) -> None:
-        """Apply another type's rule.  A frozen parameter's decay enters the arrays kept, as in Caffe."""
+        """Apply the rule of another solver type.  A frozen parameter's decay enters its history, as in Caffe."""
         assert self._rule
         weight, count = parameter.tensor, len(self.parameters)
         kept = []
@@ -186,8 +186,8 @@ class SGD:
     def _apply(
         self, rate: float, decay: float, weight: torch.Tensor, velocity: torch.Tensor, gradient: torch.Tensor | None
     ) -> None:
-        # the same roundings in the same order as Caffe's: a near tie in a pooling window is enough
-        # for one of them to send a run another way
+        # the same roundings in the same order as Caffe's: with a near tie in a pooling window, one different
+        # rounding makes the run diverge from Caffe's
         arrays = [weight, velocity] if gradient is None else [weight, velocity, gradient]
         if weight.numel() <= _BLOCK:
             self._apply_block(rate, decay, *arrays)

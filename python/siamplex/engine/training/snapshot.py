@@ -1,8 +1,7 @@
-"""Snapshots: a caffemodel and a solverstate as Caffe writes them, and a manifest that vouches for both.
+"""Snapshots: a caffemodel and a solverstate as Caffe writes them, and a manifest with the hashes of both.
 
-The manifest (``PREFIX_iter_N.json``) is written last, with the hash of each file, the data
-cursors and the seed: a run resumes only from a pair known to be whole, and goes on with the sample
-it would have read next.
+The manifest (``PREFIX_iter_N.json``) is written last.  It has the hash of each file, the data cursors and the seed.
+So a run resumes only from a complete pair of files, and with the sample that it would have read next.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ class SnapshotPaths:
 
     @property
     def gram(self) -> Path:
-        """The Gram forms of a run that was stopped between snapshots (``PREFIX_iter_N.gram.npz``)."""
+        """The file of dual forms of a run that was stopped between snapshots (``PREFIX_iter_N.gram.npz``)."""
         return self.manifest.with_suffix(".gram.npz")
 
     def __iter__(self) -> Iterator[Path]:
@@ -42,7 +41,7 @@ class SnapshotPaths:
 
     @classmethod
     def of(cls, prefix: str | Path, iteration: int, hdf5: bool | None = None) -> SnapshotPaths:
-        """Files of ``prefix`` at ``iteration``: those of one format, or else (None) of the one that is there."""
+        """Files of ``prefix`` at ``iteration``, in HDF5 or binaryproto; None: in the format that exists."""
         return cls._of_stem(f"{prefix}_iter_{iteration}", hdf5)
 
     @classmethod
@@ -52,7 +51,7 @@ class SnapshotPaths:
 
     @classmethod
     def beside(cls, path: str | Path) -> SnapshotPaths:
-        """The snapshot one of whose files is ``path``."""
+        """The snapshot to which the file ``path`` belongs."""
         named = re.fullmatch(r"(.+?)\.(?:(?:caffemodel|solverstate)(\.h5)?|json)", str(path), re.DOTALL)
         if named is None:
             return cls._of_stem(str(path), False)
@@ -60,7 +59,7 @@ class SnapshotPaths:
 
 
 def _is_hdf5(stem: str) -> bool:
-    """Whether the snapshot of that name is in HDF5: where files of both formats are there, its manifest says so."""
+    """Whether the snapshot of that name is in HDF5; if files of both formats exist, its manifest decides."""
     there = [any(Path(f"{stem}.{kind}{h5}").exists() for kind in ("caffemodel", "solverstate")) for h5 in ("", ".h5")]
     if there[0] and there[1]:
         try:
@@ -73,17 +72,15 @@ def _is_hdf5(stem: str) -> bool:
 
 @dataclass
 class Manifest:
-    """What a snapshot consists of and where the run stood.
+    """The files of a snapshot and the state of the run that they do not hold.
 
-    ``weights`` are the files the run started from: a lean snapshot leaves out frozen tables that
-    are in one of them.  ``cursors`` holds the next record of each data layer, by ``net:layer``.
-    ``growths`` are the batches that brought new images, ``in_full`` says that a table overflowed;
-    ``gram`` is the file of Gram forms of a run stopped on request; ``shown`` the running mean of losses.
-    ``unfilled`` names frozen layers that no weights file filled.
-    ``tested``: the tests of this iteration were run before it was written.
-    ``segments`` say which iterations were computed with which settings
-    (:class:`~siamplex.engine.training.course.Course`): a run continues only its own snapshots.
-    ``note`` says what the weights once came from.
+    ``weights`` are the files the run started from; a lean snapshot leaves out frozen tables that are in one of them.
+    ``cursors`` holds the next record of each data layer, by ``net:layer``.  ``growths`` is the table growth log,
+    ``in_full`` says that a table overflowed.  ``gram`` is the file of dual forms of a run stopped on request,
+    ``shown`` the state of the running mean of losses.  ``unfilled`` names frozen layers that no weights file filled.
+    ``tested`` says that the tests of this iteration ran before the snapshot.  ``segments`` say which iterations were
+    computed with which settings (:class:`~siamplex.engine.training.course.Course`); a run continues only its own
+    snapshots.  ``note`` describes the origin of the weights.
     """
 
     iteration: int
@@ -105,11 +102,11 @@ class Manifest:
 
     @property
     def course(self) -> Course:
-        """Which iterations were computed with which settings; these are empty where the manifest does not know."""
+        """Which iterations were computed with which settings; the settings are empty where they are not known."""
         return Course.of(self.segments) if self.segments else Course((Segment(0, self.iteration, {}),))
 
     def write(self, path: Path) -> None:
-        """Write the manifest; after this the snapshot counts."""
+        """Write the manifest, which makes the snapshot valid."""
         write_text(path, json.dumps(asdict(self), indent=1) + "\n")
 
     @classmethod
@@ -117,7 +114,7 @@ class Manifest:
         """Read a manifest; raises InputError."""
         content = read_object(path, "a snapshot manifest")
         if content.get("format") == 1 and isinstance(content.pop("origin", {}), dict):
-            content["format"] = _FORMAT  # what it was computed with is not known
+            content["format"] = _FORMAT  # its settings are not known
         if content.get("format") != _FORMAT:
             raise InputError(path, f"a snapshot manifest of format {_FORMAT}", str(content.get("format")))
         known = {f.name: f for f in fields(cls)}
@@ -153,17 +150,17 @@ def _fits(name: str, value: Any) -> bool:
 
 
 def entry(path: Path, written: Written) -> dict[str, Any]:
-    """A file's line in a manifest."""
+    """A file's entry in a manifest."""
     return {"name": path.name, "size": written.size, "sha256": written.sha256}
 
 
 def is_as_said(path: Path, said: Mapping[str, Any]) -> bool:
-    """Whether a file is there with the bytes that a manifest's line says."""
+    """Whether a file exists with the size and hash of its manifest entry."""
     return path.exists() and path.stat().st_size == said.get("size") and sha256(path) == said.get("sha256")
 
 
 def verify(paths: SnapshotPaths) -> Manifest:
-    """The manifest, after checking that both files are what it says.  Raises InputError."""
+    """The manifest, after checking both files against it.  Raises InputError."""
     manifest = Manifest.read(paths.manifest)
     for path, said in ((paths.caffemodel, manifest.caffemodel), (paths.solverstate, manifest.solverstate)):
         if not path.exists():
@@ -202,10 +199,10 @@ def latest_whole(prefix: str | Path, course: Course | None = None) -> SnapshotPa
 
 
 def own(prefix: str | Path, course: Course | None = None) -> list[int]:
-    """Iterations of the snapshots under ``prefix`` that belong to its run, rising.
+    """Iterations of the snapshots under ``prefix`` that belong to its run, in rising order.
 
-    Its run is that of ``course`` or else of ``PREFIX_run.json``.  Where neither is there (real Caffe's snapshots)
-    all belong to it; a snapshot whose manifest cannot be read, or is of another course, does not.
+    The run is that of ``course`` or else of ``PREFIX_run.json``.  Without either (real Caffe's snapshots) all belong
+    to it.  A snapshot whose manifest cannot be read, or has another course, does not belong.
     Raises InputError for a broken ``PREFIX_run.json``.
     """
     course = course or Course.read(prefix)
@@ -223,7 +220,7 @@ def belongs(paths: SnapshotPaths, course: Course) -> bool:
 
 
 def check_own(weights: Path) -> None:
-    """Refuse a snapshot that does not belong to the run its prefix belongs to.  Raises InputError."""
+    """Refuse a snapshot that does not belong to the run of its prefix.  Raises InputError."""
     named = re.fullmatch(r"(.+)_iter_(\d+)\.caffemodel(?:\.h5)?", weights.name)
     if not named or not weights.exists():
         return
@@ -252,6 +249,6 @@ def is_lean(weights: Path) -> bool:
 
 
 def iteration_of(weights: Path) -> int:
-    """Iteration of a snapshot, by Caffe's way of naming it; 0 for starting weights."""
+    """Iteration of a snapshot, from its name as Caffe forms it; 0 for starting weights."""
     named = re.search(r"_iter_(\d+)(?:\.(?:caffemodel|solverstate)(?:\.h5)?|\.[^.]*)?$", weights.name)
     return int(named.group(1)) if named else 0

@@ -1,4 +1,7 @@
-"""What a training run is: its nets, its update, where it stands; and one iteration of it."""
+"""The solver of a training run: its nets, update rule, iteration and plan, and one step of training.
+
+:class:`~siamplex.engine.training.loop.Loop` decides when to test, display, snapshot and stop.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,10 @@ _EXPLODED = 1e6  # times the first loss
 
 
 class Solver:
-    """One training run.  Raises PrototxtError, InputError or UsageError where it cannot be set up."""
+    """One training run of a solver prototxt, like Caffe's Solver.
+
+    Raises PrototxtError, InputError or UsageError where it cannot be set up.
+    """
 
     def __init__(self, solver_path: str | Path, options: TrainOptions | None = None) -> None:
         options = options or TrainOptions()
@@ -69,13 +75,13 @@ class Solver:
         self.iteration = 0
         self.mean = RunningMean(int(self._p.average_loss))
         self.plan: Plan | None = None
-        self.in_full = False  # a plan was full: every layer runs from then on
+        self.in_full = False  # the plan was full: every layer runs from now on
         self.tested_at: int | None = None  # the iteration of the last tests
-        self.outputs: list[Output] = []  # of the last pass that is displayed
+        self.outputs: list[Output] = []  # of the last displayed pass
         self._first_loss: float | None = None
         self._data = [layer for _, layer in self.data_layers()]
         self.early_stop = EarlyStop(options.early_stop) if options.early_stop else None
-        self.ended: Result | None = None  # an earlier call's, where it stopped early
+        self.ended: Result | None = None  # the result of an earlier call that stopped early
         self.checkpoint = Checkpoint(self)
         self.start = Start(self)
         self.start.begin()
@@ -115,7 +121,7 @@ class Solver:
         return seed
 
     def _check_early_stop(self) -> None:
-        """Whether there is a validation loss to stop by, and whether an earlier call stopped by it."""
+        """Check that early stopping has a validation loss, and find out whether an earlier call stopped by it."""
         if self.early_stop is None:
             return
         names = self.test_nets[0].outputs if self.test_nets else []
@@ -143,7 +149,7 @@ class Solver:
 
     @property
     def finished(self) -> bool:
-        """Whether the run stands at max_iter, or was stopped early before."""
+        """Whether the run has reached max_iter, or was stopped early in an earlier call."""
         return self.ended is not None or bool(self.iteration >= self._p.max_iter)
 
     def solve(self) -> None:
@@ -159,12 +165,12 @@ class Solver:
             Loop(self, stop).run()
 
     def begin(self) -> None:
-        """Get ready for :meth:`advance`, which :meth:`solve` does by itself."""
+        """Prepare for :meth:`advance`; :meth:`solve` calls this itself."""
         self.take_plan()
         self.mean.begin(self.iteration)
 
     def advance(self, until: int) -> None:
-        """Train up to an iteration and do nothing else: no test, display, snapshot or file.
+        """Train up to iteration ``until`` without any test, display, snapshot or file.
 
         Raises TrainingError where the loss is no number any more.
         """
@@ -201,7 +207,7 @@ class Solver:
         return (self.mean.value, rate) if shown else None
 
     def pass_over(self, learning: bool = True) -> float:
-        """The loss of this iteration's passes over the next batches; ``learning`` adds up their gradients."""
+        """The mean loss of this iteration's iter_size passes; with ``learning`` their gradients are accumulated."""
         total = 0.0
         for sub_pass in range(self._p.iter_size):
             loss = self.forward(sub_pass)
@@ -211,7 +217,7 @@ class Solver:
         return self.group.mean(total / self._p.iter_size)
 
     def forward(self, sub_pass: int) -> torch.Tensor:
-        """The loss of the train net over its next batch; without the plan where that is full."""
+        """The loss of the train net over its next batch; a full plan is retired first."""
         context = Context(True, self.seed, self.iteration, sub_pass, self.kernels)
         positions = [(layer, layer.source.position) for layer in self._data] if self.plan else []
         with torch.autocast(self.device.type, torch.bfloat16) if self.options.amp else nullcontext():
@@ -233,7 +239,7 @@ class Solver:
         return abs(loss) > _EXPLODED * max(1.0, self._first_loss)
 
     def diverged(self, loss: float | None, where: str = "") -> str:
-        """What to say of a run that diverged: by its ``loss``, or else by weights ``where`` that are not finite."""
+        """The message for a run that diverged: by its ``loss``, or by weights ``where`` that are not finite."""
         last = snapshots.latest_whole(self.prefix, self.start.course) if self.prefix else None
         kept = f"last good snapshot {last.caffemodel}" if last else "no snapshot before it"
         if loss is None:
@@ -247,7 +253,7 @@ class Solver:
     # --- the plan
 
     def take_plan(self) -> None:
-        """Let a planner put its stand-ins into the nets, where there is one and anything is gained."""
+        """Let the planner, if any, put its stand-ins into the nets where that saves work."""
         planner = self.planner
         if self.plan or self.in_full or planner is None:
             return

@@ -1,4 +1,4 @@
-"""A solver prototxt: its settings checked, the nets and weights it names found."""
+"""Reading a solver prototxt: it checks the settings and finds the nets and weights files that they name."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _SUPPORTED = frozenset(
     "max_iter iter_size lr_policy gamma power momentum weight_decay regularization_type stepsize "
     "stepvalue clip_gradients snapshot snapshot_prefix snapshot_diff snapshot_format solver_mode device_id "
     "random_seed type solver_type snapshot_after_train layer_wise_reduce weights debug_info "
-    "delta momentum2 rms_decay".split()  # those of other types are passed over, as in Caffe
+    "delta momentum2 rms_decay".split()  # those of other solver types are ignored, as in Caffe
 )
 
 
 @dataclass(frozen=True)
 class NetSource:
-    """A net that a solver names: the prototxt it stands in, its message and place there, its further state."""
+    """A net that a solver names: its prototxt, its message and the path to it there, its additional NetState."""
 
     source: Prototxt
     message: Any
@@ -36,7 +36,7 @@ class NetSource:
 class SolverFile:
     """The solver at ``path``.  Raises PrototxtError, naming the line, for anything not supported.
 
-    Paths in it must lie in :meth:`Bounds.of` it, unless they may lie ``outside``.
+    Paths in it must lie within :meth:`Bounds.of` the file, unless ``outside`` is set.
     """
 
     def __init__(self, path: str | Path, outside: bool = False) -> None:
@@ -122,9 +122,9 @@ class SolverFile:
 
 
 def nets_named(solver: Prototxt) -> Iterator[tuple[str, NetSource]]:
-    """The net of each phase that a solver names, its settings not looked at: TRAIN and the first TEST net.
+    """The TRAIN net and the first TEST net that a solver names, without checking its settings.
 
-    A solver without test nets has its ``net`` in both.  Raises PrototxtError where it names none, or a missing file.
+    Without test nets, ``net`` serves both phases.  Raises PrototxtError where no net is named or a file is missing.
     """
     p = solver.message
 

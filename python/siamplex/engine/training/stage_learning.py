@@ -1,4 +1,4 @@
-"""How the training of one stage went: its tests, what was learnt, and which snapshot it came to."""
+"""A summary of one stage's training, read from its files: the tests, the learning table and the result."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from siamplex.engine.training.early_stop import lowest, validation_losses
 from siamplex.engine.training.learning_table import Learning, read_learning
 from siamplex.engine.training.result import BY_VALIDATION, Result
 
-# of the label-blind loss: what is not below this share of it is hardly anything learnt about expressions
+# share of the label-blind loss: a net whose loss is not below it has learnt almost nothing about expressions
 NOTHING_LEARNT = 0.95
 
 
 @dataclass(frozen=True)
 class StageLearning:
-    """As far as there: ``rows`` of PREFIX_learning.csv, ``tests`` (iteration, validation loss), PREFIX_result.json."""
+    """``rows`` of PREFIX_learning.csv, ``tests`` (iteration, validation loss), PREFIX_result.json; empty if missing."""
 
     rows: list[Learning]
     tests: list[tuple[int, float]]
@@ -23,7 +23,7 @@ class StageLearning:
 
     @classmethod
     def read(cls, prefix: str | Path) -> StageLearning:
-        """Of the run with this snapshot prefix.  Raises InputError."""
+        """Read the files of the run with this snapshot prefix.  Raises InputError."""
         return cls(
             read_learning(f"{prefix}_learning.csv"), validation_losses(Path(f"{prefix}_test.csv")), Result.read(prefix)
         )
@@ -35,12 +35,12 @@ class StageLearning:
 
     @property
     def at_the_result(self) -> Learning | None:
-        """The newest row up to the snapshot the run came to."""
+        """The last row at or before the run's resulting snapshot."""
         until = self.result.iteration if self.result else None
         return next((row for row in reversed(self.rows) if until is None or row.iteration <= until), None)
 
     def ended(self) -> str:
-        """How training ended, in words; nothing where that is not known."""
+        """How training ended, in words; empty where that is not known."""
         found = self.result
         if found is None:
             return ""
@@ -55,7 +55,7 @@ class StageLearning:
 
 
 def against_blind(loss: float, blind: float | None) -> str:
-    """A loss held against the label-blind one, in words."""
+    """A comparison of a loss with the label-blind one, in words."""
     if blind is None:
         return f"{loss:.3g}"
     verdict = "" if loss < NOTHING_LEARNT * blind else ": nothing learnt that labels tell"

@@ -1,4 +1,4 @@
-"""Where a run comes from: weights files or a snapshot, the settings it computes with, the prefix it takes."""
+"""The start of a run: it loads weights files or a snapshot, records the settings, and takes the snapshot prefix."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 
 
 class Start:
-    """What a run was given, and what was taken of it.
+    """The start of one run, and the record of it that goes into snapshots.
 
-    ``course`` says which iterations were computed with which settings; ``loaded`` are the weights files it started
-    from, with hashes and their place beside the snapshots; ``held`` the layers these fill; ``unfilled`` frozen layers
-    that stay as their fillers made them, where that was allowed; ``note`` what the weights once came from;
-    ``resumed`` the snapshot it goes on from.
+    ``course`` says which iterations were computed with which settings.  ``loaded`` are the weights files that the run
+    started from, with hashes and their paths relative to the snapshots; ``held`` are the layers that they fill.
+    ``unfilled`` are frozen layers that keep their fillers' values, where that was allowed.  ``note`` describes the
+    origin of the weights.  ``resumed`` is the snapshot that the run resumes from.
     """
 
     def __init__(self, solver: Solver) -> None:
@@ -52,7 +52,7 @@ class Start:
         self.resumed: tuple[Manifest, SnapshotPaths] | None = None
 
     def begin(self) -> None:
-        """Load the snapshot to go on from, or the weights to start with.
+        """Load the snapshot to resume from, or the weights to start with.
 
         Raises InputError, or UsageError where snapshots of another run are in the way.
         """
@@ -83,9 +83,9 @@ class Start:
         self.unfilled = [*before, *(name for name in found if name not in before)]
 
     def _own_newest(self) -> Path | None:
-        """The solverstate of the newest whole snapshot, if any.
+        """The solverstate of the newest complete snapshot, if any.
 
-        One of another run is passed over where it is to be removed; else UsageError is raised.
+        A snapshot of another run is ignored where it is to be removed; otherwise UsageError is raised.
         """
         newest = snapshots.latest_whole(self._solver.prefix)
         if newest is None:
@@ -98,13 +98,13 @@ class Start:
         return newest.solverstate
 
     def take_the_prefix(self) -> None:
-        """Write down the course of the run, the result of an earlier one then gone; clear the prefix where asked."""
+        """Write the course of the run, remove an earlier result, and clear the prefix where asked."""
         self._clear_the_prefix()
-        discard(path_of(self._solver.prefix))  # a run on its way has no result
+        discard(path_of(self._solver.prefix))  # an unfinished run has no result
         self.course.write(self._solver.prefix)
 
     def _clear_the_prefix(self) -> None:
-        """Where that was asked for, remove snapshots of other runs, and all behind the first iteration to come."""
+        """Where asked, remove snapshots of other runs, and all snapshots after the iteration that the run starts at."""
         solver = self._solver
         if solver.options.existing != REMOVE:
             return
@@ -116,7 +116,7 @@ class Start:
 
     @property
     def given(self) -> list[Path]:
-        """The files that arrays were loaded from, or could have been."""
+        """The files that arrays were loaded from, or could have been loaded from."""
         started = [Path(started["path"]) for started in self.loaded]
         return [*(started or self._weight_files()), *([self.resumed[1].caffemodel] if self.resumed else [])]
 
@@ -124,7 +124,7 @@ class Start:
         return self._solver.options.weights or self._solver.file.weight_files()
 
     def _read_settings(self) -> Settings:
-        """All that shapes this run; how long it goes on and what it displays does not."""
+        """All settings that determine the run's numbers (:mod:`~siamplex.engine.training.origin`)."""
         solver = self._solver
         found = {"seed": str(solver.seed)} if solver.seed_is_given else {}
         if solver.options.amp:
@@ -154,7 +154,7 @@ class Start:
         self._solver.say(f"weights from {path}: {', '.join(filled)}")
 
     def _beside(self, path: Path) -> dict[str, str]:
-        """Where a file lies from the snapshots' folder, so that a moved run finds it."""
+        """A file's path relative to the snapshots' folder, so that a moved run finds it."""
         if not self._solver.prefix:
             return {}
         folder = Path(self._solver.prefix).parent.resolve()

@@ -1,4 +1,4 @@
-"""The two towers of a siamese net, found in the net itself, and one of them run by itself in the TEST phase."""
+"""Finding the two towers of a siamese net, and running one of them alone in the TEST phase."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Part = tuple[int, int]
 
 @dataclass(frozen=True)
 class Towers:
-    """Both towers between a Data layer and its ContrastiveLoss: nodes in order, and the channels each begins with."""
+    """The two towers between a Data layer and its ContrastiveLoss: their nodes in order, and their input channels."""
 
     data: Node
     loss: Node
@@ -51,15 +51,15 @@ class Towers:
 
     @property
     def legacy(self) -> bool:
-        """Whether the loss pushes by max(margin - d^2, 0)."""
+        """Whether the loss of a dissimilar pair is max(margin - d^2, 0) (``legacy_version``)."""
         return bool(self.loss.layer.params.legacy_version)
 
 
 def find_towers(net: Net) -> Towers | None:
-    """The twins of a net with one ContrastiveLoss over pairs of one Data layer; None where it has another form.
+    """The towers of a net with one ContrastiveLoss over the pairs of one Data layer; None for other nets.
 
-    Both towers must be the same function of an image in the TEST phase: layers that work on each sample alone, and
-    dropout, without random crops or mirroring.
+    Both towers must compute the same function of an image in the TEST phase: only layers that treat each sample
+    separately, and dropout, without random crops or mirroring.
     """
     losses = [node for node in net.nodes if isinstance(node.layer, ContrastiveLoss)]
     if len(losses) != 1:
@@ -84,7 +84,7 @@ def _writer(net: Net, blob: str, before: int) -> Node | None:
 
 
 def _chain(net: Net, loss: Node, index: int) -> tuple[Node, Part, list[Node]] | None:
-    """Data layer, channels and nodes behind one bottom of the loss."""
+    """The Data layer, its channels and the nodes that lead to one bottom of the loss."""
     blob, at = loss.bottoms[index], net.nodes.index(loss)
     nodes: list[Node] = []
     while True:
@@ -115,7 +115,7 @@ class StoredImages:
     """The distinct images of a Data layer's pairs.
 
     ``samples`` (N, C, H, W) as stored; ``first`` and ``second`` (P,) int64 number them for each pair, ``same`` (P,)
-    bool is its label; ``all_pairs`` says whether these are all pairs of the store.
+    bool is the label; ``all_pairs`` says whether these are all pairs of the store.
     """
 
     samples: npt.NDArray[Any]
@@ -126,9 +126,9 @@ class StoredImages:
 
 
 def stored_images(towers: Towers) -> StoredImages:
-    """Read the pairs of a Data layer: all where they are stored as indices, else the first 1024.
+    """Read the pairs of a Data layer: all pairs of an indexed store, else the first 1024.
 
-    To be called before training begins: the layer's reader may not be at work.  Raises InputError.
+    Call it before training begins, while the layer is not being read.  Raises InputError.
     """
     source = towers.layer.source
     whole = source.all()
@@ -150,17 +150,19 @@ def stored_images(towers: Towers) -> StoredImages:
 
 @dataclass(frozen=True)
 class Look:
-    """What one tower makes of N images: points (N, D) float64, and of each InnerProduct with a ReLU behind it which
-    units (units,) bool give more than zero for any of the images."""
+    """One tower's outputs for N images: points (N, D) float64, and the active units of each InnerProduct before a ReLU.
+
+    Active units are (units,) bool: those above zero for any of the images.
+    """
 
     points: npt.NDArray[np.float64]
     active: dict[str, npt.NDArray[np.bool_]]
 
 
 class TowerPass:
-    """One tower of a net in the TEST phase, over stored images, with the weights of this moment.
+    """One tower of a net in the TEST phase, run over stored images with the current weights.
 
-    What a plan keeps of the images is read: nothing is computed twice, and nothing changes.
+    It reads features and outputs that the plan has kept instead of computing them again, and changes nothing.
     """
 
     def __init__(self, net: Net, towers: Towers, plan: Plan | None) -> None:
@@ -169,7 +171,7 @@ class TowerPass:
         self._nodes = towers.first[self._start.nodes :] if self._start else towers.first
 
     def known(self, samples: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-        """Which samples (N, C, H, W) can be looked at now: of a plan's, those that it has met.  (N,) bool."""
+        """Which samples (N, C, H, W) can be run now, (N,) bool: with a plan, only those in its table."""
         return self._start.known(samples) if self._start else np.ones(len(samples), bool)
 
     @torch.no_grad()
@@ -206,7 +208,7 @@ class TowerPass:
         return wanted.name, total / len(samples)
 
     def _inputs_of_first(self, samples: npt.NDArray[Any]) -> Iterator[torch.Tensor]:
-        """What the first node reads, some images at a time."""
+        """The inputs of the first node, a chunk of images at a time."""
         if self._start:
             yield self._start.features(samples)
             return
@@ -216,7 +218,7 @@ class TowerPass:
             yield torch.from_numpy(transform.apply_part(chunk, part)).to(self._net.device)
 
     def _outputs_of_first(self, samples: npt.NDArray[Any]) -> Iterator[torch.Tensor]:
-        """What the first node makes of them."""
+        """The outputs of the first node, a chunk of images at a time."""
         if self._start:
             yield self._start.outputs(samples, self._nodes[0])
             return

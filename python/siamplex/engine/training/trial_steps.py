@@ -1,18 +1,18 @@
-"""Whether a run must diverge, found out by a few steps that are taken back.
+"""Trial steps: a few updates on the first batch, undone afterwards, that detect a run which must diverge.
 
-One step of SGD at rate lr moves the outputs of an InnerProduct, for a row x of its input, by
+The trial repeats the first batch with the same dropout masks and the solver's own update.  Gradient descent on one
+batch is the easiest task; if even its loss grows by orders of magnitude, beyond the scale of the margin, the run must
+diverge.  A learning rate that is merely too high makes the loss rise for a while, or units die; it is not refused.
+
+Why steps and not a bound: one step of SGD at rate lr moves the outputs of an InnerProduct, for a row x of its input, by
 
     dz(x) = - lr * sum over rows n of (x . x_n) g_n,        g_n = dL/dz_n
 
-so it is the squared length |x|^2 of the rows, times the rate, that decides how far one step goes.  AlexNet's conv3
-of photographs has |x|^2 = 5.9e7 at pixels of 0..255: at lr = 1e-4 each row moves by 5,900 gradients, its new loss
-gives gradients as much larger, and the loss is squared at each step.  At 1/256 of the scale |x|^2 is 2.4e4 and the
-same row moves by 2.4 gradients.  No bound on lr |x|^2 alone tells the two apart for every net: how large gradients
-come back is the matter of the layers above, of the batch and of what dropout leaves.  So the steps themselves are
-taken: the first batch is learnt again and again, under the same dropout masks, by the solver's own update.  Plain
-descent on one batch is the easiest task there is; where even its loss grows by orders of magnitude, beyond the
-scale of the margin, nothing that follows can hold it.  A rate that is merely too high makes the loss rise for a
-while, or units die, and is not refused.
+so the step's size depends on the rate times the squared length |x|^2.  AlexNet's conv3 of photographs has
+|x|^2 = 5.9e7 at pixels of 0..255.  At lr = 1e-4 each row then moves by 5,900 gradients, the new gradients are larger
+by the same factor, and the loss is squared at each step.  At an input scale of 1/256 |x|^2 is 2.4e4, and the same row
+moves by 2.4 gradients.  But no bound on lr |x|^2 separates the two cases for every net, since the size of the
+gradients depends on the layers above, the batch and dropout.
 """
 
 from __future__ import annotations
@@ -33,29 +33,29 @@ STEPS = 3
 # a loss so many times the larger of the first one and 1, the scale of the margin.  Measured with AlexNet's
 # convolutions, three steps, base_lr 1e-4: at 0..255 1e6 and more, at 1/256 at most 1, at ten times that rate 3
 EXPLODED = 1e3
-_LONG = 1e6  # squared length of rows that no input of a scale like 1/256 gives
-_DECADES = 8  # how far down a rate is looked for that holds
+_LONG = 1e6  # squared length of rows that no input at a scale like 1/256 reaches
+_DECADES = 8  # of learning rates to search for one that does not diverge
 
 
 @dataclass(frozen=True)
 class Trial:
-    """The losses of one batch: before the first step, and behind each step that was tried."""
+    """The losses of one batch: before the first trial step and after each one."""
 
     rate: float
     losses: tuple[float, ...]
 
     @property
     def exploded(self) -> bool:
-        """Whether a loss is no number any more, or larger by orders of magnitude than the first."""
+        """Whether a loss is not finite, or larger than the first by orders of magnitude."""
         first, *later = self.losses
         return any(not math.isfinite(x) or x > EXPLODED * max(1.0, first) for x in later)
 
 
 def check_start(solver: Solver) -> Trial | None:
-    """Try the first steps of a run that stands at its first iteration, and take them back.
+    """Try the first steps of a run at its first iteration, and undo them.
 
-    Weights, momentum, data cursors and all else are afterwards what they were, bit for bit.  Returns None where
-    there is nothing to learn or the first loss is no number.  Raises TrainingError where the run must diverge.
+    Weights, velocities, data cursors and all other state are restored bit for bit.  Returns None where nothing learns
+    or the first loss is not a number.  Raises TrainingError where the run must diverge.
     """
     rate = solver.rate(solver.iteration)
     trial = try_steps(solver, rate)
@@ -65,9 +65,9 @@ def check_start(solver: Solver) -> Trial | None:
 
 
 def try_steps(solver: Solver, rate: float) -> Trial | None:
-    """Take the first steps at ``rate`` and take them back; None where the first loss is no number."""
+    """Take the first steps at ``rate`` and undo them; None where the first loss is not a number."""
     positions = [(layer, layer.source.position) for _, layer in solver.data_layers()]
-    # statistics that forward passes change, the first one too
+    # statistics that every forward pass changes, the first one included
     statistics = [(p.tensor, p.tensor.detach().clone()) for p in solver.net.parameters if p.moves]
     kept: _Kept | None = None
     losses: list[float] = []
@@ -81,7 +81,7 @@ def try_steps(solver: Solver, rate: float) -> Trial | None:
                 return None
             if trial.exploded or step == STEPS:
                 return trial
-            # only now: the first pass may have filled a shortcut's table, or left the shortcut
+            # only now: the first pass may have added rows to a feature table, or retired the plan
             kept = kept or _Kept(solver)
             solver.sgd.update(rate, solver.iteration)
     finally:
@@ -94,7 +94,7 @@ def try_steps(solver: Solver, rate: float) -> Trial | None:
 
 
 class _Kept:
-    """Copies of all that an update changes."""
+    """Copies of all arrays that an update changes."""
 
     def __init__(self, solver: Solver) -> None:
         self._sgd = sgd = solver.sgd
@@ -120,7 +120,7 @@ class _Kept:
 
 
 def _rate_that_holds(solver: Solver, rate: float) -> float | None:
-    """The largest of a tenth, a hundredth, ... of ``rate`` at which no such step raises the loss."""
+    """The largest of a tenth, a hundredth, ... of ``rate`` at which no trial step raises the loss."""
     for decade in range(1, _DECADES + 1):
         trial = try_steps(solver, rate / 10**decade)
         if trial is not None and all(loss <= trial.losses[0] for loss in trial.losses):
@@ -131,7 +131,7 @@ def _rate_that_holds(solver: Solver, rate: float) -> float | None:
 def rows_of_first_batch(solver: Solver) -> tuple[str, float] | None:
     """The first InnerProduct that learns, and the mean squared length of the rows it reads of the first batch.
 
-    None for a net that is no siamese one, or where these images are not in a shortcut's table yet.
+    None for a net that is not siamese, or where these images are not in the feature table yet.
     """
     towers = find_towers(solver.net)
     if towers is None:

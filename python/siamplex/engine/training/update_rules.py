@@ -1,7 +1,7 @@
-"""How Caffe's solver types turn a gradient into a step.
+"""The update rules of Caffe's solver types.
 
-g is the gradient (clipped, averaged over iter_size, decay added), lr the rate with lr_mult, W the parameter, and h, u
-are arrays that the type keeps for each parameter, as a solverstate holds them.
+g is the gradient (clipped, averaged over iter_size, decay added), lr the rate times lr_mult, W the parameter.  h and u
+are the history arrays that the type keeps for each parameter, as in a solverstate.
 
 ===========  ==========================================================================================
 SGD          h = m h + lr g;  W -= h
@@ -30,7 +30,7 @@ from siamplex.schema.messages import enum_name
 from siamplex.schema.prototxt import Prototxt
 
 Arrays = Sequence[torch.Tensor]
-# (W, arrays kept, g, lr, iteration): moves W and the arrays in place; g may be written over
+# (W, history arrays, g, lr, iteration): updates W and the arrays in place; g may be overwritten
 Rule = Callable[[torch.Tensor, Arrays, torch.Tensor, float, int], None]
 
 KEPT = {"SGD": 1, "Nesterov": 1, "AdaGrad": 1, "RMSProp": 1, "AdaDelta": 2, "Adam": 2}
@@ -38,7 +38,7 @@ _OLD_NAMES = {name.upper(): name for name in KEPT}
 
 
 def about_solver_type(name: str) -> str | None:
-    """What to say of a solver type, by its old or today's name, that is not known; None for a known one."""
+    """The error text for an unknown solver type, by its old or new name; None for a known one."""
     if name in KEPT or name in _OLD_NAMES:
         return None
     meant = {known.lower(): known for known in KEPT}.get(name.lower())
@@ -50,7 +50,7 @@ prototxt.about_solver_type = about_solver_type
 
 
 def type_of(solver: Prototxt) -> str:
-    """The solver's type by today's name, also where the old ``solver_type`` states it.  Raises PrototxtError."""
+    """The solver's type by its new name, also where the old field ``solver_type`` states it.  Raises PrototxtError."""
     p = solver.message
     if p.HasField("type") and p.HasField("solver_type"):
         raise solver.error("give type or solver_type, not both", "solver_type", 0)
@@ -62,7 +62,7 @@ def type_of(solver: Prototxt) -> str:
 
 
 def check(solver: Prototxt) -> None:
-    """Refuse what Caffe refuses of a type's settings.  Raises PrototxtError."""
+    """Refuse the settings of a solver type that Caffe refuses.  Raises PrototxtError."""
     p, kind = solver.message, type_of(solver)
     if kind in ("AdaGrad", "RMSProp") and p.momentum:
         raise solver.error(f"momentum cannot be used with {kind}", "momentum", 0)
@@ -71,7 +71,7 @@ def check(solver: Prototxt) -> None:
 
 
 def rule_of(solver: Prototxt) -> Rule:
-    """The rule of a solver's type but SGD's, which :class:`~siamplex.engine.training.sgd.SGD` has itself."""
+    """The rule of a solver's type; :class:`~siamplex.engine.training.sgd.SGD` implements SGD's own rule."""
     made: dict[str, Callable[[Any], Rule]] = {
         "Nesterov": _nesterov, "AdaGrad": _adagrad, "RMSProp": _rmsprop, "AdaDelta": _adadelta, "Adam": _adam,
     }  # fmt: skip

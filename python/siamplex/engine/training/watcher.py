@@ -1,4 +1,4 @@
-"""Who wants to know how a training goes: told of each display, test and snapshot."""
+"""The callback interface of a training run: it is called at each display, test and snapshot."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ class Output:
 
 
 class Watcher:
-    """Does nothing with what it is told; subclasses do."""
+    """Base class of callbacks; its methods do nothing."""
 
     def displayed(self, iteration: int, loss: float, rate: float | None, outputs: Sequence[Output]) -> None:
-        """A loss to display, with the train net's outputs; no rate: the forward pass after the last iteration."""
+        """A displayed loss and the train net's outputs; rate is None for the forward pass after the last iteration."""
 
     def testing(self, iteration: int, net: int) -> None:
         """A test net is about to run."""
 
     def tested(self, iteration: int, net: int, outputs: Sequence[Output], loss: float | None) -> None:
-        """A test net's outputs, means over its passes; its loss where the solver asks for it."""
+        """A test net's outputs, means over its passes, and its loss where the solver asks for it."""
 
     def saving(self, paths: SnapshotPaths) -> None:
         """A snapshot is about to be written."""
