@@ -52,8 +52,8 @@ def match(
 
     By path (relative to the index or to the table, or absolute) or by the image's name; else by the trailing folders;
     else by file name, with the suffix or without, if only one image has it; else by the parts with which only one
-    image's file name begins (KM-NE1 is KM.NE1.1.tiff: JAFFE's ratings).  Letter case, kinds of slashes and Unicode forms
-    of accents are ignored.  Raises InputError where no picture is found.
+    image's file name begins (KM-NE1 is KM.NE1.1.tiff: JAFFE's ratings).  Letter case, kinds of slashes and Unicode
+    forms of accents are ignored.  Raises InputError where no picture is found.
     """
     paths = _paths(images, index)
     exact: dict[str, set[int]] = {}
