@@ -24,11 +24,11 @@ CONVOLUTION_FIELDS = frozenset(
 
 @register("Convolution")
 class Convolution(Layer):
-    """Cross-correlation over the axes behind ``axis``: (N, C, H, W) -> (N, num_output, H', W').
+    """Cross-correlation over the one to three axes after ``axis``: (N, C, H, W) -> (N, num_output, H', W').
 
     H' = (H + 2 pad - (dilation (kernel - 1) + 1)) / stride + 1, rounded down.  Weight is
-    (num_output, C / group, kernel_h, kernel_w), bias (num_output).  Several bottoms of one number of
-    channels give as many tops, with the same weights.  One to three spatial axes.
+    (num_output, C / group, kernel_h, kernel_w), bias (num_output).  Several bottoms with the same number of
+    channels give as many tops, computed with the same weights.
     """
 
     param_field = "convolution_param"

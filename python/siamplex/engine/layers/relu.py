@@ -29,6 +29,6 @@ class ReLU(Layer):
         self, bottoms: Sequence[torch.Tensor], params: Sequence[torch.Tensor], context: Context
     ) -> list[torch.Tensor]:
         slope = self.params.negative_slope
-        if slope or self.overwritten:  # this one keeps its bottom, as Caffe does
+        if slope or self.overwritten:  # leaky_relu saves its bottom, as Caffe does
             return [functional.leaky_relu(bottoms[0], slope)]
         return [functional.relu(bottoms[0])]

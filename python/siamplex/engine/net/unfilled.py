@@ -27,7 +27,7 @@ from siamplex.schema.prototxt import Prototxt
 
 OPTION = "--allow-unfilled"
 _WEIGHTS = ("weight_filler", "bias_filler")
-# of each type with arrays: its settings, their fillers in the order of the arrays, Caffe's value without the first
+# by layer type: its settings message, the filler fields in the order of its arrays, the first array's default value
 FILLERS: dict[str, tuple[str, tuple[str, ...], float]] = {
     "Convolution": ("convolution_param", _WEIGHTS, 0.0),
     "Deconvolution": ("convolution_param", _WEIGHTS, 0.0),
