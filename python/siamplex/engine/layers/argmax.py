@@ -47,7 +47,7 @@ class ArgMax(Layer):
     def _places(self, x: torch.Tensor) -> torch.Tensor:
         rows = x.flatten(1) if self._axis is None else x.movedim(self._axis, -1)
         size, k = rows.shape[-1], int(self.params.top_k)
-        # turned round, the first of equal values is that of the higher place
+        # in reversed order, a stable sort puts the higher index of equal values first
         values, order = rows.flip(-1).sort(dim=-1, descending=True, stable=True)
         values, places = values[..., :k], (size - 1 - order[..., :k]).to(x.dtype)
         if self._axis is not None:

@@ -11,8 +11,8 @@ from torch.nn import functional
 from siamplex.engine.net.layer import BlobSpec, Context, Layer, Shape, register
 from siamplex.engine.net.windows import window_of
 
-# From so many channels on, having a pixel's channels side by side pays on a CPU: the pooling and
-# normalisation behind follow suit, and torch's pooling is an order of magnitude faster that way
+# Channels from which channels-last memory pays on a CPU: the pooling and normalisation that follow keep
+# this format, and torch's pooling is an order of magnitude faster with it
 _WIDE = 32
 
 _CONVOLVE = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}

@@ -16,7 +16,7 @@ from siamplex.run.progress import say
 from siamplex.schema.messages import enum_name
 from siamplex.schema.record_stores import BACKENDS
 
-# old fields that Caffe takes in today's form of a layer and does not read
+# old fields that Caffe accepts in a new-style layer and ignores
 _WITHOUT_EFFECT = frozenset({"scale", "mean_file", "crop_size", "mirror", "force_encoded_color"})
 
 

@@ -12,7 +12,7 @@ from siamplex.engine.net.layer import Context, Shape, register
 from siamplex.engine.net.transform import Transform
 from siamplex.errors import InputError
 
-# old fields that Caffe takes in today's form of a layer and does not read
+# old fields that Caffe accepts in a new-style layer and ignores
 _WITHOUT_EFFECT = frozenset({"scale", "mean_file", "crop_size", "mirror"})
 
 

@@ -11,7 +11,7 @@ import torch
 from siamplex.engine.net.labels import LABELS, labels_of
 from siamplex.engine.net.layer import Context, Layer, Shape, no_gradient, register
 
-LEAST = 1e-20  # what a probability counts for at least
+LEAST = 1e-20  # lower bound of a probability in the logarithm
 
 
 class _Logistic(torch.autograd.Function):

@@ -14,7 +14,8 @@ class Normalize(Layer):
     """y = s x / sqrt(sum of x^2 + eps); an extension from the SSD fork, which Caffe 1.0 does not have.
 
     The sum is over each (C, H, W) of a (N, C[, H, W]) bottom or, without ``across_spatial``, over the channels of each
-    pixel.  The scale s starts at 1 and is one number, (), or without ``channel_shared`` (C,).
+    pixel.  The scale s starts at 1 and is one number, (), or without ``channel_shared`` (C,).  It learns unless lr_mult
+    is 0.
     """
 
     param_field = "norm_param"

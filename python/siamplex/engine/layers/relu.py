@@ -19,7 +19,7 @@ class ReLU(Layer):
     per_sample = True
     backward_reads = frozenset({"bottom"})
     own_bottom = "signs"
-    # they leave signs as they are, or zeros that no gradient comes back to
+    # they keep the signs, or set values to 0 whose gradient is 0 as well
     harmless_behind = frozenset({"ReLU", "Dropout"})
 
     def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
