@@ -11,7 +11,7 @@ from siamplex.engine.net.layer import Context, Layer, Shape, register
 
 @register("AbsVal")
 class AbsVal(Layer):
-    """Any shape, not in place: its gradient is the sign of x, 0 at 0."""
+    """Any shape, not in place; the gradient is sign(x), 0 at x = 0."""
 
     in_place = False
     per_sample = True

@@ -1,4 +1,4 @@
-"""Accuracy: share of samples whose label is among the top_k scores, of all and of each class."""
+"""Accuracy: the share of samples whose label is among the top_k scores, overall and for each class."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from siamplex.engine.net.layer import Context, Layer, Shape, no_gradient, regist
 
 @register("Accuracy")
 class Accuracy(Layer):
-    """A scalar, and on a second top (C,) that of each class; 0 for a class without samples.
+    """The first top is a scalar, a second top (C,) the accuracy of each class; 0 for a class without samples.
 
-    Samples labelled ``ignore_label`` do not count.  Has no gradient.
+    Samples labelled ``ignore_label`` are left out.  There is no gradient.
     """
 
     param_field = "accuracy_param"

@@ -1,4 +1,4 @@
-"""ArgMax: the places of the largest values."""
+"""ArgMax: the indices of the largest values."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from siamplex.engine.net.layer import Context, Layer, Shape, no_gradient, regist
 
 @register("ArgMax")
 class ArgMax(Layer):
-    """The ``top_k`` largest of each row, or along ``axis``: their places, largest first; has no gradient.
+    """Indices of the ``top_k`` largest values of each row or along ``axis``, largest first; no gradient.
 
-    (N, ...) -> (N, 1, top_k[, 1 ...]), of as many axes as the bottom, at least three; with ``out_max_val``
-    (N, 2, top_k), places and values.  Along an axis that axis becomes top_k, and the top has places, or with
-    ``out_max_val`` values.  Of equal values that of the higher place comes first.
+    Without ``axis``: (N, ...) -> (N, 1, top_k[, 1 ...]), with as many axes as the bottom and at least three; with
+    ``out_max_val`` (N, 2, top_k), indices and values.  With ``axis``: that axis becomes top_k, and the top has the
+    indices, or with ``out_max_val`` the values.  Of equal values the one with the higher index comes first.
     """
 
     param_field = "argmax_param"
@@ -47,7 +47,7 @@ class ArgMax(Layer):
     def _places(self, x: torch.Tensor) -> torch.Tensor:
         rows = x.flatten(1) if self._axis is None else x.movedim(self._axis, -1)
         size, k = rows.shape[-1], int(self.params.top_k)
-        # turned round, the first of equal values is that of the higher place
+        # in reversed order, a stable sort puts the higher index of equal values first
         values, order = rows.flip(-1).sort(dim=-1, descending=True, stable=True)
         values, places = values[..., :k], (size - 1 - order[..., :k]).to(x.dtype)
         if self._axis is not None:

@@ -1,4 +1,4 @@
-"""BatchNorm: each channel less its mean, over its deviation."""
+"""BatchNorm: subtract each channel's mean and divide by its standard deviation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from siamplex.engine.net.layer import BlobSpec, Context, Layer, Shape, filler, r
 
 
 class _Normalise(torch.autograd.Function):
-    """(x - mean) / deviation, mean and deviation those of the batch, through which the gradient goes too."""
+    """(x - mean) / deviation with the batch's own statistics; the gradient includes their dependence on x."""
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, eps: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -40,17 +40,18 @@ def _all_but_channels(x: torch.Tensor) -> list[int]:
 
 
 def _along_channels(values: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """Values (C,) so that they meet x (N, C, ...); of x (N,) the one channel's."""
+    """Values (C,) reshaped to broadcast to x (N, C, ...); x (N,) has a single channel."""
     return values.reshape(1, -1, *[1] * (x.dim() - 2)) if x.dim() > 1 else values
 
 
 @register("BatchNorm")
 class BatchNorm(Layer):
-    """(x - mean) / sqrt(variance + eps) by channel, (N, C, ...); Scale behind it learns factor and shift.
+    """(x - mean) / sqrt(variance + eps) for each channel of (N, C, ...); a Scale after it learns factor and shift.
 
-    In training by the batch's own statistics, in testing by those kept: blobs 0 and 1 (C,) are running sums of means
-    and variances, f times the old plus the new, blob 2 (1,) the same sum of ones, by which they are divided.  The
-    variance kept is that over m - 1 values.  ``use_global_stats`` states for both phases which it is.
+    TRAIN uses the batch's statistics, TEST the stored ones; ``use_global_stats`` sets the choice for both phases.
+    Blobs 0 and 1 (C,) are running sums of means and variances: f times the old sum plus the new value, f being
+    ``moving_average_fraction``.  Blob 2 (1,) is the same running sum of ones; the stored statistics are blobs 0 and 1
+    divided by it.  The stored variance is the unbiased one (over m - 1 values).
     """
 
     param_field = "batch_norm_param"

@@ -1,4 +1,4 @@
-"""BatchReindex: rows of a blob in another order, some of them often or never."""
+"""BatchReindex: select rows of a blob by index, in any order and with repetition."""
 
 from __future__ import annotations
 

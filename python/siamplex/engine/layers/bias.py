@@ -1,4 +1,4 @@
-"""Bias: sums with an array along some axes, learned or a second bottom."""
+"""Bias: add an array along some axes; the array is learned or a second bottom."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from siamplex.engine.net.layer import BlobSpec, Context, Layer, Shape, register
 
 @register("Bias")
 class Bias(Layer):
-    """y = x + b: b is learned, of the ``num_axes`` axes from ``axis`` on, or the second bottom.
+    """y = x + b: b is the second bottom, or is learned and covers ``num_axes`` axes from ``axis`` on.
 
-    By default (N, C, ...) by (C,), beginning with 0.
+    By default b is (C,) for x (N, C, ...) and starts at 0.
     """
 
     param_field = "bias_param"

@@ -11,7 +11,7 @@ from siamplex.engine.net.layer import Context, Layer, Shape, register
 
 @register("Clip")
 class Clip(Layer):
-    """Any shape; the gradient is that of the values within both bounds, these included."""
+    """Any shape; the gradient is 1 for min <= x <= max, else 0."""
 
     param_field = "clip_param"
     supported = frozenset({"min", "max"})

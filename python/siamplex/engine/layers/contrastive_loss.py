@@ -1,4 +1,4 @@
-"""ContrastiveLoss: pulls similar pairs together, pushes others apart up to a margin."""
+"""ContrastiveLoss: pulls similar pairs together and pushes dissimilar pairs apart up to a margin."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from siamplex.engine.net.layer import Context, Layer, Shape, register
 
 # Caffe adds this to the distance it divides by in the backward pass, and only there
 _NEAR_ZERO = 1e-4
-_SMALL = 1 << 14  # values of an embedding up to which numpy is quicker
+_SMALL = 1 << 14  # values of an embedding up to which numpy is faster
 
 
 def _push(gap: Any, distance: Any, legacy: bool, zero: Any) -> Any:
-    """What a dissimilar pair's difference is multiplied by in the gradient."""
+    """The factor of a dissimilar pair's difference a - b in the gradient."""
     return (gap > 0) * (zero - 1 if legacy else -gap / (distance + _NEAR_ZERO))
 
 
 class _Contrastive(torch.autograd.Function):
-    """Loss and Caffe's own gradient, which plain autograd does not give near distance 0."""
+    """The loss with Caffe's gradient, which differs from autograd's near distance 0."""
 
     @staticmethod
     def forward(
@@ -52,14 +52,14 @@ class _Contrastive(torch.autograd.Function):
 
 
 class _SmallContrastive(torch.autograd.Function):
-    """The same on the CPU, where a handful of pairs is done before torch has begun."""
+    """The same in numpy on the CPU: for few pairs torch's overhead would dominate."""
 
     @staticmethod
     def forward(
         ctx: Any, a: torch.Tensor, b: torch.Tensor, labels: torch.Tensor, margin: float, legacy: bool
     ) -> torch.Tensor:
         diff = a.detach().numpy() - b.detach().numpy()
-        with np.errstate(over="ignore"):  # of a run that explodes: infinite, as torch has it
+        with np.errstate(over="ignore"):  # a diverging run: infinite, as in torch
             squared = (diff * diff).sum(axis=1)
         distance = np.sqrt(squared)
         gap = np.float32(margin) - (squared if legacy else distance)
@@ -82,10 +82,10 @@ class _SmallContrastive(torch.autograd.Function):
 
 @register("ContrastiveLoss")
 class ContrastiveLoss(Layer):
-    """1/(2N) sum of y d^2 + (1 - y) max(margin - d, 0)^2 over N pairs, d their distance.
+    """1/(2N) sum of y d^2 + (1 - y) max(margin - d, 0)^2 over N pairs, where d is the pair's Euclidean distance.
 
-    Bottoms: two (N, D[, 1, 1]) embeddings and (N) labels, 1 meaning similar (the paper's Y is the
-    reverse).  ``legacy_version`` pushes by max(margin - d^2, 0), as Caffe before 2014 did.
+    Bottoms: two (N, D[, 1, 1]) embeddings and (N) labels y, 1 for similar pairs (the paper's Y is the
+    reverse).  With ``legacy_version`` a dissimilar pair's term is max(margin - d^2, 0), as in Caffe before 2014.
     """
 
     param_field = "contrastive_loss_param"

@@ -11,8 +11,8 @@ from torch.nn import functional
 from siamplex.engine.net.layer import BlobSpec, Context, Layer, Shape, register
 from siamplex.engine.net.windows import window_of
 
-# From so many channels on, having a pixel's channels side by side pays on a CPU: the pooling and
-# normalisation behind follow suit, and torch's pooling is an order of magnitude faster that way
+# Channels from which channels-last memory pays on a CPU: the pooling and normalisation that follow keep
+# this format, and torch's pooling is an order of magnitude faster with it
 _WIDE = 32
 
 _CONVOLVE = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
@@ -24,11 +24,11 @@ CONVOLUTION_FIELDS = frozenset(
 
 @register("Convolution")
 class Convolution(Layer):
-    """Cross-correlation over the axes behind ``axis``: (N, C, H, W) -> (N, num_output, H', W').
+    """Cross-correlation over the one to three axes after ``axis``: (N, C, H, W) -> (N, num_output, H', W').
 
     H' = (H + 2 pad - (dilation (kernel - 1) + 1)) / stride + 1, rounded down.  Weight is
-    (num_output, C / group, kernel_h, kernel_w), bias (num_output).  Several bottoms of one number of
-    channels give as many tops, with the same weights.  One to three spatial axes.
+    (num_output, C / group, kernel_h, kernel_w), bias (num_output).  Several bottoms with the same number of
+    channels give as many tops, computed with the same weights.
     """
 
     param_field = "convolution_param"

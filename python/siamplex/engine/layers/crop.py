@@ -1,4 +1,4 @@
-"""Crop: a part of the first bottom, of the second's size."""
+"""Crop: cut the first bottom to the size of the second."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from siamplex.engine.net.layer import Context, Layer, Shape, register
 
 @register("Crop")
 class Crop(Layer):
-    """The axes from ``axis`` on take the second bottom's sizes, beginning at ``offset`` (one for all or one each)."""
+    """Axes from ``axis`` on get the second bottom's sizes, cut at ``offset`` (one for all axes or one each)."""
 
     param_field = "crop_param"
     supported = frozenset({"axis", "offset"})

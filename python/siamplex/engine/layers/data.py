@@ -1,4 +1,4 @@
-"""Data: batches of stored samples and their labels."""
+"""Data: batches of stored samples and their labels, read from an LMDB or LevelDB."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from siamplex.run.progress import say
 from siamplex.schema.messages import enum_name
 from siamplex.schema.record_stores import BACKENDS
 
-# old fields that Caffe takes in today's form of a layer and does not read
+# old fields that Caffe accepts in a new-style layer and ignores
 _WITHOUT_EFFECT = frozenset({"scale", "mean_file", "crop_size", "mirror", "force_encoded_color"})
 
 
 @register("Data")
 class Data(FeedingLayer):
-    """Tops: samples (N, C, H, W) after transform_param, and labels (N,) when a second is asked.
+    """Tops: samples (N, C, H, W) after transform_param and, with a second top, labels (N,).
 
-    Reads an LMDB in key order; ``rand_skip`` has no effect, as in Caffe 1.0.  Paths are those
-    of the working folder, as in Caffe, or else of the prototxt's own.  Encoded samples keep the channels they are
-    stored with, unless transform_param has force_color or force_gray.
+    Reads the store in key order; ``rand_skip`` has no effect, as in Caffe 1.0.  Paths are relative to the working
+    folder, as in Caffe, or else to the prototxt's folder.  Encoded samples keep their stored channels, unless
+    transform_param has force_color or force_gray.
     """
 
     param_field = "data_param"

@@ -1,4 +1,4 @@
-"""Deconvolution: a convolution's backward pass, taken forwards."""
+"""Deconvolution (transposed convolution): the backward pass of a convolution as a forward pass."""
 
 from __future__ import annotations
 

@@ -15,10 +15,10 @@ from siamplex.randomness import derive
 
 @register("Dropout")
 class Dropout(Layer):
-    """Identity in the TEST phase; twins draw separate masks, as Caffe's do.
+    """Identity in the TEST phase; twin towers draw separate masks, as in Caffe.
 
-    The mask of (run seed, layer, iteration, pass) is always the same: it is drawn on the CPU, so
-    that it does not depend on the device either.
+    The mask depends only on (run seed, layer, iteration, pass).  It is drawn on the CPU, so it does not
+    depend on the device.
     """
 
     param_field = "dropout_param"
@@ -40,9 +40,9 @@ class Dropout(Layer):
         return [x * self.mask(tuple(x.shape), context).to(device=x.device, dtype=x.dtype)]
 
     def mask(self, shape: Shape, context: Context) -> torch.Tensor:
-        """What a training pass multiplies by: 0 or 1 / (1 - ratio), float32 on the CPU.
+        """The mask of a training pass: 0 or 1 / (1 - ratio), float32 on the CPU.
 
-        Drawn for the whole batch, of which ``shape`` may be a share.
+        It is drawn for the whole batch; ``shape`` may be this process's share of it.
         """
         share = self.spec.share
         whole = np.empty(math.prod(shape) * share.size, np.float32)
@@ -50,7 +50,7 @@ class Dropout(Layer):
         return torch.from_numpy(share.of(whole)).reshape(shape)
 
     def twin_masks(self, twin: Dropout, shape: Shape, context: Context) -> torch.Tensor:
-        """The masks of this layer and of its twin, each (N / 2, ...), one below the other: (N, ...)."""
+        """The masks of this layer and of its twin, each (N / 2, ...), concatenated to (N, ...)."""
         half = (shape[0] // 2, *shape[1:])
         if self.spec.share.size > 1:
             return torch.cat([self.mask(half, context), twin.mask(half, context)])
@@ -67,7 +67,7 @@ class Dropout(Layer):
 def _draw(out: npt.NDArray[np.float32], ratio: float, stream: torch.Generator) -> None:
     """Fill ``out`` (count,): 1 / (1 - ratio) with probability 1 - ratio, else 0.
 
-    One random bit decides for 0.5, one byte where that is exact: few random numbers go a long way.
+    To save random numbers, a value takes one random bit at ratio 0.5, and one byte at ratios where that is exact.
     """
     count, scale = len(out), np.float32(1.0 / (1.0 - ratio))
     limit = ratio * 256

@@ -1,4 +1,4 @@
-"""DummyData: tops filled by fillers."""
+"""DummyData: tops with values from fillers, without any file."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from siamplex.engine.net.layer import Context, Layer, Shape, filler, register
 
 @register("DummyData")
 class DummyData(Layer):
-    """One shape and filler for all tops or one for each; without a filler zeros.
+    """One shape and filler for all tops or one for each; zeros without a filler.
 
-    Random fillers draw anew in each pass, from (seed, layer, iteration, pass): never Caffe's own numbers, but the same
-    ones in a resumed run.  ``num``, ``channels``, ``height`` and ``width`` are the older form of ``shape``.
+    Random fillers draw anew in each pass, from (seed, layer, iteration, pass).  The draws are not Caffe's, but a
+    resumed run repeats them.  ``num``, ``channels``, ``height`` and ``width`` are the older form of ``shape``.
     """
 
     param_field = "dummy_data_param"

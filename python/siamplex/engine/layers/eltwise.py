@@ -1,4 +1,4 @@
-"""Eltwise: the product, weighted sum or maximum of arrays of one shape."""
+"""Eltwise: the elementwise product, weighted sum or maximum of bottoms with the same shape."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from siamplex.schema.messages import enum_name
 
 
 class _Product(torch.autograd.Function):
-    """The product; its gradient by the product of the others, or (not ``stable``) by y / x."""
+    """The product; a factor's gradient uses the product of the others if ``stable``, else y / x."""
 
     @staticmethod
     def forward(ctx: Any, stable: bool, *factors: torch.Tensor) -> torch.Tensor:
@@ -40,10 +40,10 @@ class _Product(torch.autograd.Function):
 
 @register("Eltwise")
 class Eltwise(Layer):
-    """Two or more bottoms; ``coeff`` weighs the terms of a SUM.
+    """Two or more bottoms; ``coeff`` are the weights of a SUM.
 
-    Where values are equal, the gradient of MAX goes to the second rather than the first, and to an
-    earlier one rather than the third or a later one, as in Caffe.
+    At equal values the gradient of MAX goes, as in Caffe, to the second bottom rather than the first, and to an
+    earlier bottom rather than the third or a later one.
     """
 
     param_field = "eltwise_param"

@@ -11,10 +11,10 @@ from siamplex.engine.net.layer import BlobSpec, Context, Layer, Shape, register
 
 @register("Embed")
 class Embed(Layer):
-    """Looks up float indices in a table (input_dim, num_output), plus a bias (num_output).
+    """Looks up float indices in a table (input_dim, num_output) and adds a bias (num_output).
 
-    The indexed pair layout keeps each image once as a row of such a table.  Top shape is the
-    bottom's with num_output appended.
+    The top has the bottom's shape with num_output appended.  The indexed pair layout stores each image once, as a row
+    of such a table.
     """
 
     param_field = "embed_param"

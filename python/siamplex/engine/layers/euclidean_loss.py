@@ -1,4 +1,4 @@
-"""EuclideanLoss: half the mean squared distance."""
+"""EuclideanLoss: half the mean squared distance between two bottoms."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from siamplex.engine.net.layer import Context, Layer, Shape, register
 
 @register("EuclideanLoss")
 class EuclideanLoss(Layer):
-    """1/(2N) sum of (a - b)^2 for a, b of N rows and as many values in each; both have a gradient."""
+    """1/(2N) sum of (a - b)^2 for bottoms a and b with N rows of equal length; both get a gradient."""
 
     bottom_count = (2, 2)
     is_loss = True

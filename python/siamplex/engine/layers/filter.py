@@ -1,4 +1,4 @@
-"""Filter: the rows of some blobs for which a selector is not 0."""
+"""Filter: keep the rows of its bottoms for which a selector is not 0."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from siamplex.engine.net.layer import Context, Layer, Shape, no_gradient, regist
 
 @register("Filter")
 class Filter(Layer):
-    """Blobs (N, ...) and, last, a selector (N[, 1 ...]); as many tops as blobs, each with the rows selected.
+    """Bottoms: blobs (N, ...) and, last, a selector (N[, 1 ...]); tops: the selected rows of each blob.
 
-    How many rows that is differs from batch to batch: shapes stated when the net is built are those of all rows.
+    The number of selected rows differs from batch to batch; when the net is built, shapes have all N rows.
     """
 
     bottom_count = (2, 1000)

@@ -1,4 +1,4 @@
-"""HDF5Data: batches of rows of HDF5 files."""
+"""HDF5Data: batches of rows from the datasets of HDF5 files."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _LIST = "a text file that lists HDF5 files"
 
 @register("HDF5Data")
 class HDF5Data(FeedingLayer):
-    """Tops: (N, ...) rows of the datasets of their names, float32; whole numbers and doubles are converted.
+    """Tops: (N, ...) rows of the datasets with the tops' names, float32; integers and doubles are converted.
 
-    ``source`` is a text that lists HDF5 files, which are read in turn; ``shuffle`` draws the order of files and of
-    each file's rows anew for each pass, from (seed, layer, pass): never Caffe's own order, but the same one in a
-    resumed run.  Paths are those of the working folder, as in Caffe, or else of the prototxt's own.  Caffe looks at a
-    file when its turn comes, and reads rows of another shape as they lie; here all are looked at first, and refused.
+    ``source`` is a text file that lists HDF5 files, which are read in turn.  ``shuffle`` draws the order of files and
+    of each file's rows anew for each pass, from (seed, layer, pass): the order is not Caffe's, but a resumed run
+    repeats it.  Paths are relative to the working folder, as in Caffe, or else to the prototxt's folder.  All files are
+    checked first and rows with another shape are refused; Caffe opens a file when it reads it, and ignores the shape.
     """
 
     param_field = "hdf5_data_param"
@@ -46,7 +46,7 @@ class HDF5Data(FeedingLayer):
         return [(count, *shape) for shape in self.source.shapes]
 
     def _files(self) -> list[Path]:
-        """The files that the source lists: words, as Caffe reads them.  Raises PrototxtError or InputError."""
+        """The files in the source list, separated by white space as in Caffe.  Raises PrototxtError or InputError."""
         name, prototxt = str(self.params.source), self.spec.source
         listed = prototxt.find(name)
         try:

@@ -1,4 +1,4 @@
-"""HingeLoss: one against all margins of class scores."""
+"""HingeLoss: one-versus-all hinge loss of class scores."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from siamplex.schema.messages import enum_name
 
 
 class _Hinge(torch.autograd.Function):
-    """Caffe's gradient: at a margin of exactly 0 there is none."""
+    """The loss with Caffe's gradient, which is 0 at a margin of exactly 0."""
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, labels: torch.Tensor, squared: bool) -> torch.Tensor:
@@ -34,9 +34,9 @@ class _Hinge(torch.autograd.Function):
 
 @register("HingeLoss")
 class HingeLoss(Layer):
-    """1/N sum of max(0, 1 + s x), s = -1 for the label's score and 1 for the others; squared for norm L2.
+    """1/N sum of max(0, 1 + s x), s = -1 for the label's score and 1 for the others; with norm L2 each term is squared.
 
-    Bottoms: scores (N, C, ...), each row flat, and labels (N).
+    Bottoms: scores (N, C, ...), each row flattened, and labels (N).
     """
 
     param_field = "hinge_loss_param"

@@ -1,4 +1,4 @@
-"""Im2col: the values under each window of a convolution, as channels."""
+"""Im2col: the values in each window of a convolution, as channels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from siamplex.engine.net.windows import window_of
 
 @register("Im2col")
 class Im2col(Layer):
-    """(N, C, H, W) -> (N, C kernel_h kernel_w, H', W'), H' as of Convolution."""
+    """(N, C, H, W) -> (N, C kernel_h kernel_w, H', W'), with H' and W' as in Convolution."""
 
     param_field = "convolution_param"
     supported = CONVOLUTION_FIELDS

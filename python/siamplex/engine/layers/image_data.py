@@ -1,4 +1,4 @@
-"""ImageData: batches of pictures that a list names, and their labels."""
+"""ImageData: batches of pictures from a list of files, and their labels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from siamplex.engine.net.layer import Context, Shape, register
 from siamplex.engine.net.transform import Transform
 from siamplex.errors import InputError
 
-# old fields that Caffe takes in today's form of a layer and does not read
+# old fields that Caffe accepts in a new-style layer and ignores
 _WITHOUT_EFFECT = frozenset({"scale", "mean_file", "crop_size", "mirror"})
 
 
@@ -20,11 +20,11 @@ _WITHOUT_EFFECT = frozenset({"scale", "mean_file", "crop_size", "mirror"})
 class ImageData(FeedingLayer):
     """Tops: pictures (N, C, H, W) after transform_param, and labels (N,).
 
-    ``source`` lists a path and a label a line, ``root_folder`` stands before each path as it is.  Pictures are read as
-    OpenCV reads them, BGR or with ``is_color: false`` grey, and brought to ``new_height`` and ``new_width``.  All are
-    of one size then, that of the first, unless they are cropped: then none is smaller than ``crop_size``.
-    ``shuffle`` and ``rand_skip`` draw from (seed, layer, pass): never Caffe's own order, but the same one in a
-    resumed run.  Paths are those of the working folder, as in Caffe, or else of the prototxt's own.
+    ``source`` lists a path and a label a line; ``root_folder`` is prepended to each path without a separator.
+    Pictures are read as OpenCV reads them, BGR or with ``is_color: false`` grey, and resized to ``new_height`` and
+    ``new_width``.  After that all must have the size of the first; with ``crop_size`` they must only be as large as
+    the crop.  ``shuffle`` and ``rand_skip`` draw from (seed, layer, pass): the order is not Caffe's, but a resumed run
+    repeats it.  Paths are relative to the working folder, as in Caffe, or else to the prototxt's folder.
     """
 
     param_field = "image_data_param"
@@ -86,7 +86,7 @@ class ImageData(FeedingLayer):
         return [torch.from_numpy(share.of(data)), torch.from_numpy(share.of(labels))]
 
     def _check(self, sample: Sample, number: int) -> None:
-        """Refuse a picture of another size than the first, or one too small to be cropped.  Raises InputError."""
+        """Refuse a picture whose size differs from the first, or one smaller than the crop.  Raises InputError."""
         (_, height, width), (_, first_height, first_width) = sample.shape, self._first
         crop, exact = int(self.spec.message.transform_param.crop_size), self.transform.wants_one_size
         if exact and (height, width) != (first_height, first_width):

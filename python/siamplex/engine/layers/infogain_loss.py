@@ -1,4 +1,4 @@
-"""InfogainLoss: the logistic loss of a softmax, its terms weighed by an infogain matrix."""
+"""InfogainLoss: the multinomial logistic loss of a softmax, with terms weighted by an infogain matrix."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from siamplex.engine.net.layer import Context, Layer, Shape, no_gradient, regist
 from siamplex.engine.net.normalizer import Normalizer
 from siamplex.schema.weights import read_mean_file
 
-_LEAST = 1e-20  # what a probability counts for at least
+_LEAST = 1e-20  # lower bound of a probability in the logarithm
 
 
 class _Infogain(torch.autograd.Function):
@@ -33,9 +33,9 @@ class _Infogain(torch.autograd.Function):
 
 @register("InfogainLoss")
 class InfogainLoss(Layer):
-    """-sum over samples and classes of H[label, k] log softmax(x)[k], divided as ``normalization`` says.
+    """-sum over samples and classes k of H[label, k] log softmax(x)[k], divided as ``normalization`` says.
 
-    Bottoms: scores along ``axis`` and labels, and H (C, C) unless a mean file names it as ``source``.  A second top
+    Bottoms: scores x along ``axis``, labels, and H (C, C), unless ``source`` names a mean file with H.  A second top
     has the probabilities, without a gradient.
     """
 

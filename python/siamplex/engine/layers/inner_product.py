@@ -13,7 +13,7 @@ from siamplex.engine.net.layer import BlobSpec, Context, Layer, Shape, register
 
 @register("InnerProduct")
 class InnerProduct(Layer):
-    """y = x W^T + b over everything from ``axis`` on: (N, ...) -> (N, num_output).
+    """y = x W^T + b with the axes from ``axis`` on flattened to K values: (N, ...) -> (N, num_output).
 
     Weight is (num_output, K), or (K, num_output) with ``transpose``; bias (num_output).
     """
@@ -29,7 +29,7 @@ class InnerProduct(Layer):
 
     @property
     def takes_factors(self) -> bool:  # type: ignore[override]
-        """Whether its weight's gradient can be had as factors: the plain product of rows."""
+        """Whether its weight's gradient can be kept as factors: it is a plain product of rows and weight."""
         return not self.params.transpose and int(self.params.axis) == 1
 
     def configure(self) -> None:

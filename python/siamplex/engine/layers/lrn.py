@@ -23,7 +23,7 @@ def window_sum(x: torch.Tensor, size: int, out: torch.Tensor) -> torch.Tensor:
 
 
 def negative_power(scale: torch.Tensor, beta: float) -> torch.Tensor:
-    """scale^-beta; the usual 0.75 without a general power, which costs several times as much."""
+    """scale^-beta; for the usual beta of 0.75 by square roots, since a general power is several times slower."""
     if beta == 0.75:
         root = scale.rsqrt()
         return root.mul_(root.sqrt())
@@ -31,13 +31,13 @@ def negative_power(scale: torch.Tensor, beta: float) -> torch.Tensor:
 
 
 def _format(x: torch.Tensor) -> torch.memory_format:
-    """How (N, C, H, W) lies in memory: channels side by side, or apart."""
+    """The memory format of (N, C, H, W): channels last or contiguous."""
     apart = x.is_contiguous() or not x.is_contiguous(memory_format=torch.channels_last)
     return torch.contiguous_format if apart else torch.channels_last
 
 
 def _single(x: torch.Tensor) -> torch.Tensor:
-    """Half precision is too coarse for k + alpha / n * sum."""
+    """x in float32: half precision is too coarse for k + alpha / n * sum."""
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
 
@@ -75,9 +75,9 @@ class _AcrossChannels(torch.autograd.Function):
 class LRN(Layer):
     """y = x / (k + alpha / n * sum of x^2 over n = local_size neighbouring channels)^beta.
 
-    (N, C, H, W) to the same.  Note the alpha / n: torch's layer of the same name agrees, but some
+    The shape (N, C, H, W) does not change.  Alpha is divided by n, as in torch's LocalResponseNorm; some
     ports multiply by alpha alone.  WITHIN_CHANNEL: y = x (1 + alpha * mean of x^2 over local_size by
-    local_size pixels, zeros beyond the edge)^-beta; k has no part there.
+    local_size pixels, zeros beyond the edge)^-beta, without k.
     """
 
     param_field = "lrn_param"

@@ -1,4 +1,4 @@
-"""MemoryData: samples and labels that a program hands over."""
+"""MemoryData: samples and labels that the calling program provides."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from siamplex.engine.net.layer import Context, Layer, Shape, register
 
 @register("MemoryData")
 class MemoryData(Layer):
-    """Tops: samples (N, C, H, W) and labels (N,), whose values the caller gives as those of an Input.
+    """Tops: samples (N, C, H, W) and labels (N,); the caller gives their values, as for an Input.
 
     Raises PrototxtError where the net runs without them.
     """

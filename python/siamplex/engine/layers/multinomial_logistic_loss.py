@@ -11,11 +11,11 @@ import torch
 from siamplex.engine.net.labels import LABELS, labels_of
 from siamplex.engine.net.layer import Context, Layer, Shape, no_gradient, register
 
-LEAST = 1e-20  # what a probability counts for at least
+LEAST = 1e-20  # lower bound of a probability in the logarithm
 
 
 class _Logistic(torch.autograd.Function):
-    """The gradient does not stop at the least probability, as in Caffe."""
+    """The loss with Caffe's gradient, which is not cut to 0 at the least probability."""
 
     @staticmethod
     def forward(ctx: Any, p: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -33,7 +33,7 @@ class _Logistic(torch.autograd.Function):
 
 @register("MultinomialLogisticLoss")
 class MultinomialLogisticLoss(Layer):
-    """1/N sum of -log p[label]: probabilities (N, C, ...), as of a Softmax, each row flat, and labels (N)."""
+    """1/N sum of -log p[label].  Bottoms: probabilities p (N, C, ...), each row flattened, and labels (N)."""
 
     bottom_count = (2, 2)
     is_loss = True

@@ -1,4 +1,4 @@
-"""MVN: each channel or image less its mean, over its deviation."""
+"""MVN: subtract the mean of each channel or image and divide by its standard deviation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from siamplex.engine.net.layer import Context, Layer, Shape, register
 
 
 class _MeanVariance(torch.autograd.Function):
-    """Caffe's gradient, which reads the top and takes eps for a part of the deviation."""
+    """The layer with Caffe's gradient, which reads the top and treats eps as part of the deviation."""
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, eps: float) -> torch.Tensor:  # (rows, values)
@@ -33,7 +33,7 @@ class _MeanVariance(torch.autograd.Function):
 class MVN(Layer):
     """(x - mean) / (deviation + eps) over each (H, W) of (N, C, H, W), ``across_channels`` over each (C, H, W).
 
-    Without ``normalize_variance`` the mean alone is taken off.
+    Without ``normalize_variance`` only the mean is subtracted.
     """
 
     param_field = "mvn_param"

@@ -1,4 +1,4 @@
-"""Normalize: each image or pixel over its length, times a learned scale.  Not of Caffe's own: forks have it."""
+"""Normalize: divide each image or pixel by its L2 norm and multiply by a learned scale (a layer of Caffe's forks)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from siamplex.engine.net.layer import BlobSpec, Context, Layer, Shape, filler, r
 
 @register("Normalize")
 class Normalize(Layer):
-    """y = s x / sqrt(sum of x^2 + eps), an extension: Caffe 1.0 has no such layer, the SSD fork has this one.
+    """y = s x / sqrt(sum of x^2 + eps); an extension from the SSD fork, which Caffe 1.0 does not have.
 
-    The sum is over each (C, H, W) of a (N, C[, H, W]) bottom, without ``across_spatial`` over the channels of each
-    pixel.  s begins with 1 and is one number, (), without ``channel_shared`` (C,); it learns unless lr_mult is 0.
+    The sum is over each (C, H, W) of a (N, C[, H, W]) bottom or, without ``across_spatial``, over the channels of each
+    pixel.  The scale s starts at 1 and is one number, (), or without ``channel_shared`` (C,).  It learns unless lr_mult
+    is 0.
     """
 
     param_field = "norm_param"

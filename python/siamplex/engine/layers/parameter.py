@@ -11,7 +11,7 @@ from siamplex.engine.net.layer import BlobSpec, Context, Layer, Shape, filler, r
 
 @register("Parameter")
 class Parameter(Layer):
-    """Its one blob, of ``shape``, begins with zeros unless weights are loaded or it is shared by name."""
+    """Its one blob, of ``shape``, starts at zero, unless weights are loaded or it is shared by name."""
 
     param_field = "parameter_param"
     supported = frozenset({"shape"})

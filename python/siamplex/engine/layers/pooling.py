@@ -17,8 +17,8 @@ _LOWEST = float(torch.finfo(torch.float32).min)
 def pooled_extent(size: int, kernel: int, stride: int, pad: int, floor: bool, padded: bool | None = None) -> int:
     """Windows along one axis: ceil((size + 2 pad - kernel) / stride) + 1.
 
-    With padding (``padded``: along any axis), a last window that would start past the image and its
-    first padding is dropped.
+    With padding (``padded``: along any axis), a last window that would start after the image and its
+    leading padding is dropped.
     """
     span = size + 2 * pad - kernel
     count = (span // stride if floor else -(-span // stride)) + 1
@@ -31,9 +31,9 @@ def pooled_extent(size: int, kernel: int, stride: int, pad: int, floor: bool, pa
 class Pooling(Layer):
     """(N, C, H, W) -> (N, C, H', W').
 
-    The last window may hang over the edge and is clipped, also one larger than all there is.  AVE
-    divides by the window's area including padding, clipped at the padded edge.  Sizes round up unless
-    round_mode is FLOOR.  A second top of MAX has the place of each maximum, y W + x.
+    Sizes round up unless round_mode is FLOOR, so the last window may exceed the image; it is clipped, as is a window
+    larger than the image.  AVE divides by the window's area including padding, clipped at the padded edge.  With MAX a
+    second top has the index y W + x of each maximum.
     """
 
     param_field = "pooling_param"
@@ -108,7 +108,7 @@ class Pooling(Layer):
         return [self._max(bottoms[0]) if self.method == "MAX" else self._average(bottoms[0])]
 
     def _margins(self, x: torch.Tensor) -> list[int]:
-        """Padding left, right, top, bottom that makes whole windows exactly fit the output."""
+        """Padding left, right, top, bottom with which whole windows give exactly the output's size."""
         margins = []
         for axis in (1, 0):
             size, pad = x.shape[2 + axis], self.pad[axis]

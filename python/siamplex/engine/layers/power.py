@@ -11,7 +11,7 @@ from siamplex.engine.net.layer import Context, Layer, Shape, register
 
 
 class _Power(torch.autograd.Function):
-    """Caffe's gradient, which takes y / x where there is no shift: no number at x = 0."""
+    """The layer with Caffe's gradient, which uses y / x where the shift is 0: NaN at x = 0."""
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, power: float, scale: float, shift: float) -> torch.Tensor:

@@ -12,7 +12,7 @@ from siamplex.engine.net.layer import BlobSpec, Context, Layer, Shape, filler, r
 
 @register("PReLU")
 class PReLU(Layer):
-    """(N, C, ...): a slope for each channel, (C,), or one for all, (), with ``channel_shared``.  Begins with 0.25."""
+    """(N, C, ...); a is (C,), or () with ``channel_shared``, and starts at 0.25."""
 
     param_field = "prelu_param"
     supported = frozenset({"filler", "channel_shared"})

@@ -19,7 +19,7 @@ class ReLU(Layer):
     per_sample = True
     backward_reads = frozenset({"bottom"})
     own_bottom = "signs"
-    # they leave signs as they are, or zeros that no gradient comes back to
+    # they keep the signs, or set values to 0 whose gradient is 0 as well
     harmless_behind = frozenset({"ReLU", "Dropout"})
 
     def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
@@ -29,6 +29,6 @@ class ReLU(Layer):
         self, bottoms: Sequence[torch.Tensor], params: Sequence[torch.Tensor], context: Context
     ) -> list[torch.Tensor]:
         slope = self.params.negative_slope
-        if slope or self.overwritten:  # this one keeps its bottom, as Caffe does
+        if slope or self.overwritten:  # leaky_relu saves its bottom, as Caffe does
             return [functional.leaky_relu(bottoms[0], slope)]
         return [functional.relu(bottoms[0])]

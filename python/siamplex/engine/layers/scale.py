@@ -1,4 +1,4 @@
-"""Scale: products with an array along some axes, learned or a second bottom; and a shift."""
+"""Scale: multiply by an array along some axes, learned or a second bottom, and optionally add a bias."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from siamplex.engine.net.layer import BlobSpec, Context, Layer, Shape, filler, r
 
 @register("Scale")
 class Scale(Layer):
-    """y = x s (+ b): s is learned, of the ``num_axes`` axes from ``axis`` on, or the second bottom.
+    """y = x s (+ b): s is the second bottom, or is learned and covers ``num_axes`` axes from ``axis`` on.
 
-    By default (N, C, ...) by (C,).  s begins with 1, b (with ``bias_term``) with 0.
+    By default s is (C,) for x (N, C, ...).  s starts at 1, b (with ``bias_term``) at 0.
     """
 
     param_field = "scale_param"

@@ -30,7 +30,8 @@ class _CrossEntropy(torch.autograd.Function):
 class SigmoidCrossEntropyLoss(Layer):
     """-sum of t log s(x) + (1 - t) log(1 - s(x)) over scores x and targets t (both N, ...), s the sigmoid.
 
-    Divided by N unless ``normalization`` says otherwise.  A target whose whole part is ``ignore_label`` does not count.
+    The sum is divided by N unless ``normalization`` says otherwise.  A target whose integer part is ``ignore_label``
+    is left out.
     """
 
     bottom_count = (2, 2)

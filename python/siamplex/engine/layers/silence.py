@@ -1,4 +1,4 @@
-"""Silence: reads blobs that nothing else reads, so that they are no outputs."""
+"""Silence: reads blobs that no other layer reads, so that they are not outputs of the net."""
 
 from __future__ import annotations
 

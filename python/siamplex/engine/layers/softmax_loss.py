@@ -45,7 +45,7 @@ class SoftmaxWithLoss(Layer):
         labels = labels_of(bottoms[1], scores.shape[1], self.spec, self._normalizer.ignored)
         valid = self._normalizer.counted(labels)
         chosen = torch.log_softmax(scores, dim=1)[valid].gather(1, labels[valid, None])
-        # the value stops at the least float, the gradient does not
+        # the loss is bounded by the least positive float, the gradient is not cut off
         chosen = chosen + (chosen.clamp(min=math.log(_TINY)) - chosen).detach()
         loss = -chosen.sum() / self._normalizer(int(valid.sum()), labels.numel(), bottoms[0].shape[0])
         loss = no_gradient(loss, bottoms[1], self.spec, LABELS)

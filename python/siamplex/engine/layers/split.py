@@ -1,4 +1,4 @@
-"""Split: the same values on several tops."""
+"""Split: copies of one bottom on several tops."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from siamplex.engine.net.layer import Context, Layer, Shape, register
 
 @register("Split")
 class Split(Layer):
-    """What Caffe puts in by itself where a blob has several readers; gradients add up."""
+    """The layer that Caffe inserts where a blob has several readers; the gradients of the tops are summed."""
 
     top_count = (1, 1000)
     in_place = False

@@ -14,9 +14,10 @@ from siamplex.schema import messages
 
 @register("SPP")
 class SPP(Layer):
-    """(N, C, H, W) -> (N, C (1 + 4 + 16 + ...)): pooling into 1, 2 x 2, 4 x 4, ... bins, one below the other.
+    """(N, C, H, W) -> (N, C (1 + 4 + 16 + ...)): pooling into 1, 2 x 2, 4 x 4, ... bins, concatenated.
 
-    Bins are ceil(H / bins) high, the first padded where that overhangs.  A pyramid of one level stays (N, C, 1, 1).
+    Bins are ceil(H / bins) high; where they exceed the image, the first is padded.  A pyramid of one level gives
+    (N, C, 1, 1).
     """
 
     param_field = "spp_param"

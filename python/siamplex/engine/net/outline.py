@@ -32,12 +32,12 @@ SOURCES = {
 }
 _CHANNELS = (3, 1, 2, 6, 4)
 _SIZES = (*((n, n) for n in (227, 28, 256, 32, 64, 128, 512)), (360, 480), (96, 96), (500, 500), (1, 1))
-_SECONDS = 10.0  # of looking for shapes that go together
+_SECONDS = 10.0  # time limit of the search for shapes
 _LABELS = ("label", "lab", "target", "gt", "sim", "truth", "class", "cont", "weight", "mask")
 _SAMPLES = frozenset({"Convolution", "Deconvolution", "Pooling", "LRN", "InnerProduct", "BatchNorm", "Crop", "Im2col"})
 _SCORED = frozenset({"SoftmaxWithLoss", "Accuracy", "InfogainLoss", "HingeLoss", "MultinomialLogisticLoss"})
 _ALIKE = frozenset({"EuclideanLoss", "SigmoidCrossEntropyLoss", "Eltwise", "Concat"})
-_REPAIRS = 6  # shapes settled anew from what a later layer needs, for one guess
+_REPAIRS = 6  # corrections of one guess by shapes that later layers need
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def outline(
 
 
 def _missing(index: int, spec: LayerSpec) -> _Source | None:
-    """A layer that reads what is not there; None for any other."""
+    """The layer's :class:`_Source` if its source is missing; None for any other layer."""
     if spec.type not in SOURCES:
         return None
     param, name_field = SOURCES[spec.type]

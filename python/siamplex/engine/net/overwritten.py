@@ -1,12 +1,12 @@
-"""Backward passes that read an array which a later layer wrote over, as Caffe's do.
+"""Caffe's gradients where a later in-place layer overwrites an array that a backward pass reads.
 
-Caffe keeps one array for a blob, all its readers and every layer that works on it in place.  A layer whose backward
-pass reads its bottom or its top (MVN, Sigmoid and TanH read their tops, Convolution its bottom) reads what stands
-there at the end of the forward pass: with a ReLU in place behind an MVN, the rectified values.  That is not the
-gradient of what was computed, but it is the one by which Caffe trains.
+Caffe has one array for a blob, its readers and all layers that work on it in place.  The backward pass of some layers
+reads their bottom or top: MVN, Sigmoid and TanH read their tops, Convolution its bottom.  If a later layer works in
+place, they read the overwritten values: with a ReLU in place behind an MVN, the rectified ones.  That is not the
+gradient of what was computed, but it is the one with which Caffe trains.
 
-Here every layer makes new tensors.  So that the same numbers come out, what such a layer keeps for its backward pass
-is exchanged, when it is read, for the last values of the array that it would be in Caffe.
+In this engine every layer creates new tensors.  To get Caffe's numbers, a tensor that such a layer saved for its
+backward pass is replaced, when read, by the last values of the array that Caffe would have there.
 """
 
 from __future__ import annotations

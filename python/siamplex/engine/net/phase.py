@@ -30,7 +30,7 @@ def meets(state: Any, rule: Any) -> bool:
 
 
 def included(layer: Any, state: Any) -> bool:
-    """Whether a LayerParameter belongs to the net: an include rule is met, or no exclude rule is met."""
+    """Whether a LayerParameter is included: an include rule is met or, without any, no exclude rule is met."""
     if layer.include:
         return any(meets(state, rule) for rule in layer.include)
     return not any(meets(state, rule) for rule in layer.exclude)

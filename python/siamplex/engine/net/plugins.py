@@ -1,9 +1,8 @@
 """Layer types that other packages add, by the entry point group ``siamplex.layers``.
 
 An entry point's name is the layer type it adds, its value the class (:class:`~siamplex.engine.net.layer.Layer`).
-``Python.MODULE.CLASS`` takes the place of ``type: "Python"`` with that module and class.  A plug-in is code, which
-whoever installed it trusts: it is imported when a net asks for its type, and not before.  A type of ours is never
-replaced.
+The name ``Python.MODULE.CLASS`` replaces ``type: "Python"`` with that module and class.  A plug-in is trusted code:
+it is imported only when a net uses its type.  A plug-in cannot replace a type of the engine.
 """
 
 from __future__ import annotations
@@ -25,14 +24,14 @@ GROUP = "siamplex.layers"
 
 
 class PluginError(ValueError):
-    """What is wrong with a plug-in, on one line that names its type and package."""
+    """A fault of a plug-in; its message is one line that names the type and the package."""
 
 
 @lru_cache(maxsize=4)
 def _listed(path: tuple[str, ...]) -> tuple[metadata.EntryPoint, ...]:
     try:
         return tuple(metadata.entry_points(group=GROUP))
-    except Exception as error:  # some package's metadata cannot be read: what, only it knows
+    except Exception as error:  # some package's metadata cannot be read; the error may be of any type
         raise PluginError(f"entry points {GROUP} cannot be listed: {_one_line(error)}") from None
 
 
@@ -55,10 +54,10 @@ def entry_for(type_name: str) -> metadata.EntryPoint | None:
 
 
 def replacement(type_name: str) -> str | None:
-    """What to say where a plug-in wants to replace a type of ours."""
+    """The error text where a plug-in has the name of an engine's type; None where none has."""
     try:
         entry = next((entry for entry in listed() if entry.name == type_name), None)
-    except PluginError:  # of no concern to a type of ours
+    except PluginError:  # irrelevant for a type of the engine
         return None
     return f"{_said(entry)} would replace a type of siamplex's own: give it another name" if entry else None
 
@@ -67,7 +66,10 @@ _classes: dict[tuple[str, str], type[Layer]] = {}
 
 
 def find(type_name: str) -> type[Layer] | None:
-    """The class a plug-in adds for a type, imported and its fields declared; None without one.  Raises PluginError."""
+    """The class that a plug-in adds for a type; imports it and declares its fields.  None without one.
+
+    Raises PluginError.
+    """
     entry = entry_for(type_name)
     if entry is None:
         return None
@@ -80,7 +82,7 @@ def find(type_name: str) -> type[Layer] | None:
 def _load(entry: metadata.EntryPoint) -> type[Layer]:
     try:
         cls: Any = entry.load()
-    except BaseException as error:  # its module may end as it likes
+    except BaseException as error:  # its module may raise anything, SystemExit included
         if isinstance(error, KeyboardInterrupt):
             raise
         raise PluginError(f"{_said(entry)} cannot be imported: {_one_line(error)}") from None
@@ -98,7 +100,7 @@ def _load(entry: metadata.EntryPoint) -> type[Layer]:
 
 
 def _guarded(cls: type[Layer], fields: Fields | None, said: str) -> type[Layer]:
-    """A subclass whose faults are errors of one line, with the layer and where in the plug-in they arose."""
+    """A subclass that turns faults into errors of one line, with the layer and the place in the plug-in."""
 
     def guard(method: Callable[..., Any], name: str) -> Callable[..., Any]:
         def guarded(self: Layer, *args: Any) -> Any:
@@ -148,12 +150,12 @@ def _one_line(error: BaseException) -> str:
 
 
 def declare_for(types: Iterable[str]) -> bool:
-    """Let prototxts have the fields of these types' plug-ins; whether there are any.  Broken ones are passed over."""
+    """Declare the fields of these types' plug-ins; returns whether there are any.  Broken plug-ins are ignored."""
     found = False
     for name in types:
         try:
             cls = find(name)
         except PluginError:
-            continue  # said where the layer is made
+            continue  # reported when the layer is created
         found = found or (cls is not None and cls.declares is not None)
     return found

@@ -1,4 +1,4 @@
-"""Numbers for distinct stored samples."""
+"""Numbering distinct stored samples, so that equal images get the same number."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-_KEY = 61  # values of a sample that make its key
+_KEY = 61  # values of a sample that form its key
 
 
 class SampleNumbers:
-    """Numbers distinct stored samples (C, H, W) in the order they are met.
+    """Numbers distinct stored samples (C, H, W) in the order of their first occurrence.
 
-    A few of a sample's values make its key; samples of one key are told apart by all their bytes.
-    Several times faster than hashing every byte, and just as exact.
+    A few of a sample's values form its key; samples with the same key are compared byte by byte.
+    This is several times faster than hashing every byte, and as exact.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class SampleNumbers:
         return self._samples
 
     def number(self, sample: npt.NDArray[Any]) -> int:
-        """The number of a sample, a new one if it was not met before."""
+        """The number of a sample; a new sample gets a new number."""
         key, found = self._find(sample)
         if found is not None:
             return found
@@ -39,7 +39,7 @@ class SampleNumbers:
         return len(self._samples) - 1
 
     def known(self, sample: npt.NDArray[Any]) -> int:
-        """The number of a sample, -1 if it was not met."""
+        """The number of a sample, -1 for one without a number."""
         found = self._find(sample)[1]
         return -1 if found is None else found
 

@@ -1,6 +1,7 @@
-"""The layers that Caffe inserts where several read one blob: their names, tops and place.
+"""The Split layers that Caffe inserts where several layers read one blob: their names, tops and places.
 
-The engine needs none: it hands a blob to whoever reads it.  Caffe's log and its HDF5 files name them.
+The engine does not need them, since any number of layers can read its blobs.  But Caffe's log and HDF5 files name
+them, so they are reproduced here.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ Place = tuple[int, int]  # number of a layer, of a top in it
 
 @dataclass(frozen=True)
 class Placed:
-    """A layer as Caffe runs it; ``origin`` numbers the layer it is, or whose top it splits."""
+    """A layer as Caffe runs it; ``origin`` is the number of this layer, or of the layer whose top it splits."""
 
     message: Any
     origin: int
@@ -25,7 +26,7 @@ class Placed:
 
 
 def insert_splits(layers: Sequence[Any]) -> list[Placed]:
-    """LayerParameters, in order, with a ``Split`` behind each top that several read; a loss weight counts as one."""
+    """LayerParameters in order, with a ``Split`` after each top with several readers; a loss weight is a reader."""
     writer: dict[str, Place] = {}
     reads: dict[Place, int] = Counter()
     source: dict[Place, Place] = {}  # of a bottom

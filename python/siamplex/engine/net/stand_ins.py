@@ -1,4 +1,4 @@
-"""What runs in the place of a net's nodes."""
+"""Stand-ins: functions that run in place of a net's nodes or compute one of their bottoms."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from siamplex.engine.net.layer import Context
 
 @dataclass
 class StandIns:
-    """Functions in the place of nodes, or of what they read, by the nodes' names; empty: every layer runs.
+    """The stand-ins of a net, by node name; without any every layer runs.
 
-    ``nodes`` give a node's tops; ``bottoms`` one of its bottoms, by index; ``skipped`` nodes do not run at all.
+    Functions in ``nodes`` return a node's tops, those in ``bottoms`` one of its bottoms, by index.  Nodes in
+    ``skipped`` do not run.
     """
 
     nodes: dict[str, Callable[[Context], list[torch.Tensor]]] = field(default_factory=dict)
@@ -25,11 +26,11 @@ class StandIns:
         return bool(self.nodes or self.bottoms or self.skipped)
 
     def read(self, node: str, index: int, function: Callable[[], torch.Tensor]) -> None:
-        """Let ``function`` give what ``node`` reads as its bottom ``index``."""
+        """Let ``function`` compute bottom ``index`` of ``node``."""
         self.bottoms.setdefault(node, {})[index] = function
 
     def clear(self) -> None:
-        """Let every layer run again."""
+        """Remove all stand-ins, so that every layer runs again."""
         self.nodes.clear()
         self.bottoms.clear()
         self.skipped.clear()

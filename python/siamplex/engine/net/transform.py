@@ -38,7 +38,7 @@ class Transform:
 
     @classmethod
     def of(cls, spec: LayerSpec) -> Transform:
-        """That of a layer, its mean file found and read.  Raises PrototxtError."""
+        """The transform of a layer; finds and reads its mean file.  Raises PrototxtError."""
         name = str(spec.message.transform_param.mean_file)
         try:
             return cls(spec, spec.source.find(name) if name else None)
@@ -59,12 +59,12 @@ class Transform:
 
     @property
     def is_random(self) -> bool:
-        """Whether two training passes over one sample may differ."""
+        """Whether two training passes over one sample may give different results."""
         return bool(self._params.mirror or self._params.crop_size)
 
     @property
     def wants_one_size(self) -> bool:
-        """Whether samples of several sizes cannot all come out as one, or have no mean."""
+        """Whether all samples must have one size: without a crop, or with a mean image."""
         return not self._params.crop_size or self._mean_image is not None
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -82,7 +82,7 @@ class Transform:
     def apply(
         self, batch: npt.NDArray[Any], context: Context, layer: str, share: Share = ALL
     ) -> npt.NDArray[np.float32]:
-        """(N, C, H, W) of bytes or floats to float32, cropped; ``batch`` is this share of a whole one."""
+        """Transform (N, C, H, W) of bytes or floats to cropped float32; ``batch`` is this process's share."""
         out = self.apply_part(batch, (0, batch.shape[1]))
         return self._crop_and_mirror(out, context, layer, share) if self.is_random else out
 
@@ -104,7 +104,7 @@ class Transform:
         return out
 
     def _mean(self, part: tuple[int, int]) -> npt.NDArray[np.float32] | None:
-        """What is subtracted from channels ``part``: (C', H, W), (C', 1, 1), (1, 1, 1) or None."""
+        """The mean subtracted from channels ``part``: (C', H, W), (C', 1, 1), (1, 1, 1) or None."""
         if self._mean_image is not None:
             return self._mean_image[part[0] : part[1]]
         if len(self._mean_values) > 1:
@@ -112,12 +112,12 @@ class Transform:
         return self._mean_values[:, None, None] if len(self._mean_values) else None
 
     def part_signature(self, part: tuple[int, int]) -> tuple[object, ...]:
-        """Equal for channels that are treated alike."""
+        """A key that is equal for channels with the same transform."""
         mean = self._mean(part)
         return (part[1] - part[0], float(self._scale), b"" if mean is None else mean.tobytes())
 
     def is_identity(self, part: tuple[int, int]) -> bool:
-        """Whether channels ``part`` stay as they are."""
+        """Whether channels ``part`` are not changed."""
         return self._mean(part) is None and self._scale == 1
 
     def _crop_and_mirror(
@@ -127,7 +127,7 @@ class Transform:
         crop, count = int(self._params.crop_size), len(batch)
         stream = numpy_stream(context.seed, "transform", layer, context.iteration, context.sub_pass)
         result = []
-        for i in range(count * share.size):  # drawn for the whole batch, so that shares have what it would have
+        for i in range(count * share.size):  # drawn for the whole batch, so that shares get the same draws
             mine = i - share.rank * count
             _, height, width = batch[mine if 0 <= mine < count else 0].shape  # shares have samples of one size
             room = np.array([height - crop, width - crop]) if crop else np.zeros(2, int)

@@ -1,17 +1,18 @@
-"""Layers that hold what their fillers made, where that cannot have been meant.
+"""Finding unfilled layers: frozen layers that no weights file fills, and whose filler values cannot be intended.
 
-Caffe leaves a layer that no weights file names at what its filler made, without a word.  A layer that learns begins
-so.  One that never learns (lr_mult 0) ends so too: an image table of zeros shows every face blank.  The rule, by array:
+Caffe silently leaves a layer that no weights file names at its filler's values.  For a layer that learns this is the
+usual start.  A layer that never learns (lr_mult 0) keeps them: with an image table of zeros every face is blank.  The
+rule, for each array:
 
-- It was meant where the layer is frozen and its filler is a fixed pattern: ``bilinear``, a constant other than 0, and
-  of arrays behind the first (biases) any constant: a bias of 0 adds nothing.
-- It was not meant where a frozen array is random, or where a frozen layer's first array is 0, which is also what a
-  prototxt without a filler asks for.
-- Statistics (BatchNorm) are no parameters: training gathers them, unless ``use_global_stats`` says that it does not.
-- A net that is only run forward learns nothing: its layers must all be filled, but for frozen ones that were meant.
+- Intended: a frozen array whose filler is a fixed pattern, that is ``bilinear`` or a constant other than 0; for arrays
+  after the first (biases) any constant, since a bias of 0 adds nothing.
+- Not intended: a frozen array with a random filler, and a frozen layer's first array with zeros, which is also the
+  default of a prototxt without a filler.
+- Statistics (BatchNorm) are not parameters: training computes them, unless ``use_global_stats`` prevents it.
+- A net that is only run forward learns nothing: all its layers must be filled, except frozen arrays that are intended.
 
-All is told by the prototxt and the names of the layers that the files fill, as Caffe matches them; so the net that
-another engine is about to run can be looked at too.
+The check needs only the prototxt and the names of the layers that the files fill, matched as in Caffe.  So it also
+works for a net that another engine will run.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from siamplex.schema.prototxt import Prototxt
 
 OPTION = "--allow-unfilled"
 _WEIGHTS = ("weight_filler", "bias_filler")
-# of each type with arrays: its settings, their fillers in the order of the arrays, Caffe's value without the first
+# by layer type: its settings message, the filler fields in the order of its arrays, the first array's default value
 FILLERS: dict[str, tuple[str, tuple[str, ...], float]] = {
     "Convolution": ("convolution_param", _WEIGHTS, 0.0),
     "Deconvolution": ("convolution_param", _WEIGHTS, 0.0),
@@ -38,12 +39,12 @@ FILLERS: dict[str, tuple[str, tuple[str, ...], float]] = {
     "Normalize": ("norm_param", ("scale_filler",), 1.0),
     "Parameter": ("parameter_param", (), 0.0),
 }
-STATISTICS = {"BatchNorm": 3}  # and how many arrays of them
+STATISTICS = {"BatchNorm": 3}  # layer types with statistics: the number of these arrays
 
 
 @dataclass(frozen=True)
 class Unfilled:
-    """A layer whose array ``index`` no file fills: its type, what it holds (``constant 0``), its place in the net."""
+    """A layer whose array ``index`` no file fills: its type, its filler (``constant 0``), its place in the net."""
 
     layer: str
     type: str
@@ -55,7 +56,7 @@ class Unfilled:
 
 @dataclass(frozen=True)
 class _Begin:
-    """What an array holds before anything is loaded: the filler's type, a constant's value."""
+    """An array's initial values: the filler's type, and the value of a constant."""
 
     kind: str
     value: float = 0.0
@@ -64,13 +65,13 @@ class _Begin:
         return f"constant {self.value:g}" if self.kind == "constant" else self.kind
 
     def meant(self, index: int) -> bool:
-        """Whether a frozen array that stays so was meant to."""
+        """Whether these values are intended for a frozen array."""
         return self.kind == "bilinear" or (self.kind == "constant" and (self.value != 0 or index > 0))
 
 
 @dataclass
 class _Array:
-    """An array of the net, shared by name or not: its owner, where it begins, its rate, whether a file fills it."""
+    """An array of the net, shared by name or not: owner, initial values, learning rate, whether a file fills it."""
 
     owner: Any
     index: int
@@ -96,7 +97,7 @@ class _Array:
 
 
 def unfilled(message: Any, state: Any, filled: Collection[str], learning: bool = True) -> list[Unfilled]:
-    """The layers of a NetParameter, in the phase of ``state``, that stay unfilled and should not; once each.
+    """The layers of a NetParameter, in the phase of ``state``, that are unfilled and must not be; each once.
 
     ``filled`` are the layers that weights files (or another net) fill; ``learning`` says whether the net is trained.
     """
@@ -116,7 +117,7 @@ def unfilled(message: Any, state: Any, filled: Collection[str], learning: bool =
 
 
 def _begins(layer: Any) -> Iterator[_Begin | None]:
-    """Where each array of a layer begins; None for statistics."""
+    """The initial values of each array of a layer; None for statistics."""
     kind = str(layer.type)
     if kind in STATISTICS:
         yield from (None,) * STATISTICS[kind]
@@ -141,9 +142,9 @@ def refusal(
     source: Prototxt, path: tuple[str | int, ...], found: Sequence[Unfilled], given: Sequence[object],
     option: str = OPTION, hint: str = "",
 ) -> PrototxtError:  # fmt: skip
-    """The error that names the first of them with its line.
+    """The error that names the first unfilled layer with its line.
 
-    ``path`` leads to the net inside ``source``, ``given`` are the files looked into, ``option`` lets it pass.
+    ``path`` is the path to the net inside ``source``, ``given`` are the loaded files, ``option`` allows such layers.
     """
     first = found[0]
     never = " never learns (lr_mult 0) and" if first.frozen else ""

@@ -1,4 +1,4 @@
-"""What to say of a layer type the engine does not run: stock types left out, and the forks' own."""
+"""Error texts for layer types that the engine does not run: some stock types, and those of forks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _DISTANCES = (
     "Eltwise (SUM, coeff: 1, coeff: -1), Power (power: 2) and Reduction (SUM, axis: 1) for each squared distance"
 )
 
-# types of forks, and the stock layers that express them
+# types of forks, and the stock layers that replace them
 _FORKS = {
     "TripletLoss": (
         f"Slice the batch into anchor, positive and negative, {_DISTANCES}, Eltwise for their difference, "
@@ -51,14 +51,14 @@ _PLUG_IN = "a plug-in can add it (docs/plugins.md)"
 
 
 def in_stock_layers(name: str) -> str:
-    """The stock layers that express a fork's layer, or a Python layer's class; empty where that is not known."""
+    """The stock layers that replace a fork's layer or a Python layer's class; empty where none are known."""
     plain = name.rpartition(".")[2].replace("_", "").lower().removesuffix("layer")
     found = {fork.lower(): layers for fork, layers in _FORKS.items()}.get(plain)
     return f"; stock layers that express it: {found}" if found else ""
 
 
 def unsupported(type_name: str, known: Sequence[str], python: str = "") -> str:
-    """One line on a type that is none of the ``known``: what it is, what to use instead, which are known.
+    """One line on a type that is not among the ``known``: what it is, its replacement, the known types.
 
     ``python`` is ``MODULE.CLASS`` of a Python layer.
     """

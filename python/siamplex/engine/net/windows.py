@@ -1,4 +1,4 @@
-"""convolution_param as Convolution, Deconvolution and Im2col read it."""
+"""The window of a convolution (kernel, stride, padding, dilation), read from convolution_param."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Window:
 
 
 def window_of(p: Any, axes: int, require: Require) -> Window:
-    """The window that a ConvolutionParameter gives for so many spatial axes; ``require`` refuses what is wrong.
+    """The window of a ConvolutionParameter for ``axes`` spatial axes; ``require`` refuses wrong settings.
 
-    Each setting stands once for all axes or once for each; with two axes also as ``_h`` and ``_w``.
+    Each setting is given once for all axes or once for each axis; with two axes also as ``_h`` and ``_w``.
     """
 
     def settle(many: str, stem: str | None, default: int | None) -> Extents:

@@ -1,4 +1,4 @@
-"""A prototxt's layers of one phase, wired by blob names: their nodes, shapes and parameters."""
+"""Wiring a net: it connects a prototxt's layers of one phase by blob names, into nodes, shapes and parameters."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ AUTOMATIC = "(automatic)"  # the top of a loss that names none
 
 
 class Wiring:
-    """Adds one layer after the other, as Caffe does; raises PrototxtError, by layer and line, where one does not fit.
+    """Adds one layer after the other, as Caffe does; raises PrototxtError, with layer and line, where one does not fit.
 
-    ``nodes`` in the order of the file, ``parameters`` in that of their owners, ``shapes`` of blobs by name, ``inputs``
-    and ``outputs`` their names; ``arrays`` are those that the blobs would be in Caffe.  Parameters are those of
-    ``theirs``, the nodes of the net of ``their_phase`` whose values are shared, where these have them.
+    ``nodes`` are in the order of the file, ``parameters`` in the order of their owners.  ``shapes`` are those of blobs
+    by name, ``inputs`` and ``outputs`` blob names.  ``arrays`` are the arrays that Caffe would have for the blobs.
+    A test net shares parameters with the train net: ``theirs`` are the nodes of that net, of ``their_phase``.
     """
 
     def __init__(
@@ -146,7 +146,7 @@ class Wiring:
         return parameter
 
     def _join(self, node: Node, index: int, blob: BlobSpec, owner: Parameter, rule: Any) -> Parameter:
-        """Let a layer share ``owner``; the rates either states hold for both and must agree."""
+        """Let a layer share ``owner``; a multiplier that either states holds for both, and two must agree."""
         spec, shape = node.layer.spec, tuple(owner.tensor.shape)
         permissive = enum_name(rule, "share_mode") == "PERMISSIVE"
         if shape != blob.shape and not (permissive and owner.tensor.numel() == math.prod(blob.shape)):
@@ -196,9 +196,9 @@ class Wiring:
         return torch.from_numpy(values).to(self._device)
 
     def _shared_values(self, spec: LayerSpec, index: int, blob: BlobSpec) -> torch.Tensor | None:
-        """The other net's values, where it has them.
+        """The values that the other net shares; None where it has none.
 
-        Of several layers of one name Caffe fills the first here with the last one's there.
+        Where several layers have one name, Caffe fills the first one here with those of the last one there.
         """
         if not self._theirs or spec.twin:
             return None
@@ -214,7 +214,7 @@ class Wiring:
         return None
 
     def _check_shared(self) -> None:
-        """Refuse layers of one name with other numbers of blobs in the net whose values are shared, as Caffe does."""
+        """Refuse layers whose number of blobs differs from their namesake's in the other net, as Caffe does."""
         for theirs in self._theirs:
             for mine in self.nodes:
                 if mine.layer.spec.name == theirs.layer.spec.name:
