@@ -24,7 +24,7 @@ class GramRows:
         self._gram = torch.empty((0, 0), device=device)  # K (N, N)
         self.base = torch.empty((1 if velocity is None else 2, 0, width), device=device)  # F W0^T, F V0^T
         self.trained = torch.empty(0, dtype=torch.int64, device=device)
-        self.place = torch.empty(0, dtype=torch.int64, device=device)  # (N,) where a row stands in trained, or -1
+        self.place = torch.empty(0, dtype=torch.int64, device=device)  # (N,) position of each row in trained, or -1
         self.among = self._gram
 
     @torch.no_grad()

@@ -156,7 +156,7 @@ class Solver:
         """Train to max_iter; writes PREFIX_losses.csv (and PREFIX_test.csv when there are tests).
 
         Raises UsageError while another run holds the prefix, Stopped after the snapshot that a SIGINT
-        or SIGTERM asked for, TrainingError where the loss is no number any more.
+        or SIGTERM asked for, TrainingError where the loss is no longer a number.
         """
         if self.iteration > self._p.max_iter:
             raise UsageError(f"iteration {self.iteration} is past max_iter {self._p.max_iter}")
@@ -172,7 +172,7 @@ class Solver:
     def advance(self, until: int) -> None:
         """Train up to iteration ``until`` without any test, display, snapshot or file.
 
-        Raises TrainingError where the loss is no number any more.
+        Raises TrainingError where the loss is no longer a number.
         """
         while self.iteration < until:
             self.step()
