@@ -1,1 +1,1 @@
-"""Fast paths: they compute the same numbers as the full net in less time.  docs/performance.md explains them."""
+"""Fast paths: they compute the same numbers as the full net in less time.  README.md here explains them."""

@@ -15,7 +15,7 @@ A has entries only for rows that had a gradient.  So r and v are kept for the ro
 validation images for instance, are computed when a test asks for them.
 
 Before a ReLU, dead units (:mod:`~siamplex.engine.fast.dead_units`) are searched for at intervals and then skipped; a
-bound checked in every iteration guards this.  docs/performance.md describes the method.
+bound checked in every iteration guards this.  README.md here has the formulas one after the other.
 """
 
 from __future__ import annotations

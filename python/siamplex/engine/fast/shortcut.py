@@ -57,7 +57,7 @@ class Shortcut:
         rows = sum(len(table) for table in self.tables.values())
         names = ", ".join(gram.parameter.label for gram in self.grams.values())
         what = f"the features of each image are computed once ({rows} so far)"
-        return what + (f" and {names} is kept in its Gram form" if names else "")
+        return what + (f" and {names} is kept in its dual form" if names else "")
 
     def replay(self, growths: Sequence[Sequence[Any]]) -> None:
         """Replay the table growth log, so that a resumed run has the same rows in the same order.
