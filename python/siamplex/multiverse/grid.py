@@ -111,7 +111,7 @@ class Training:
     @property
     def id(self) -> str:
         """A hash of control, seed, fold and settings."""
-        return _hash({"control": self.control, "seed": self.seed, "fold": self.fold, "settings": dict(self.settings)})
+        return _id_of(self)
 
     def __getitem__(self, name: str) -> Value:
         return dict(self.settings)[name]
@@ -129,7 +129,11 @@ class Cell:
     @property
     def id(self) -> str:
         """A hash of control, seed, fold and settings, the same in every grid that has the cell."""
-        return _hash({"control": self.control, "seed": self.seed, "fold": self.fold, "settings": dict(self.settings)})
+        return _id_of(self)
+
+
+def _id_of(one: Training | Cell) -> str:
+    return _hash({"control": one.control, "seed": one.seed, "fold": one.fold, "settings": dict(one.settings)})
 
 
 def _hash(what: Mapping[str, Any]) -> str:

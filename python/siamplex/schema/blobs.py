@@ -83,9 +83,7 @@ def _read_dims(buffer: memoryview, start: int, end: int) -> list[int]:
 def blob_parts(number: int, array: Array, diff: Array | None = None) -> Iterator[bytes | memoryview]:
     """The bytes of ``array``, and of a ``diff`` of its shape, as a BlobProto in field ``number``, not copied."""
     data = np.asarray(array, dtype="<f4", order="C")  # unlike ascontiguousarray, one value without axes stays so
-    dims = b"".join(varint(size) for size in data.shape)
-    packed = prefix(1, len(dims)) + dims
-    shape = prefix(_SHAPE, len(packed)) + packed if data.shape else b""  # one value has no axes, and says none
+    shape = _shape_field(data.shape)
     parts = [(_DATA, data)] if diff is None else [(_DATA, data), (_DIFF, np.asarray(diff, dtype="<f4", order="C"))]
     heads = [prefix(field, values.nbytes) for field, values in parts]
     yield prefix(number, sum(map(len, heads)) + sum(values.nbytes for _, values in parts) + len(shape))
@@ -98,11 +96,16 @@ def blob_parts(number: int, array: Array, diff: Array | None = None) -> Iterator
 def blob_frame(number: int, shape: Sequence[int]) -> tuple[bytes, bytes]:
     """What stands before and behind the float32 values of a BlobProto in field ``number``."""
     size = 4 * math.prod(shape)
-    dims = b"".join(varint(length) for length in shape)
-    packed = prefix(1, len(dims)) + dims
-    after = prefix(_SHAPE, len(packed)) + packed
+    after = _shape_field(shape)
     head = prefix(_DATA, size)
     return prefix(number, len(head) + size + len(after)) + head, after
+
+
+def _shape_field(shape: Sequence[int]) -> bytes:
+    """A BlobProto's field ``shape``; empty for one value, which has no axes and says none."""
+    dims = b"".join(varint(size) for size in shape)
+    packed = prefix(1, len(dims)) + dims
+    return prefix(_SHAPE, len(packed)) + packed if shape else b""
 
 
 def blob_size(number: int, array: Array, diff: Array | None = None) -> int:
