@@ -6,7 +6,6 @@ import argparse
 import re
 import tempfile
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 from siamplex.corpus.emotions import NAMES, named
@@ -174,8 +173,6 @@ def check_people(path: Path, corpus: Corpus | None, out: Path) -> None:
         check_names_of(judgements, corpus.index.emotions if corpus is not None else PAPER_ORDER)
         if not judgements.rdm().values.any():
             raise InputError(path, "judgements that tell emotions apart", "dissimilarities that are all zero")
-    if find_spec("sklearn") is None:
-        raise UsageError("HUMAN: maps need scikit-learn: pip install scikit-learn")
 
 
 def check_weights(settings: RunSettings, drawn: bool, arch: Architecture | None) -> None:

@@ -22,15 +22,20 @@ _DEEPEST = 100  # messages in one another: more than any parser of protobuf foll
 _APART = re.compile(r"-[ \t\n]+[\d.in]")
 
 
-def names(text: str) -> Iterator[tuple[str, int, int]]:
-    """Each name of a message field (a word before ``{``, ``<`` or ``:`` and one of these): it, its start and end."""
-    word: re.Match[str] | None = None
+def _words_and_signs(text: str) -> Iterator[re.Match[str]]:
+    """The tokens of a text but for blanks and line ends; what is no token is passed over."""
     at = 0
     while at < len(text):
         match = _TOKEN.match(text, at)
         at = match.end() if match else at + 1
-        if match is None or match.lastgroup in ("space", "newline"):
-            continue
+        if match is not None and match.lastgroup not in ("space", "newline"):
+            yield match
+
+
+def names(text: str) -> Iterator[tuple[str, int, int]]:
+    """Each name of a message field (a word before ``{``, ``<`` or ``:`` and one of these): it, its start and end."""
+    word: re.Match[str] | None = None
+    for match in _words_and_signs(text):
         if word and match.group() in ("{", "<"):
             yield word.group(), word.start(), word.end()
         if not (word and match.group() == ":"):
@@ -43,12 +48,7 @@ def joined_signs(text: str) -> str:
         return text
     parts, done = [], 0
     minus: re.Match[str] | None = None
-    at = 0
-    while at < len(text):
-        match = _TOKEN.match(text, at)
-        at = match.end() if match else at + 1
-        if match is None or match.lastgroup in ("space", "newline"):
-            continue
+    for match in _words_and_signs(text):
         if minus and match.lastgroup == "word" and re.match(r"[\d.]|inf|nan", match.group()):
             parts += [text[done : minus.start()], text[minus.end() : match.start()], "-"]
             done = match.start()
