@@ -221,10 +221,10 @@ def test_what_lies_in_the_way(capsys, tmp_path):
 def test_no_room_and_no_memory(capsys, monkeypatch):
     from siamplex.plan import checks, planning
 
-    monkeypatch.setattr(checks, "free_bytes", lambda path: 1e6)
-    (line,) = refused(capsys, "pairs", *SMALL)
+    with monkeypatch.context() as full:  # undo() would leave the test's own folder as well
+        full.setattr(checks, "free_bytes", lambda path: 1e6)
+        (line,) = refused(capsys, "pairs", *SMALL)
     assert "expected 0.0 GB free" not in line and "MB free for what is to come, found 1.0 MB" in line
-    monkeypatch.undo()
     monkeypatch.setattr(planning, "machine_memory", lambda: 1e9)
     lines = refused(capsys, "finetune")
     assert any(line.startswith("memory: finetune takes about") and "STAGE2_BATCH" in line for line in lines)
