@@ -49,7 +49,7 @@ def test_files_and_what_they_say(multiverse, capsys):
     with (folder / "multiverse.csv").open(newline="") as handle:
         rows = list(csv.DictReader(handle))
     assert len(rows) == 24 + 1 + 12 + 1
-    assert list(rows[0])[:8] == ["cell", "control", "seed", "fold", "labels", "batch", "decay", "scale"]
+    assert list(rows[0])[:9] == ["cell", "training", "control", "seed", "fold", "labels", "batch", "decay", "scale"]
     assert set(OUTCOMES) <= set(rows[0]) and rows[0]["ratio_low"] and rows[0]["ratio_high"]
     cells = {c.cell: c for c in read(multiverse)}
     assert len({row["labels"] for row in rows if row["control"] != "shuffled"}) == 2  # nothing for what diverged

@@ -209,7 +209,7 @@ def test_what_it_takes_is_said_before(fresh, capsys):
     said = capsys.readouterr().err
     assert "a grid of 96 trainings, each read off at 4 cells; 0 cells there already" in said
     assert "to do: 1 trainings, 0 on shuffled labels, 2 towers" in said
-    assert "time: about " in said and "disk: at most " in said and "memory: " in said
+    assert "time: at most about " in said and "disk: at most " in said and "memory: " in said
     assert said.index("disk:") < said.index("multiverse: 3/3")
 
 

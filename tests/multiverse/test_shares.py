@@ -20,6 +20,7 @@ def grid(seeds: int = 4, folds: int = 2) -> pd.DataFrame:
     rows = list(product([1.0, 0.5, 0.25], [32, 256], ["none", "some"], range(1, seeds + 1), range(folds)))
     table = pd.DataFrame(rows, columns=[*SETTINGS, "seed", "fold"])
     table["control"] = ""
+    table["training"] = [f"t{i}" for i in range(len(table))]
     return table
 
 
@@ -40,12 +41,12 @@ def test_a_setting_that_moves_an_outcome_by_construction():
 def test_shares_of_settings_that_do_nothing_lie_about_zero():
     table = grid()
     values = np.random.default_rng(0).normal(size=(4000, len(table)))
-    shares, _ = decompose(factors_of(table, SETTINGS), values, np.ones(values.shape))
+    shares, _ = decompose(factors_of(table, SETTINGS), values, np.ones(values.shape), np.arange(len(table)))
     assert np.abs(shares.mean(axis=0)).max() < 0.002
     # also where cells weigh as a draw has them, which makes fewer of them count
     weights = np.random.default_rng(1).exponential(1, (2000, len(table)))
     values = np.random.default_rng(2).normal(size=(2000, len(table)))
-    weighted = decompose(factors_of(table, SETTINGS), values, weights)[0]
+    weighted = decompose(factors_of(table, SETTINGS), values, weights, np.arange(len(table)))[0]
     assert np.abs(weighted.mean(axis=0)).max() < 0.02
 
 
@@ -68,7 +69,7 @@ def test_the_average_over_orders_is_that_of_least_squares():
     for order in permutations(range(3)):
         for i, k in enumerate(order):
             known[k] += (explained(sorted(order[: i + 1])) - explained(sorted(order[:i]))) / 6
-    found, left = decompose(factors, values.to_numpy()[None], weights[None])
+    found, left = decompose(factors, values.to_numpy()[None], weights[None], np.arange(40))
     # what chance takes up is taken off: put it back
     double = (weights**2).sum() / weights.sum()
     whole = explained([0, 1, 2])
@@ -146,3 +147,67 @@ def test_a_claim_that_is_true_at_random_hangs_on_nothing():
         claim = (np.random.default_rng(seed).random(len(table)) < 0.4).tolist()
         wrong += bool(decisive(by_value(table, claim, SETTINGS, seed)))
     assert wrong <= 6  # 2 expected
+
+
+def read_twice(table: pd.DataFrame) -> pd.DataFrame:
+    """Every training read off at two places."""
+    return pd.concat([table.assign(stop=stop) for stop in ("length", "validation")], ignore_index=True)
+
+
+def test_cells_of_one_training_do_not_count_twice():
+    """A claim true of whole trainings at random hangs on nothing; counted by cells, it would far too often."""
+    table = read_twice(grid())
+    half = len(table) // 2
+    wrong = by_cells = 0
+    for seed in range(60):
+        claim = np.tile(np.random.default_rng(seed).random(half) < 0.4, 2).tolist()
+        wrong += bool(decisive(by_value(table, claim, [*SETTINGS, "stop"], seed)))
+        alone = table.assign(training=[f"t{i}" for i in range(len(table))])
+        by_cells += bool(decisive(by_value(alone, claim, [*SETTINGS, "stop"], seed)))
+    assert wrong <= 8 < by_cells  # 3 expected
+
+
+def test_where_it_is_read_off_is_tried_within_trainings():
+    """Three trainings in four are true wherever they are read, the others at one place alone."""
+    table = read_twice(grid())
+    half = len(table) // 2
+    always = np.arange(half) % 4 != 0
+    claim = np.concatenate([np.ones(half, bool), always])
+    found = {one.setting: one for one in by_value(table, claim.tolist(), [*SETTINGS, "stop"])}
+    assert found["stop"].p == pytest.approx(1 / 2000)
+    assert found["stop"].cells == {"length": half, "validation": half}
+    assert found["stop"].true == {"length": half, "validation": int(always.sum())}
+    nothing = by_value(table, np.tile(always, 2).tolist(), [*SETTINGS, "stop"])
+    assert next(one for one in nothing if one.setting == "stop").p == 1
+
+
+def test_chance_takes_up_what_trainings_and_cells_differ_by():
+    """Shares of settings without effect lie about 0, where cells of a training are alike and weigh unequally."""
+    table = read_twice(grid())
+    half = len(table) // 2
+    stream = np.random.default_rng(0)
+    trainings = np.tile(np.arange(half), 2)
+    factors = factors_of(table, [*SETTINGS, "stop"])
+    values = np.tile(stream.normal(size=(4000, half)), 2) + 0.3 * stream.normal(size=(4000, 2 * half))
+    shares = decompose(factors, values, np.ones(values.shape), trainings)[0]
+    assert np.abs(shares.mean(axis=0)).max() < 0.003
+    # as independent cells, settings that differ between trainings would seem to matter
+    naive = decompose(factors, values, np.ones(values.shape), np.arange(2 * half))[0]
+    assert naive.mean(axis=0)[list(factors).index("seed")] > 0.01
+    weights = np.tile(stream.exponential(1, (4000, half)), 2)
+    weighted = decompose(factors, values, weights, trainings)[0]
+    assert np.abs(weighted.mean(axis=0)).max() < 0.02
+
+
+def test_a_share_within_trainings_is_found_beside_one_between_them():
+    table = read_twice(grid())
+    half = len(table) // 2
+    stream = np.random.default_rng(1)
+    noise = np.tile(stream.normal(0, 1, half), 2) + stream.normal(0, 0.1, 2 * half)
+    table["y"] = 2.0 * (table["batch"] == 256) + 0.4 * (table["stop"] == "length") + noise
+    found = variance_shares(table, "y", [*SETTINGS, "stop"], [None] * len(table))
+    assert found.shares["batch"] == pytest.approx(0.5, abs=0.1)
+    assert found.shares["stop"] == pytest.approx(0.02, abs=0.006)  # 0.04 of 2.05
+    assert all(abs(found.shares[name]) < 0.06 for name in ("scale", "decay", "seed", "fold"))
+    few = table[table["training"].isin(["t0", "t40", "t90"])]
+    assert variance_shares(few, "y", [*SETTINGS, "stop"], [None] * len(few)) is None  # 6 cells, but 3 trainings

@@ -25,6 +25,7 @@ def cells(scales=(1.0, 0.5), batches=(32, 256), seeds=6) -> pd.DataFrame:
         table[name] = pd.array([value] * len(table), dtype="Int64")
     for name, value in {"learnt": True, "line": False, "agrees": False, "agrees_either": False}.items():
         table[name] = pd.array([value] * len(table), dtype="boolean")
+    table["training"] = pd.array([f"t{i}" for i in range(len(table))], dtype="string")
     table["order"] = pd.array(["HA-AN-FE-DI-SA-SP"] * len(table), dtype="string")
     return table
 
@@ -56,6 +57,7 @@ def test_nearly_all_is_enough_unless_one_value_breaks_it():
     table.loc[table.index[:5], "line"] = True
     assert kinds(table)["circle"] == HANGS
     rare = pd.concat([cells(seeds=50), cells(scales=(2.0,), batches=(32,), seeds=4)], ignore_index=True)
+    rare["training"] = [f"t{i}" for i in range(len(rare))]
     rare.loc[rare["scale"] == 2.0, "line"] = True  # 4 of 204, and all of one value's
     assert kinds(rare)["circle"] == HANGS
     text = words(rare)
@@ -118,6 +120,13 @@ def test_shapes_are_those_of_cells_that_learnt():
     assert found["circle"].kind == HOLDS and found["circle"].cells == 12
 
 
+def test_cells_of_few_trainings_are_few(count=4):
+    table = pd.concat([cells().iloc[:count].assign(stop=stop) for stop in ("length", "validation")], ignore_index=True)
+    assert set(kinds(table).values()) == {FEW}
+    text = words(table)
+    assert text.startswith("Of 8 cells of 4 trainings none diverged and 8 learnt.") and "Too few cells" in text
+
+
 @pytest.mark.parametrize("count", [1, 4])
 def test_too_few_cells(count):
     table = cells().iloc[:count]
@@ -135,7 +144,7 @@ def test_none_learnt_and_all_diverged():
     assert "none learnt" in text and "No cell showed that the net learns" in text and "Of the shape" in text
     assert "whatever one chooses" not in text.lower()
     gone = table.assign(diverged=True)
-    for name in gone.columns.difference([*SETTINGS, "seed", "fold", "control", "diverged", "learnt"]):
+    for name in gone.columns.difference([*SETTINGS, "training", "seed", "fold", "control", "diverged", "learnt"]):
         gone[name] = pd.array([pd.NA] * 24, dtype=gone[name].dtype)
     assert words(gone).startswith("Of 24 cells 24 diverged and none learnt.")
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from siamplex.multiverse.table import as_text
@@ -15,12 +16,17 @@ LEVEL = 0.05  # of p, over all settings together
 _SHUFFLES = 1999
 
 
+Floats = npt.NDArray[np.float64]
+
+
 @dataclass(frozen=True)
 class ByValue:
     """The values of a setting, as text, each with its number of cells and of those where the claim is true.
 
-    ``apart``: the largest less the smallest share of true cells.  ``p``: the share of shuffles of the claim among the
-    cells whose sum of squares between values is at least as large, the true arrangement among them.
+    ``apart``: the largest less the smallest share of true cells.  ``p``: the share of shuffles of the claim whose sum
+    of squares between values is at least as large, the true arrangement among them.  Cells of one training are not
+    independent, so that whole trainings change places; a setting that differs within a training (``iterations``,
+    ``stop``) is tried by shuffles within each training.
     """
 
     setting: str
@@ -33,27 +39,49 @@ class ByValue:
 def by_value(cells: pd.DataFrame, claim: Sequence[bool], settings: Sequence[str], seed: int = 0) -> list[ByValue]:
     """A ByValue for each setting, ``seed`` and ``fold`` that differs between ``cells``, the largest ``apart`` first."""
     true = np.asarray(claim, np.float64)
-    stream = numpy_stream(seed, "multiverse", "claims", len(true))
-    shuffled = np.stack([true, *(stream.permutation(true) for _ in range(_SHUFFLES))]) if len(true) else true[None]
+    trainings = np.asarray(pd.factorize(cells["training"])[0], np.intp)
     found = []
     for name in (*settings, "seed", "fold"):
         codes, values = pd.factorize(cells[name], sort=True, use_na_sentinel=False)
         if len(values) < 2:
             continue
         members = np.asarray(codes[:, None] == np.arange(len(values))[None], np.float64)
-        counts = members.sum(axis=0)
-        hits = shuffled @ members
+        inside = differs_within(np.asarray(codes, np.intp), trainings)
+        counts, hits = (_within if inside else _between)(true, members, trainings, seed)
         between = (hits**2 / counts).sum(axis=1)
         p = float((between >= between[0] - 1e-9).mean())
-        part = hits[0] / counts
         names = ["none" if pd.isna(v) else as_text(v.item() if hasattr(v, "item") else v) for v in values]
         found.append(
             ByValue(
-                name, dict(zip(names, counts.astype(int).tolist(), strict=True)),
-                dict(zip(names, hits[0].astype(int).tolist(), strict=True)), p, float(np.ptp(part)),
+                name, dict(zip(names, counts[0].astype(int).tolist(), strict=True)),
+                dict(zip(names, hits[0].astype(int).tolist(), strict=True)), p, float(np.ptp(hits[0] / counts[0])),
             )
         )  # fmt: skip
     return sorted(found, key=lambda f: -f.apart)
+
+
+def differs_within(codes: npt.NDArray[np.intp], trainings: npt.NDArray[np.intp]) -> bool:
+    """Whether cells of one training have different values of a setting."""
+    return len(set(zip(trainings.tolist(), codes.tolist(), strict=True))) > len(set(trainings.tolist()))
+
+
+def _between(true: Floats, members: Floats, trainings: npt.NDArray[np.intp], seed: int) -> tuple[Floats, Floats]:
+    """Cells and true cells by value (S, V) of the claim as it is and of shuffles of trainings, all cells together."""
+    sizes, hits = np.bincount(trainings), np.bincount(trainings, true)
+    first = np.unique(trainings, return_index=True)[1]
+    stream = numpy_stream(seed, "multiverse", "claims", len(sizes))
+    order = np.stack([np.arange(len(sizes)), *(stream.permutation(len(sizes)) for _ in range(_SHUFFLES))])
+    return sizes[order] @ members[first], hits[order] @ members[first]
+
+
+def _within(true: Floats, members: Floats, trainings: npt.NDArray[np.intp], seed: int) -> tuple[Floats, Floats]:
+    """The same of shuffles of the cells within each training."""
+    stream = numpy_stream(seed, "multiverse", "claims within", len(true))
+    places = np.argsort(trainings, kind="stable")
+    shuffled = np.tile(true, (_SHUFFLES + 1, 1))
+    for row in shuffled[1:]:
+        row[places] = true[np.lexsort((stream.random(len(true)), trainings))]
+    return np.tile(members.sum(axis=0), (len(shuffled), 1)), shuffled @ members
 
 
 def decisive(found: Sequence[ByValue]) -> list[ByValue]:

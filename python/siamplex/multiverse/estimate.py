@@ -1,4 +1,4 @@
-"""Forecast of a multiverse: time from the multiply-adds of its trainings, disk and memory from sizes."""
+"""Forecast of a multiverse: time from its trainings' multiply-adds and iterations, disk and memory from sizes."""
 
 from __future__ import annotations
 
@@ -11,49 +11,64 @@ from siamplex.multiverse.jobs import Jobs
 from siamplex.multiverse.run_nets import RunNets
 from siamplex.multiverse.store import UNTRAINED
 from siamplex.multiverse.training import arithmetic
-from siamplex.plan.speed import cores, multiplication_rate
+from siamplex.plan.speed import call_seconds, cores, multiplication_rate
 from siamplex.plan.tower_size import TowerSize
 
-_SLOWER = 1.7  # than the arithmetic, of a training on one core, where none was measured yet
+_SLOWER = 1.3  # than the arithmetic with all units active, of a training on one core, where none was measured yet
+_CALLS = 1100  # small calls that take as long as an iteration does beside its arithmetic
 _START = 1.0  # seconds until a training's first iteration
 _WORKER = 450e6  # bytes of a worker process: Python, torch, one training
 _CELL = 60e3  # bytes of a cell's files, and of its embedding for each image:
 _IMAGE = 150
 
 
+@dataclass(frozen=True)
+class Work:
+    """What a training takes: multiply-adds and iterations; no iterations for a tower that is not trained."""
+
+    products: float
+    iterations: int
+
+
 @dataclass
 class Pace:
-    """Seconds that a worker takes for a training, estimated from finished ones.
+    """Seconds that a worker takes for a training: as this machine's speed lets expect, corrected by finished ones.
 
-    ``rate`` are multiply-adds a second of one core.
+    ``rate`` are multiply-adds a second of one core, ``call`` the seconds of a small call.
     """
 
     rate: float = field(default_factory=lambda: multiplication_rate() / 2 / cores())
-    work: float = 0.0  # multiply-adds of trainings done to their end
-    seconds: float = 0.0
+    call: float = field(default_factory=call_seconds)
+    _expected: float = 0.0  # seconds of trainings done to their end, and the seconds that they took
+    _took: float = 0.0
 
-    def done(self, work: float, seconds: float) -> None:
+    def done(self, work: Work, seconds: float) -> None:
         """Record a training that did not diverge."""
-        self.work += work
-        self.seconds += seconds
+        self._expected += self._expectation(work)
+        self._took += seconds
 
     @property
     def is_measured(self) -> bool:
         """Whether any training was recorded yet."""
-        return self.seconds > 0
+        return self._took > 0
 
-    def of(self, work: float) -> float:
-        """Seconds for so many multiply-adds."""
-        return work * self.seconds / self.work if self.work else _START + _SLOWER * work / self.rate
+    def of(self, work: Work) -> float:
+        """Seconds of a training."""
+        return self._expectation(work) * (self._took / self._expected if self.is_measured else 1)
+
+    def _expectation(self, work: Work) -> float:
+        if not work.iterations:
+            return 0.0
+        return _START + _SLOWER * work.products / self.rate + _CALLS * self.call * work.iterations
 
 
-def work_of(training: Training, grid: Grid, nets: RunNets, jobs: Jobs) -> float:
-    """Multiply-adds of a training; nearly none for an untrained tower."""
+def work_of(training: Training, grid: Grid, nets: RunNets, jobs: Jobs) -> Work:
+    """What a training takes, all units active."""
     if training.control == UNTRAINED:
-        return 0.0
+        return Work(0.0, 0)
     units = nets.arch.units(1024), nets.arch.units(256)
     longest = max(int(value) for value in grid.dimensions["iterations"])
-    return arithmetic(jobs.trained_on(training), int(training["batch"]), units, longest)
+    return Work(arithmetic(jobs.trained_on(training), int(training["batch"]), units, longest), longest)
 
 
 def disk(trainings: Iterable[Training], prefixes: dict[Prefix, set[int]], grid: Grid, nets: RunNets) -> float:

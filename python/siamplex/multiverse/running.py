@@ -111,10 +111,8 @@ class Multiverse:
         if request.full:
             count = self.grid.size
         elif request.hours is not None:
-            least = min(map(self._work, islice(sequence(self.grid), 12)))
-            count = (
-                len(self._known) + 1 + int(_PLENTY * request.hours * 3600 * request.processes / self._pace.of(least))
-            )
+            least = min(self._pace.of(self._work(training)) for training in islice(sequence(self.grid), 12))
+            count = len(self._known) + 1 + int(_PLENTY * request.hours * 3600 * request.processes / least)
         found = sample(self.grid, min(count, self.grid.size))
         return sorted(found, key=lambda training: training.control != store.UNTRAINED)
 
@@ -122,7 +120,7 @@ class Multiverse:
         """Whether all cells of a training are there."""
         return all(cell.id in self._known for cell in self.jobs.cells(training))
 
-    def _work(self, training: Training) -> float:
+    def _work(self, training: Training) -> estimate.Work:
         return estimate.work_of(training, self.grid, self.nets, self.jobs)
 
     # --- doing them
@@ -177,10 +175,10 @@ class Multiverse:
             say(f"time: {request.hours:g} h; how many of {what} fit is said when the first are done")
         else:
             say(f"to do: {what}")
-            seconds = sum(self._pace.of(work) for training in left if (work := self._work(training)))
+            seconds = sum(self._pace.of(self._work(training)) for training in left)
             say(
-                f"time: about {_span(seconds / request.processes)} with {request.processes} at a time, at most: those "
-                "that must diverge cost nothing"
+                f"time: at most about {_span(seconds / request.processes)} with {request.processes} at a time on free "
+                "cores; those that must diverge cost nothing"
             )
         needed = estimate.disk(left, wanted, grid, self.nets)
         require_room(self.folder, int(needed), "the cells of this multiverse and the features they need")

@@ -5,6 +5,10 @@ of squares that it adds to the settings before it, averaged over orders of the s
 1980; Shapley values of R²), so that an unbalanced sample of cells needs no chosen order.  As in epsilon squared, the
 share that a setting of as many values takes up by chance is subtracted: shares of settings without effect lie about 0.
 The remainder is interactions and noise.
+
+Cells that were read from one training are not independent.  What chance takes up is therefore judged as in a split-plot
+design: for settings that differ between trainings by the trainings' own residuals, for settings that differ within a
+training (``iterations``, ``stop``) by what is left of the cells' residuals there.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from siamplex.multiverse.by_value import differs_within
 from siamplex.multiverse.draws import Weights
 from siamplex.multiverse.store import PAPER
 from siamplex.randomness import numpy_stream
@@ -60,8 +65,8 @@ def variance_shares(
     """Shares of an outcome of the paper's cells that have it.
 
     ``drawn`` holds for each row of ``table`` the outcome's draws (B,) over subjects, or None; the draws use the same
-    subjects' weights in all rows.  None where nothing differs between cells, or where there are too few cells for the
-    settings' values.
+    subjects' weights in all rows.  None where nothing differs between cells, or where there are too few trainings for
+    the settings' values.
     """
     keep = np.flatnonzero(((table["control"] == PAPER) & table[outcome].notna()).to_numpy(bool)).tolist()
     cells = table.iloc[keep]
@@ -69,12 +74,13 @@ def variance_shares(
     factors = factors_of(cells, settings)
     if not factors or np.ptp(values) < _TINY:
         return None
-    once = decompose(factors, values[None], np.ones((1, len(values))))
+    trainings = np.asarray(pd.factorize(cells["training"])[0], np.intp)
+    once = decompose(factors, values[None], np.ones((1, len(values))), trainings)
     if once is None:
         return None
     rows = [drawn[i] for i in keep]
     resampled = _resampled(cells, values, rows)
-    spread = decompose(factors, *resampled) if resampled else None
+    spread = decompose(factors, *resampled, trainings) if resampled else None
     shares = dict(zip(factors, once[0][0].tolist(), strict=True))
     intervals = {
         name: interval(np.minimum(share + spread[0][:, i] - spread[0][:, i].mean(), 1)) if spread else None
@@ -99,12 +105,12 @@ def _resampled(cells: pd.DataFrame, values: Floats, rows: Sequence[Floats | None
 
 
 def decompose(
-    factors: Mapping[str, npt.NDArray[np.intp]], values: Floats, weights: Floats
+    factors: Mapping[str, npt.NDArray[np.intp]], values: Floats, weights: Floats, trainings: npt.NDArray[np.intp]
 ) -> tuple[Floats, Floats] | None:
     """Shares (B, K) of K factors and what is left (B,), of values (B, N) whose cells weigh as ``weights`` (B, N).
 
-    The chance correction uses effective numbers of cells, so that unequal weights do not count as more cells.  None
-    where no degree of freedom remains.
+    ``trainings`` (N,) numbers from 0 the training of each cell.  The chance correction uses effective numbers of cells
+    and trainings, so that unequal weights do not count as more of them.  None where no degree of freedom remains.
     """
     blocks = [_indicators(codes) for codes in factors.values()]
     design = np.hstack([np.ones((values.shape[1], 1)), *blocks])
@@ -130,14 +136,60 @@ def decompose(
             before = state[:, -1, -1].copy()
         left = before
     sums, freedoms = sums / len(orders), freedoms / len(orders)
-    double = (weights**2).sum(axis=1) / weights.sum(axis=1)
-    free = weights.sum(axis=1) - (1 + freedoms.sum(axis=1)) * double
-    if len(values) == 1 and free[0] < 1 - _TINY:
+    inside = np.array([differs_within(codes, trainings) for codes in factors.values()])
+    taken = _Noise.of(design, products, values, weights, trainings)
+    if len(values) == 1 and taken.free_between(freedoms, inside)[0] < 1 - _TINY:
         return None
-    noise = np.where(free > 0, np.maximum(left, 0) / np.where(free > 0, free, 1), 0)
     safe = np.where(total > _TINY * max(1.0, width), total, np.inf)
-    shares = (sums - freedoms * (double * noise)[:, None]) / safe[:, None]
+    shares = (sums - freedoms * taken.by_chance(freedoms, inside, left)) / safe[:, None]
     return shares, 1 - shares.sum(axis=1)
+
+
+@dataclass(frozen=True)
+class _Noise:
+    """What is needed to tell how much chance takes up for each degree of freedom, each (B,).
+
+    ``sums`` are weights' sums, ``cell`` and ``training`` the weight of one effective cell and training, ``inner`` the
+    degrees of freedom that the trainings' means take from the cells, by weight; ``between`` is the residuals' sum of
+    squares between trainings.
+    """
+
+    sums: Floats
+    cell: Floats
+    training: Floats
+    inner: Floats
+    between: Floats
+
+    @classmethod
+    def of(
+        cls, design: Floats, products: Floats, values: Floats, weights: Floats, trainings: npt.NDArray[np.intp]
+    ) -> _Noise:
+        """Of the model's residuals; ``products`` (B, P + 1, P + 1) are those of the design and the centred values."""
+        members = np.asarray(trainings[:, None] == np.arange(trainings.max() + 1)[None], np.float64)
+        sums = weights.sum(axis=1)
+        mean = ((weights * values).sum(axis=1) / sums)[:, None]
+        inverse = np.linalg.pinv(products[:, :-1, :-1], rcond=_TINY, hermitian=True)
+        fitted = np.einsum("np,bpq,bq->bn", design, inverse, products[:, :-1, -1], optimize=True)
+        whole = weights @ members
+        between = ((weights * (values - mean - fitted)) @ members) ** 2 / whole
+        inner = sums - (weights**2 @ members / whole).sum(axis=1)
+        cell, training = (weights**2).sum(axis=1) / sums, (whole**2).sum(axis=1) / sums
+        return cls(sums, cell, training, inner, between.sum(axis=1))
+
+    def free_between(self, freedoms: Floats, inside: npt.NDArray[np.bool_]) -> Floats:
+        """Degrees of freedom left between trainings, by weight (B,)."""
+        return self.sums - (1 + freedoms[:, ~inside].sum(axis=1)) * self.training
+
+    def by_chance(self, freedoms: Floats, inside: npt.NDArray[np.bool_], left: Floats) -> Floats:
+        """Sums of squares that a degree of freedom of each setting takes up by chance (B, K)."""
+        free = self.free_between(freedoms, inside), self.inner - freedoms[:, inside].sum(axis=1) * self.cell
+        sums = self.between, left - self.between
+        noise = [
+            np.where(f > _TINY, np.maximum(s, 0) / np.where(f > _TINY, f, 1), 0)
+            for s, f in zip(sums, free, strict=True)
+        ]
+        units = self.training * noise[0], self.cell * noise[1]
+        return np.where(inside[None], units[1][:, None], units[0][:, None])
 
 
 def percent(share: float) -> str:

@@ -72,6 +72,11 @@ class StoredCell:
     about: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def training(self) -> str:
+        """The training that the cell was read from, by its id: cells of one training are not independent."""
+        return str(self.about.get("training", self.cell))
+
+    @property
     def embedding_path(self) -> Path:
         """Where the embedding lies; not there for a cell that diverged."""
         return self.folder / "embedding.npz"

@@ -16,7 +16,7 @@ from siamplex.multiverse.outcomes import OUTCOMES, Measured
 from siamplex.multiverse.store import StoredCell
 from siamplex.run.durable import atomic_path, write_text
 
-FIRST = ("cell", "control", "seed", "fold", "labels")
+FIRST = ("cell", "training", "control", "seed", "fold", "labels")
 LAST = ("seconds",)
 _ENDS = ("low", "high")
 _TYPES = {
@@ -37,13 +37,15 @@ def setting_columns(cells: Sequence[StoredCell]) -> dict[str, str]:
 
 
 def frame(cells: Sequence[StoredCell], measured: Sequence[Measured]) -> pd.DataFrame:
-    """The table: ``cell``, ``control``, ``seed``, ``fold``, ``labels``, the settings, the outcomes, ``seconds``.
+    """The table: ``cell``, ``training``, ``control``, ``seed``, ``fold``, ``labels``, settings, outcomes, ``seconds``.
 
+    Cells that were read from one training have the same ``training`` and are not independent of each other.
     Behind an outcome that subjects decide stand ``..._low`` and ``..._high``, its interval (95 %) over subjects.
     Columns have pandas' types that know of missing values; settings of mixed kinds become text.
     """
     columns: dict[str, Any] = {
         "cell": pd.array([c.cell for c in cells], dtype="string"),
+        "training": pd.array([c.training for c in cells], dtype="string"),
         "control": pd.array([c.control for c in cells], dtype="string"),
         "seed": pd.array([c.seed for c in cells], dtype="Int64"),
         "fold": pd.array([c.fold for c in cells], dtype="Int64"),

@@ -3,7 +3,7 @@
 The rules, each tested:
 
 - A claim is judged over the paper's cells that have the outcome; every claim but the first (the cell learnt) only over
-  cells that learnt.  With fewer than :data:`FEWEST` cells the paragraph says only that they are too few.
+  cells that learnt.  With cells of fewer than :data:`FEWEST` trainings the paragraph says only that they are too few.
 - It *holds whatever one chooses* if it is true in :data:`NEARLY_ALL` of the cells, and in at least half of the cells of
   every value of every setting, seed and fold.
 - *No cell showed* it if it is true in none.
@@ -107,7 +107,7 @@ def verdicts(table: pd.DataFrame, settings: Sequence[str]) -> list[Verdict]:
 def judge(claim: Claim, cells: pd.DataFrame, true: Sequence[bool], settings: Sequence[str]) -> Verdict:
     """Apply the rules of this module to a claim that is ``true`` or not in each of ``cells``."""
     count, hits = len(true), sum(true)
-    if count < FEWEST:
+    if cells["training"].nunique() < FEWEST:
         return Verdict(claim.name, claim.words, FEW, hits, count)
     if not hits:
         return Verdict(claim.name, claim.words, NEVER, hits, count)
@@ -150,7 +150,9 @@ def _opening(trained: pd.DataFrame) -> str:
         return "No cell of the paper's kind was trained, controls alone."
     gone = int(trained["diverged"].astype(bool).sum())
     learnt = int(trained["learnt"].fillna(False).astype(bool).sum())
-    one = f"Of {len(trained)} {'cell' if len(trained) == 1 else 'cells'} {gone or 'none'} diverged"
+    trainings = int(trained["training"].nunique())
+    read_off = f" of {trainings} {'training' if trainings == 1 else 'trainings'}" if trainings < len(trained) else ""
+    one = f"Of {len(trained)} {'cell' if len(trained) == 1 else 'cells'}{read_off} {gone or 'none'} diverged"
     return f"{one} and {learnt or 'none'} learnt."
 
 

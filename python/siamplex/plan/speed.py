@@ -1,4 +1,4 @@
-"""This machine's speed of multiplication, for estimates of steps that were not measured."""
+"""This machine's speed of multiplication and of small calls, for estimates of steps that were not measured."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 import numpy as np
 
 _SIDE = 64  # small enough for one thread of any BLAS: what other work has of the other cores does not count
+_SMALL = 8  # so small that a product takes no time beside its call
 _BURST, _SECONDS = 20, 0.2
 
 
@@ -21,7 +22,17 @@ def multiplication_rate() -> float:
 
     Takes a fifth of a second.
     """
-    a = np.ones((_SIDE, _SIDE), np.float32)
+    return 2 * _SIDE**3 / _quickest(_SIDE) * cores()
+
+
+def call_seconds() -> float:
+    """Seconds of a library call on a small array, in the quickest burst.  Takes a fifth of a second."""
+    return _quickest(_SMALL)
+
+
+def _quickest(side: int) -> float:
+    """Seconds of a product of two square matrices."""
+    a = np.ones((side, side), np.float32)
     into = np.empty_like(a)
     quickest, began = float("inf"), time.perf_counter()
     while time.perf_counter() - began < _SECONDS:
@@ -29,4 +40,4 @@ def multiplication_rate() -> float:
         for _ in range(_BURST):
             np.matmul(a, a, out=into)
         quickest = min(quickest, time.perf_counter() - start)
-    return 2 * _SIDE**3 * _BURST / quickest * cores()
+    return quickest / _BURST
