@@ -124,7 +124,7 @@ def twin_solver(tmp_path: Path, pair_lmdb: Path) -> Callable[..., Path]:
     ) -> Path:  # fmt: skip
         text = ""
         if rectified:
-            text += 'layer {{ name: "awake{0}" type: "ReLU" bottom: "fc{0}" top: "fc{0}" }}'
+            text += 'layer {{ name: "relu{0}" type: "ReLU" bottom: "fc{0}" top: "fc{0}" }}'
         if dropout:
             text += 'layer {{ name: "drop{0}" type: "Dropout" bottom: "fc{0}" top: "fc{0}" }}'
         drops = {"dropout": text.format(""), "dropout_p": text.format("_p")}
@@ -141,7 +141,7 @@ def twin_solver(tmp_path: Path, pair_lmdb: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def left_alone(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Lets Gram forms look for units to leave alone all the time; how many there were each time."""
+    """Lets dual forms look for units to leave alone all the time; how many there were each time."""
     found: list[int] = []
     pick = GramWeight._pick
 
