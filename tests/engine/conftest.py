@@ -21,8 +21,6 @@ from siamplex.schema import messages, prototxt
 from siamplex.schema.datum import encode
 from siamplex.schema.weights import write_caffemodel
 
-RunLayer = Callable[..., list[torch.Tensor]]
-
 
 def make_layer(text: str) -> Layer:
     """The one layer of a prototxt."""

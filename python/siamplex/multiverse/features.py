@@ -8,7 +8,7 @@ K = F F^T and, for each seed, F W0^T with fc4's initial weights W0: a few megaby
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -214,10 +214,3 @@ def read_products(run: Path, prefix: Prefix, seed: int) -> tuple[Floats, Floats]
             raise InputError(path, what, "other arrays")
         found.append(np.asarray(arrays[name], np.float32))
     return found[0], found[1]
-
-
-def stored(run: Path) -> Iterator[tuple[str, Path]]:
-    """(name, features.npy) of each prefix that is there."""
-    folder = run / "multiverse" / "features"
-    if folder.is_dir():
-        yield from ((path.parent.name, path) for path in sorted(folder.glob("*/features.npy")))
