@@ -25,6 +25,7 @@ from siamplex.multiverse.run_nets import RunNets
 from siamplex.multiverse.store import Value
 from siamplex.pairs.build import OpenedStore, load_images
 from siamplex.pairs.images import stored_images
+from siamplex.pairs.scaling import scaled
 from siamplex.run.durable import atomic_file
 from siamplex.run.progress import Progress, say
 from siamplex.schema.array_files import read_arrays
@@ -123,14 +124,6 @@ def pixels_of(store: OpenedStore, folder: Path) -> Pixels:
             what = "a table of bytes less the mean times the scale that pairs.json states"
             raise InputError(folder / str(store.store.table["path"]), what, f"other values in image {at}")
     return pixels
-
-
-def scaled(pixels: Pixels, mean: Sequence[float], scale: float) -> Floats:
-    """The net's input from (..., 3, H, W) bytes, as :func:`~siamplex.pairs.store.write_table` computes it."""
-    values = pixels.astype(np.float32)
-    values -= np.array(mean, np.float32)[:, None, None]
-    values *= np.float32(scale)
-    return values
 
 
 def prepare(run: Path, source: Source, wanted: dict[Prefix, set[int]]) -> None:
