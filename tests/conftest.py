@@ -37,6 +37,15 @@ def goldens() -> Path:
 
 
 @pytest.fixture(scope="session")
+def wild(goldens: Path) -> Path:
+    """Folder of the golden runs over other layers; skips where it is not there."""
+    folder = goldens.parent / "goldens_wild"
+    if not folder.is_dir():
+        pytest.skip("no ../shared/goldens_wild beside this clone")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Drawn faces of five actors."""
     folder = tmp_path_factory.mktemp("faces") / "corpus"

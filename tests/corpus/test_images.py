@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from siamplex.corpus.images import fit, read_face, read_picture
+from siamplex.corpus.images import fit, read_picture
 from siamplex.errors import InputError
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (30, 20, 3), dtype=np.uint8)
@@ -41,10 +41,9 @@ def test_modes_keep_what_they_say():
     assert 0 < padded[0, 0, 0] < 255
 
 
-def test_read_face_is_channels_first(tmp_path):
+def test_crops_what_a_file_holds(tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), PICTURE)
-    face = read_face(tmp_path / "a.png", 20, "crop")
-    np.testing.assert_array_equal(face, PICTURE[5:25].transpose(2, 0, 1))
+    np.testing.assert_array_equal(fit(read_picture(tmp_path / "a.png"), 20, "crop"), PICTURE[5:25])
 
 
 @pytest.mark.parametrize("content", [b"", b"GIF89a", b"BM" + b"\0" * 60])

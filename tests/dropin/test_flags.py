@@ -37,6 +37,26 @@ def test_refuses(arguments, message):
         parse(arguments)
 
 
+@pytest.mark.parametrize(
+    ("written", "allowed"),
+    [
+        ([], False),
+        (["-allow_unfilled"], True),
+        (["--allow-unfilled"], True),
+        (["-allow_unfilled=1"], True),
+        (["-allow_unfilled=false"], False),
+        (["-allow_unfilled", "-noallow_unfilled"], False),
+    ],
+)
+def test_unfilled_layers_are_let_pass_by_a_switch(written, allowed):
+    assert parse([*written, "train", "-solver=x"]).allow_unfilled is allowed
+
+
+def test_a_switch_is_no_text():
+    with pytest.raises(UsageError, match="caffe: -allow_unfilled: expected true or false, found 'maybe'"):
+        parse(["train", "-allow_unfilled=maybe"])
+
+
 @pytest.mark.parametrize("flag", ["-h", "--help", "-help"])
 def test_help(flag, capsys):
     with pytest.raises(SystemExit) as end:

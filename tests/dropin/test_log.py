@@ -14,7 +14,7 @@ from siamplex.dropin.message_text import message_text
 from siamplex.dropin.net_log import log_net
 from siamplex.schema import prototxt
 from tests.engine.conftest import make_net, pair_lmdb, twin_solver  # noqa: F401  (fixtures)
-from tests.engine.test_goldens_wild import near, wild  # noqa: F401  (a fixture)
+from tests.engine.golden_runs import near
 
 # Level, day and time, thread, and then the place and text.  The recorded log is by a newer glog, which writes the year.
 PREFIX = re.compile(r"([IWEF])\d{4}(?:\d{4})? \d\d:\d\d:\d\d\.\d{6} +\d+ (.*)")
@@ -41,7 +41,7 @@ def said(text: str) -> list[str]:
     return lines
 
 
-def test_a_golden_runs_log_line_by_line(wild, tmp_path, monkeypatch, capsys):  # noqa: F811
+def test_a_golden_runs_log_line_by_line(wild, tmp_path, monkeypatch, capsys):
     case = tmp_path / "case"
     case.mkdir()
     for name in ("train.prototxt", "solver.prototxt", "init.caffemodel"):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from siamplex.cli import main
-from siamplex.dropin.tool_flags import parse
+from siamplex.dropin.gflags import parse
 from siamplex.errors import UsageError
 from siamplex.schema import messages, prototxt
 from siamplex.schema.datum import decode

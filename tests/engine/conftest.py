@@ -21,8 +21,6 @@ from siamplex.schema import messages, prototxt
 from siamplex.schema.datum import encode
 from siamplex.schema.weights import write_caffemodel
 
-RunLayer = Callable[..., list[torch.Tensor]]
-
 
 def make_layer(text: str) -> Layer:
     """The one layer of a prototxt."""
@@ -124,7 +122,7 @@ def twin_solver(tmp_path: Path, pair_lmdb: Path) -> Callable[..., Path]:
     ) -> Path:  # fmt: skip
         text = ""
         if rectified:
-            text += 'layer {{ name: "awake{0}" type: "ReLU" bottom: "fc{0}" top: "fc{0}" }}'
+            text += 'layer {{ name: "relu{0}" type: "ReLU" bottom: "fc{0}" top: "fc{0}" }}'
         if dropout:
             text += 'layer {{ name: "drop{0}" type: "Dropout" bottom: "fc{0}" top: "fc{0}" }}'
         drops = {"dropout": text.format(""), "dropout_p": text.format("_p")}
@@ -141,7 +139,7 @@ def twin_solver(tmp_path: Path, pair_lmdb: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def left_alone(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Lets Gram forms look for units to leave alone all the time; how many there were each time."""
+    """Lets dual forms look for units to leave alone all the time; how many there were each time."""
     found: list[int] = []
     pick = GramWeight._pick
 

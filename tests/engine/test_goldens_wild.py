@@ -7,13 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 from shutil import copytree
 
-import numpy as np
 import pytest
 
 from siamplex.engine.training.loss_log import read_losses
 from siamplex.engine.training.solver import Solver, TrainOptions
-from siamplex.schema.weights import read_caffemodel, read_solverstate
 from siamplex.schema.wire import fields
+from tests.engine.golden_runs import (
+    assert_goes_on_as,
+    assert_losses_agree,
+    assert_states_agree,
+    assert_weights_agree,
+    near,
+)
 
 CASES = (
     "solver_adadelta",
@@ -32,28 +37,6 @@ CASES = (
     "sigmoid_ce",
     "v1_layers",
 )
-
-
-@pytest.fixture(scope="session")
-def wild(goldens: Path) -> Path:
-    """Folder of the golden runs over other layers; skips where it is not there."""
-    folder = goldens.parent / "goldens_wild"
-    if not folder.is_dir():
-        pytest.skip("no ../shared/goldens_wild beside this clone")
-    return folder
-
-
-def near(ours: float, theirs: float) -> bool:
-    return abs(ours - theirs) <= max(1e-4 * abs(theirs), 1e-5)
-
-
-def assert_weights_agree(ours: Path, theirs: Path) -> None:
-    mine, golden = read_caffemodel(ours), read_caffemodel(theirs)
-    assert set(mine) <= set(golden)  # Caffe's files repeat each shared array in the twin; ours name the owner alone
-    for name, arrays in mine.items():
-        assert len(arrays) == len(golden[name])
-        for a, b in zip(arrays, golden[name], strict=True):
-            assert a.shape == b.shape and np.abs(a - b).max() <= 1e-4 * np.abs(b).max(), name
 
 
 def structure(path: Path) -> dict[str, list[list[tuple[int, int, int, bytes]]]]:
@@ -123,21 +106,12 @@ def test_follows_caffe(wild: Path, tmp_path: Path, name: str, shortcut: bool) ->
     )
     solver = Follower(case / "solver.prototxt", options)
     solver.solve()
-    mine, golden = read_losses(tmp_path / "snap_losses.csv"), read_losses(case / "losses.csv")
-    assert [row[0] for row in mine] == [row[0] for row in golden]
-    for (iteration, loss, rate), (_, expected, expected_rate) in zip(mine, golden, strict=True):
-        assert near(loss, expected), (iteration, loss, expected)
-        assert (rate is None) == (expected_rate is None)
-        if rate is not None and expected_rate is not None:
-            assert f"{rate:.6g}" == f"{expected_rate:.6g}", iteration
+    assert_losses_agree(tmp_path / "snap_losses.csv", case / "losses.csv")
     half = min(case.glob("snap_iter_*.caffemodel"))
     assert_weights_agree(tmp_path / half.name, case / half.name)
-    assert_weights_agree(tmp_path / f"snap_iter_{solver.iteration}.caffemodel", case / "expected.caffemodel")
-    ours = read_solverstate(tmp_path / f"snap_iter_{solver.iteration}.solverstate")
-    theirs = read_solverstate(case / "expected.solverstate")
-    assert [h.shape for h in ours.history] == [h.shape for h in theirs.history]
-    for a, b in zip(ours.history, theirs.history, strict=True):
-        assert np.abs(a - b).max() <= 2e-4 * max(np.abs(b).max(), 1e-4)
+    final = tmp_path / f"snap_iter_{solver.iteration}.caffemodel"
+    assert_weights_agree(final, case / "expected.caffemodel")
+    assert_states_agree(final.with_suffix(".solverstate"), case / "expected.solverstate")
     if (case / "tests.csv").exists():
         expected_tests = caffes_tests(case)
         assert list(solver.tested) == list(expected_tests)
@@ -173,12 +147,4 @@ def test_resumes_caffes_own_snapshot(wild: Path, tmp_path: Path, name: str) -> N
         snapshot=case / "snap_iter_20.solverstate", snapshot_prefix=str(tmp_path / "snap"), quiet=True
     )
     solver = Solver(case / "solver.prototxt", options)
-    assert solver.iteration == 20
-    for key, layer in solver.data_layers():
-        if key.startswith("train"):
-            layer.source.seek(20 * int(layer.params.batch_size))
-    solver.solve()
-    mine = {row[0]: row[1] for row in read_losses(tmp_path / "snap_losses.csv")}
-    for iteration, expected, _ in read_losses(case / "losses.csv"):
-        assert iteration < 20 or near(mine[iteration], expected), iteration
-    assert_weights_agree(tmp_path / "snap_iter_40.caffemodel", case / "expected.caffemodel")
+    assert_goes_on_as(solver, case, 20)

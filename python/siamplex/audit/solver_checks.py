@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from siamplex.audit import paper
 from siamplex.audit.finding import Finding, Findings
 from siamplex.audit.run_files import RunFiles, Stage
@@ -23,10 +25,7 @@ def check_solver(files: RunFiles, stage: Stage) -> list[Finding]:
     """Compare a stage's solver with the paper, and with what its snapshots' manifest recorded."""
     found = Findings(f"solver of stage {stage.number}")
     p = stage.solver.message
-    found.stated("optimiser", "SGD", str(p.type) or "SGD")
-    found.stated("base learning rate", f"{paper.BASE_LR:g}", f"{p.base_lr:g}")
-    found.stated("rate policy", "step", p.lr_policy)
-    found.stated("stepsize", paper.STEPSIZE, int(p.stepsize))
+    check_rate(found, p)
     found.silent("gamma", f"{p.gamma:g}", "with stepsize 5000 a stage of 5000 iterations never takes the step")
     found.silent("momentum", f"{p.momentum:g}", "Caffe's and AlexNet's usual one is 0.9")
     found.silent("weight decay", f"{p.weight_decay:g}", "AlexNet's is 0.0005")
@@ -42,6 +41,14 @@ def check_solver(files: RunFiles, stage: Stage) -> list[Finding]:
         found.stated("length", f"{paper.ITERATIONS}", f"{trained}")
     _remembered(found, files, stage)
     return found.made
+
+
+def check_rate(found: Findings, p: Any) -> None:
+    """Hold the optimiser and the learning rate of a SolverParameter against the paper."""
+    found.stated("optimiser", "SGD", str(p.type) or "SGD")
+    found.stated("base learning rate", f"{paper.BASE_LR:g}", f"{p.base_lr:g}")
+    found.stated("rate policy", "step", p.lr_policy)
+    found.stated("stepsize", paper.STEPSIZE, int(p.stepsize))
 
 
 def _remembered(found: Findings, files: RunFiles, stage: Stage) -> None:

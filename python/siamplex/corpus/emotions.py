@@ -23,9 +23,6 @@ NAMES: Mapping[str, str] = {
 # Table 1 of the paper: images per emotion, 504 in all
 PAPER_COUNTS: Mapping[str, int] = {"AN": 87, "DI": 82, "FE": 80, "HA": 127, "SA": 84, "SP": 44}
 
-# Mouth variants of NimStim file names
-VARIANTS: Mapping[str, str] = {"C": "closed", "O": "open", "X": "exuberant"}
-
 
 def named(members: Collection[str]) -> str:
     """``the six emotions``, or the names of others than these."""

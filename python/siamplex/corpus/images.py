@@ -63,8 +63,3 @@ def fit(picture: Picture, size: int, mode: str = "stretch") -> Picture:
     shrinks = min(picture.shape[:2]) > size
     how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(picture, (size, size), interpolation=how), np.uint8)
-
-
-def read_face(path: str | Path, size: int, mode: str = "stretch") -> npt.NDArray[np.uint8]:
-    """An image file as (3, size, size) BGR uint8.  Raises InputError."""
-    return np.ascontiguousarray(fit(read_picture(path), size, mode).transpose(2, 0, 1))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from siamplex.dropin.gflags import parse
 from siamplex.dropin.glog import info, number
-from siamplex.dropin.tool_flags import parse
 from siamplex.errors import InputError, UsageError
 from siamplex.run.durable import atomic_file
 from siamplex.schema import messages

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from siamplex.corpus.images import MAX_BYTES
+from siamplex.dropin.gflags import CommandLine, Value, parse
 from siamplex.dropin.glog import info
 from siamplex.dropin.new_database import check_backend, check_new, new_lmdb
-from siamplex.dropin.tool_flags import ToolLine, Value, parse
 from siamplex.errors import InputError, UsageError
 from siamplex.schema import messages
 from siamplex.schema.picture_files import PictureError, decode
@@ -95,7 +95,7 @@ def _lines(path: Path) -> Iterator[tuple[str, int]]:
         raise InputError(path, "a list of image files and labels", error.strerror or str(error)) from None
 
 
-def _datum(path: Path, name: str, label: int, line: ToolLine) -> tuple[bytes, tuple[int, ...]] | None:
+def _datum(path: Path, name: str, label: int, line: CommandLine) -> tuple[bytes, tuple[int, ...]] | None:
     """A Datum's bytes and its picture's (H, W, C); None, and a word, for a file that is no readable image."""
     try:
         if not 0 < path.stat().st_size <= MAX_BYTES:

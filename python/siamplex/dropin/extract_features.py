@@ -8,9 +8,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from siamplex.dropin.flags import UNFILLED
+from siamplex.dropin.gflags import parse
 from siamplex.dropin.glog import info
 from siamplex.dropin.new_database import check_backend, check_new, new_lmdb
-from siamplex.dropin.tool_flags import parse
 from siamplex.errors import UsageError
 
 NAME = "extract_features"

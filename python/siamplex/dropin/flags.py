@@ -1,10 +1,11 @@
-"""Parses flags as BVLC's tool does: ``-name=value``, ``--name value``, in any order."""
+"""The command line of ``caffe``: BVLC's commands and their flags."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from siamplex.dropin import gflags
 from siamplex.errors import UsageError
 from siamplex.run.stopping import NOTHING, SNAPSHOT, STOP
 
@@ -14,9 +15,6 @@ _VALUES = {
     "iterations": "50", "sigint_effect": STOP, "sighup_effect": SNAPSHOT,
 }  # fmt: skip
 UNFILLED = "allow_unfilled"  # a switch of this tool's own: go on where a layer that never learns has no weights
-# glog's, which scripts of that era pass along; this log goes to standard error in any case
-GLOG_SWITCHES = frozenset({"logtostderr", "alsologtostderr"})
-GLOG_VALUES = frozenset({"minloglevel", "stderrthreshold", "v", "log_dir", "vmodule"})
 USAGE = """usage: siamplex caffe COMMAND [-flag=value ...]
 
 commands:
@@ -43,8 +41,8 @@ class Flags:
     """A parsed command line: the command, and each flag's text."""
 
     command: str
-    values: dict[str, str] = field(default_factory=lambda: dict(_VALUES))
-    allow_unfilled: bool = False
+    values: dict[str, str]
+    allow_unfilled: bool
 
     def __getitem__(self, name: str) -> str:
         return self.values[name]
@@ -75,32 +73,9 @@ class Flags:
 
 def parse(arguments: Sequence[str]) -> Flags:
     """Parse a command line.  Raises UsageError for a command or flag that the tool does not have."""
-    words: list[str] = []
-    allowed = False
-    given: dict[str, str] = {}
-    rest = list(arguments)
-    while rest:
-        word = rest.pop(0)
-        if not word.startswith("-") or word == "-":
-            words.append(word)
-            continue
-        name, equals, value = word.lstrip("-").partition("=")
-        if name.removeprefix("no") in GLOG_SWITCHES:
-            continue
-        if name in (UNFILLED, "allow-unfilled"):
-            allowed = value in ("", "true", "1")
-            continue
-        if name not in _VALUES and name not in GLOG_VALUES:
-            raise UsageError(f"caffe: unknown command line flag '{name}' (known: {', '.join(_VALUES)})")
-        if not equals:
-            if not rest:
-                raise UsageError(f"caffe: flag '-{name}' is missing its value")
-            value = rest.pop(0)
-        given[name] = value
-    if len(words) != 1 or words[0] not in COMMANDS:
+    line = gflags.parse("caffe", arguments, {**_VALUES, UNFILLED: False})
+    if len(line.words) != 1 or line.words[0] not in COMMANDS:
         raise UsageError(
-            f"caffe: expected one command of {', '.join(COMMANDS)}, found '{' '.join(words)}' (-help: the others)"
+            f"caffe: expected one command of {', '.join(COMMANDS)}, found '{' '.join(line.words)}' (-help: the others)"
         )
-    flags = Flags(words[0], allow_unfilled=allowed)
-    flags.values.update({name: value for name, value in given.items() if name in _VALUES})
-    return flags
+    return Flags(line.words[0], {name: line.text(name) for name in _VALUES}, line.on(UNFILLED))

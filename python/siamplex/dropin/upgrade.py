@@ -7,8 +7,8 @@ from pathlib import Path
 
 from google.protobuf.message import DecodeError
 
+from siamplex.dropin.gflags import parse
 from siamplex.dropin.glog import info
-from siamplex.dropin.tool_flags import parse
 from siamplex.errors import InputError, PrototxtError, UsageError
 from siamplex.run.durable import atomic_file
 from siamplex.schema import messages, prototxt

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from siamplex.audit import paper
 from siamplex.audit.finding import Finding, Findings
 from siamplex.audit.net_checks import check_net
+from siamplex.audit.solver_checks import check_rate
 from siamplex.multiverse.run_nets import NET, SOLVER
 from siamplex.multiverse.store import Value
 from siamplex.schema import prototxt
@@ -18,10 +19,7 @@ def audit_cell(texts: Mapping[str, str], settings: Mapping[str, Value], fold: in
     """Hold a cell's ``train_val.prototxt`` and ``solver.prototxt`` against the paper, and what neither of them says."""
     found = Findings("solver")
     p = prototxt.parse(texts[SOLVER], "SolverParameter", SOLVER).message
-    found.stated("optimiser", "SGD", str(p.type) or "SGD")
-    found.stated("base learning rate", f"{paper.BASE_LR:g}", f"{p.base_lr:g}")
-    found.stated("rate policy", "step", p.lr_policy)
-    found.stated("stepsize", paper.STEPSIZE, int(p.stepsize))
+    check_rate(found, p)
     found.silent("momentum", f"{p.momentum:g}")
     found.silent("weight decay", f"{p.weight_decay:g}")
     if "iterations" in settings:

@@ -8,7 +8,7 @@ K = F F^T and, for each seed, F W0^T with fc4's initial weights W0: a few megaby
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from siamplex.multiverse.run_nets import RunNets
 from siamplex.multiverse.store import Value
 from siamplex.pairs.build import OpenedStore, load_images
 from siamplex.pairs.images import stored_images
+from siamplex.pairs.scaling import scaled
 from siamplex.run.durable import atomic_file
 from siamplex.run.progress import Progress, say
 from siamplex.schema.array_files import read_arrays
@@ -125,14 +126,6 @@ def pixels_of(store: OpenedStore, folder: Path) -> Pixels:
     return pixels
 
 
-def scaled(pixels: Pixels, mean: Sequence[float], scale: float) -> Floats:
-    """The net's input from (..., 3, H, W) bytes, as :func:`~siamplex.pairs.store.write_table` computes it."""
-    values = pixels.astype(np.float32)
-    values -= np.array(mean, np.float32)[:, None, None]
-    values *= np.float32(scale)
-    return values
-
-
 def prepare(run: Path, source: Source, wanted: dict[Prefix, set[int]]) -> None:
     """Compute what is missing: features and products of each prefix, and F W0^T for its seeds.
 
@@ -214,10 +207,3 @@ def read_products(run: Path, prefix: Prefix, seed: int) -> tuple[Floats, Floats]
             raise InputError(path, what, "other arrays")
         found.append(np.asarray(arrays[name], np.float32))
     return found[0], found[1]
-
-
-def stored(run: Path) -> Iterator[tuple[str, Path]]:
-    """(name, features.npy) of each prefix that is there."""
-    folder = run / "multiverse" / "features"
-    if folder.is_dir():
-        yield from ((path.parent.name, path) for path in sorted(folder.glob("*/features.npy")))

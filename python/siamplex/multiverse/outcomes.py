@@ -21,7 +21,6 @@ from siamplex.geometry.orders import (
 )
 from siamplex.multiverse.draws import FEWEST, Weights
 from siamplex.multiverse.moments import Moments
-from siamplex.multiverse.people import restricted
 from siamplex.multiverse.store import StoredCell
 from siamplex.multiverse.swaps import agreement, swaps_to_paper
 from siamplex.run.durable import hash_bytes
@@ -217,7 +216,7 @@ def _rho(found: Measured, name: str, reference: Rdm, moments: Moments, weights: 
     both = [e for e in moments.emotions if e in reference.names]
     if len(both) < 3:
         return
-    fixed = restricted(reference, both).upper()
+    fixed = reference.upper(both)
     keep = _couples_of(moments.emotions, both)
     found.values[name] = float(
         spearman(moments.dissimilarities(np.ones((1, len(moments.subjects))))[:, keep], fixed)[0]

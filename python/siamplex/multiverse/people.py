@@ -49,13 +49,7 @@ def read_people(human: Path, shown: Embedding, run: Path) -> Rdm:
         raise UsageError(
             f"{human}: expected {FEWEST} or more of {_words(sorted(set(shown.emotions)))}, found {_words(both)}"
         )
-    return restricted(found.rdm(), both)
-
-
-def restricted(rdm: Rdm, names: Sequence[str]) -> Rdm:
-    """Dissimilarities of some of the items only."""
-    order = [rdm.names.index(name) for name in names]
-    return Rdm(tuple(names), rdm.values[np.ix_(order, order)])
+    return found.rdm().of(both)
 
 
 def _words(names: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 
 from siamplex.errors import InputError
 from siamplex.pairs.build import OpenedStore, load_images
+from siamplex.pairs.scaling import scaled
 from siamplex.pairs.store import TABLE_LAYER
 from siamplex.schema.blobs import Array
 from siamplex.schema.weights import read_caffemodel
@@ -26,7 +27,4 @@ def stored_images(store: OpenedStore, folder: Path) -> Array:
         if not arrays or arrays[0].size != np.prod(shape):
             raise InputError(path, f"a table of {shape}", "another" if arrays else "none")
         return arrays[0].reshape(shape)
-    images = load_images(store.index, size, str(store.store.options["resize"])).astype(np.float32)
-    images -= np.array(store.mean, np.float32)[:, None, None]
-    images *= np.float32(store.scale)
-    return images
+    return scaled(load_images(store.index, size, str(store.store.options["resize"])), store.mean, store.scale)

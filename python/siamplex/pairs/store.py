@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from siamplex.errors import StorageError
 from siamplex.pairs.pairing import Pairs
+from siamplex.pairs.scaling import scaled
 from siamplex.run.durable import atomic_directory, require_room
 from siamplex.run.progress import Progress
 from siamplex.schema import messages
@@ -117,11 +118,4 @@ def write_table(
     layer.embed_param.input_dim, layer.embed_param.num_output = shape
     layer.embed_param.bias_term = False
 
-    def rows() -> Iterator[npt.NDArray[np.float32]]:
-        for images in blocks:
-            table = images.astype(np.float32)
-            table -= np.array(mean, np.float32)[:, None, None]
-            table *= np.float32(scale)
-            yield table
-
-    return write_rows(path, "images", layer, shape, rows())
+    return write_rows(path, "images", layer, shape, (scaled(images, mean, scale) for images in blocks))

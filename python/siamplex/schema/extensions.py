@@ -90,11 +90,6 @@ def declare(fields: Fields) -> None:
     _declared[fields.name] = fields, made
 
 
-def declared() -> list[str]:
-    """Names of the fields declared so far."""
-    return sorted(_declared)
-
-
 def settings(layer: Any, field_name: str) -> Any:
     """A layer's parameter message of that name: one of Caffe's, or one that was declared."""
     if field_name in _declared:

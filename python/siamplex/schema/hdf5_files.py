@@ -60,12 +60,6 @@ class Hdf5Group:
             raise Hdf5Error(f"'{name}', which is no group")
         return Hdf5Group(found, self._size)
 
-    def is_group(self, name: str) -> bool:
-        """Whether a name is that of a group."""
-        import h5py
-
-        return isinstance(self._item(name), h5py.Group)
-
     def shape(self, name: str) -> tuple[int, ...]:
         """Shape of an array of numbers that the file really holds."""
         return tuple(int(size) for size in self._numbers(name).shape)

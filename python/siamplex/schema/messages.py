@@ -475,11 +475,9 @@ _MAX_NUMBER = 2**29 - 1
 _CLASSES = _build()
 
 BlobProto = _CLASSES["BlobProto"]
-BlobShape = _CLASSES["BlobShape"]
 Datum = _CLASSES["Datum"]
 NetParameter = _CLASSES["NetParameter"]
 NetState = _CLASSES["NetState"]
-NetStateRule = _CLASSES["NetStateRule"]
 LayerParameter = _CLASSES["LayerParameter"]
 V1LayerParameter = _CLASSES["V1LayerParameter"]
 FillerParameter = _CLASSES["FillerParameter"]

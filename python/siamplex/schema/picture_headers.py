@@ -15,7 +15,6 @@ Size = tuple[int, int]  # width, height
 _PNG = b"\x89PNG\r\n\x1a\n"
 _NO_SIZE = frozenset((0x01, *range(0xD0, 0xD8)))  # JPEG markers without a length
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # markers of the frame, with its size
-_BMP_HEADERS = frozenset({12, 16, 40, 52, 56, 64, 108, 124})  # bytes of the header behind the file's own
 _PNM = re.compile(rb"P[1-7]\s")
 _TOKEN = re.compile(rb"(?:\s|#[^\n]*\n)*([0-9]{1,10})(?=\s)")
 

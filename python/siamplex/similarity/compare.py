@@ -49,6 +49,13 @@ def spearman(rows: Rows, fixed: Rows) -> Rows:
     return np.divide(ours @ theirs, norm, out=np.zeros(len(ours)), where=norm > 0)
 
 
+def unit(ranks: Rows) -> Rows:
+    """Ranks (P,) about their mean, of length 1; zeros where all are equal.  Two of them multiply to Spearman's rho."""
+    centred = ranks - ranks.mean()
+    norm = float(np.linalg.norm(centred))
+    return centred / norm if norm > 0 else centred
+
+
 def kendall(rows: Rows, fixed: Rows) -> Rows:
     """Kendall's tau-b (R,) of each row (R, P) with ``fixed`` (P,); 0 where one is constant."""
     low, high = np.triu_indices(len(fixed), 1)

@@ -21,8 +21,6 @@ from siamplex.pairs.build import OpenedStore
 from siamplex.run.progress import Progress
 from siamplex.similarity.rdm import Rdm, from_products
 
-LAYERS = ("pool1", "pool2", "conv3", "fc4", "fc5", "fc6")
-
 Floats = npt.NDArray[np.float64]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
 
-from siamplex.similarity.compare import relabellings, spearman
+from siamplex.similarity.compare import relabellings, spearman, unit
 from siamplex.similarity.shuffles import p_of, within
 
 Floats = npt.NDArray[np.float64]
@@ -67,7 +67,7 @@ def by_emotion(predicted: Floats, people: Floats, shown: Labels, emotions: tuple
 def by_picture(predicted: Floats, people: Floats, shown: Labels, seed: int) -> ByPicture:
     """Compare shares (M, C) picture by picture."""
     places = np.arange(len(shown))
-    doubts = [_unit(rankdata(np.round(1 - shares[places, shown], 12))) for shares in (predicted, people)]
+    doubts = [unit(rankdata(np.round(1 - shares[places, shown], 12))) for shares in (predicted, people)]
     overlaps, rhos = [], []
     for order in within(shown, seed, "confusions"):
         overlaps.append(np.minimum(predicted[order], people).sum() / len(shown))
@@ -77,9 +77,3 @@ def by_picture(predicted: Floats, people: Floats, shown: Labels, seed: int) -> B
         len(shown), float(overlap[0]), float(overlap[1:].mean()), p_of(overlap), float(doubt[0]),
         float(doubt[1:].mean()), p_of(doubt),
     )  # fmt: skip
-
-
-def _unit(ranks: Floats) -> Floats:
-    centred = ranks - ranks.mean()
-    norm = float(np.linalg.norm(centred))
-    return centred / norm if norm > 0 else centred

@@ -12,7 +12,7 @@ from scipy.spatial.distance import cdist
 from scipy.stats import rankdata
 
 from siamplex.randomness import numpy_stream
-from siamplex.similarity.compare import BOOTSTRAPS, agreement, interval
+from siamplex.similarity.compare import BOOTSTRAPS, agreement, interval, unit
 from siamplex.similarity.noise_ceiling import Ceiling, ceiling
 from siamplex.similarity.rdm import Rdm
 from siamplex.similarity.responses import Responses, profile_distances
@@ -74,14 +74,14 @@ def distances(
     *pairs, plane, people = pair_distances(points, responses)
     ranks = [rankdata(d) for d in pairs]
     names, labels = np.unique(emotions, return_inverse=True)
-    unit = [_unit(r) for r in ranks]
-    shuffled = _shuffled(unit, len(points), upper, labels.astype(np.int64), seed)
+    units = [unit(r) for r in ranks]
+    shuffled = _shuffled(units, len(points), upper, labels.astype(np.int64), seed)
     who, where = np.unique(subjects, return_inverse=True)
     return Distances(
         images=len(points),
         subjects=len(who),
         pairs=len(upper[0]),
-        spearman=float(unit[0] @ unit[1]),
+        spearman=float(units[0] @ units[1]),
         interval=_interval(ranks, where[upper[0]], where[upper[1]], len(who), seed),
         p_within=p_of(shuffled, _ROUNDING),
         mean_within=float(shuffled[1:].mean()),
@@ -108,20 +108,13 @@ def pair_distances(
     return plane[upper], people[upper], plane, people
 
 
-def _unit(ranks: Floats) -> Floats:
-    """Ranks about their mean, of length 1; zeros where all are equal."""
-    centred = ranks - ranks.mean()
-    norm = float(np.linalg.norm(centred))
-    return centred / norm if norm > 0 else centred
-
-
 def _shuffled(
-    unit: Sequence[Floats], count: int, upper: tuple[npt.NDArray[np.intp], ...], labels: npt.NDArray[np.int64],
+    units: Sequence[Floats], count: int, upper: tuple[npt.NDArray[np.intp], ...], labels: npt.NDArray[np.int64],
     seed: int,
 ) -> Floats:  # fmt: skip
     """Spearman's rho of each shuffle of pictures within their emotion: ranks move with their pictures."""
     squares = []
-    for values in unit:
+    for values in units:
         square = np.zeros((count, count), np.float32)
         square[upper] = values
         squares.append(square + square.T)

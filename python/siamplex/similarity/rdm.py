@@ -14,8 +14,6 @@ from siamplex.geometry.orders import PAPER_ORDER
 
 Matrix = npt.NDArray[np.float64]
 
-METHODS = ("euclidean", "correlation")
-
 
 @dataclass(frozen=True)
 class Rdm:

@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional
 
 from siamplex.pairs.build import MEAN_BGR
+from siamplex.pairs.scaling import scaled
 from siamplex.run.progress import track
 from siamplex.schema.blobs import Array
 
@@ -39,10 +40,9 @@ def answers(arrays: Mapping[str, Sequence[Array]], images: torch.Tensor) -> Iter
 def conv3_rows(arrays: Mapping[str, Sequence[Array]], pictures: npt.NDArray[np.uint8], scale: float) -> Array:
     """conv3's activations for ``pictures`` (N, 3, H, W) BGR, less the mean, times ``scale``: (N, D) float32."""
     rows = []
-    mean = np.array(MEAN_BGR, np.float32)[:, None, None]
     starts = range(0, len(pictures), _AT_ONCE)
     for start in track(starts, "images", len(starts)):
-        batch = (pictures[start : start + _AT_ONCE].astype(np.float32) - mean) * np.float32(scale)
+        batch = scaled(pictures[start : start + _AT_ONCE], MEAN_BGR, scale)
         with torch.no_grad():
             *_, (_, last) = answers(arrays, torch.from_numpy(batch))
         rows.append(last.flatten(1).numpy())

@@ -1,4 +1,4 @@
-"""The Gram form of a wide weight against plain SGD on the weight itself, in float64."""
+"""The dual form of a wide weight against plain SGD on the weight itself, in float64."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def often(monkeypatch):
 
 
 def sink(count, out):
-    """Biases that put some of the units to sleep, more of them as time goes on: (count, out)."""
+    """Biases that make some of the units dead, more of them as time goes on: (count, out)."""
     down = np.linspace(0, -12, out)
     return np.minimum(0, down + np.linspace(2, -8, count)[:, None]).astype(np.float32)
 

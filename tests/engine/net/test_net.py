@@ -70,9 +70,10 @@ def test_rates_of_shared_parameters():
     owner = fc("a", param='param { name: "w" }')
     net = make_net(INPUT + owner + fc("b", param='param { name: "w" lr_mult: 0 decay_mult: 3 }'))
     assert (net.parameters[0].lr_mult, net.parameters[0].decay_mult) == (0, 3)
-    stated = fc("a", param='param { name: "w" lr_mult: 1 }')
-    with pytest.raises(PrototxtError, match=r"net.prototxt:3: layer 'b' .* has lr_mult 1 in layer 'a', 0 here"):
-        make_net(INPUT + stated + fc("b", param='param { name: "w" lr_mult: 0 }'))
+    for rate in ("lr_mult", "decay_mult"):
+        stated = fc("a", param=f'param {{ name: "w" {rate}: 1 }}')
+        with pytest.raises(PrototxtError, match=rf"net.prototxt:3: layer 'b' .* has {rate} 1 in layer 'a', 0 here"):
+            make_net(INPUT + stated + fc("b", param=f'param {{ name: "w" {rate}: 0 }}'))
 
 
 def test_shared_shapes_must_agree_unless_permissive():

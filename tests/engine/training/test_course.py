@@ -19,7 +19,6 @@ from siamplex.engine.training.solver import Solver, TrainOptions
 from siamplex.engine.training.start import Start
 from siamplex.errors import Stopped, TrainingError, UsageError
 from siamplex.schema import prototxt
-from siamplex.schema.weights import read_caffemodel
 
 
 def train(path, **options) -> Solver:
@@ -37,11 +36,6 @@ def edit(path: Path, old: str, new: str) -> Path:
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {p.name: p.read_bytes() for p in folder.glob("snap*") if p.is_file()}
-
-
-def arrays_equal(a: Path, b: Path) -> bool:
-    one, other = read_caffemodel(a), read_caffemodel(b)
-    return all(np.array_equal(x, y) for name in one for x, y in zip(one[name], other[name], strict=True))
 
 
 @pytest.mark.parametrize(

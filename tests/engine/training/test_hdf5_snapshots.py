@@ -30,7 +30,7 @@ from siamplex.schema.weights import (
     write_solverstate,
 )
 from tests.engine.conftest import make_net
-from tests.engine.test_goldens_wild import assert_weights_agree, near, wild  # noqa: F401  (a fixture)
+from tests.engine.golden_runs import assert_goes_on_as
 
 HDF5 = "snapshot_format: HDF5"
 
@@ -225,7 +225,7 @@ def test_lean_snapshots_leave_the_table_out(goldens, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["solver_adam", "activations", "eltwise_scale_bn"])
-def test_resumes_what_caffe_would_have_written(wild, tmp_path, name):  # noqa: F811
+def test_resumes_what_caffe_would_have_written(wild, tmp_path, name):
     """A golden run's snapshot, put in Caffe's HDF5 layout: no manifest, twins without arrays, more than ten states."""
     case = tmp_path / name
     shutil.copytree(wild / name, case)
@@ -242,15 +242,7 @@ def test_resumes_what_caffe_would_have_written(wild, tmp_path, name):  # noqa: F
         snapshot=case / "snap_iter_20.solverstate.h5", snapshot_prefix=str(tmp_path / "snap"), quiet=True, outside=True
     )
     solver = Solver(case / "solver.prototxt", options)
-    assert solver.iteration == 20
-    for key, layer in solver.data_layers():
-        if key.startswith("train"):
-            layer.source.seek(20 * int(layer.params.batch_size))
-    solver.solve()
-    mine = {row[0]: row[1] for row in read_losses(tmp_path / "snap_losses.csv")}
-    for iteration, expected, _ in read_losses(case / "losses.csv"):
-        assert iteration < 20 or near(mine[iteration], expected), iteration
-    assert_weights_agree(tmp_path / "snap_iter_40.caffemodel", case / "expected.caffemodel")
+    assert_goes_on_as(solver, case, 20)
 
 
 PARTLY = """input: "x" input_shape { dim: 2 dim: 3 }

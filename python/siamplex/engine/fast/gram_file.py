@@ -19,6 +19,8 @@ from siamplex.run.durable import atomic_file, sha256
 from siamplex.schema.array_files import read_arrays
 from siamplex.schema.weights import Written
 
+_WHAT = "the dual forms of the snapshot beside it"
+
 
 def write(path: Path, grams: Mapping[int, GramWeight]) -> Written:
     """Write the state of each dual form."""
@@ -34,10 +36,10 @@ def write(path: Path, grams: Mapping[int, GramWeight]) -> Written:
 
 def read(path: Path, grams: Mapping[int, GramWeight]) -> None:
     """Restore the states in ``path``.  Raises InputError where they do not fit."""
-    content = read_arrays(path, "the Gram forms of the snapshot beside it")
+    content = read_arrays(path, _WHAT)
     try:
         for index, gram in grams.items():
             names = [name for name in content if name.startswith(f"{index}.")]
             gram.restore({name.split(".", 1)[1]: torch.from_numpy(content[name]) for name in names})
     except (ValueError, KeyError) as error:
-        raise InputError(path, "the Gram forms of the snapshot beside it", str(error)) from None
+        raise InputError(path, _WHAT, str(error)) from None

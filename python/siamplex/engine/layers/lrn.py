@@ -36,11 +36,6 @@ def _format(x: torch.Tensor) -> torch.memory_format:
     return torch.contiguous_format if apart else torch.channels_last
 
 
-def _single(x: torch.Tensor) -> torch.Tensor:
-    """x in float32: half precision is too coarse for k + alpha / n * sum."""
-    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
-
-
 class _AcrossChannels(torch.autograd.Function):
     """Forward and backward image by image, so that temporaries stay in the processor's cache."""
 

@@ -34,7 +34,6 @@ class Reshape(Layer):
         span = self.params.num_axes
         end = rank if span == -1 else start + span
         self.require(start <= end <= rank, f"num_axes {span} from axis {start}", "num_axes", 0)
-        self._head, self._tail = shape[:start], shape[end:]
         self._start, self._end = start, end
         self._dims = [int(d) for d in self.params.shape.dim]
         self.require(self._dims.count(-1) <= 1, "more than one dim is -1", "shape", 0)

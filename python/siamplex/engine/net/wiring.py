@@ -159,22 +159,8 @@ class Wiring:
             node.views[index] = blob.shape
         owner.by_factors = owner.by_factors and takes_factors(node)
         owner.moves = owner.moves or not blob.learns
-        if rule.HasField("lr_mult"):
-            if owner.states_lr and owner.lr_mult != rule.lr_mult:
-                raise spec.error(
-                    f"param '{owner.name}' has lr_mult {owner.lr_mult:g} in layer '{owner.layer}', "
-                    f"{rule.lr_mult:g} here",
-                    "param", index, "lr_mult", 0,
-                )  # fmt: skip
-            owner.lr_mult, owner.states_lr = float(rule.lr_mult), True
-        if rule.HasField("decay_mult"):
-            if owner.states_decay and owner.decay_mult != rule.decay_mult:
-                raise spec.error(
-                    f"param '{owner.name}' has decay_mult {owner.decay_mult:g} in layer "
-                    f"'{owner.layer}', {rule.decay_mult:g} here",
-                    "param", index, "decay_mult", 0,
-                )  # fmt: skip
-            owner.decay_mult, owner.states_decay = float(rule.decay_mult), True
+        owner.lr_mult, owner.states_lr = _agreed(spec, index, rule, "lr_mult", owner, owner.states_lr)
+        owner.decay_mult, owner.states_decay = _agreed(spec, index, rule, "decay_mult", owner, owner.states_decay)
         return owner
 
     def _values(self, spec: LayerSpec, index: int, blob: BlobSpec) -> torch.Tensor:
@@ -224,3 +210,17 @@ class Wiring:
                             "layer of this name"
                         )
                     break
+
+
+def _agreed(spec: LayerSpec, index: int, rule: Any, name: str, owner: Parameter, stated: bool) -> tuple[float, bool]:
+    """The multiplier ``name`` that ``owner`` has once ``rule`` shares it, and whether a layer has stated it by then."""
+    before = getattr(owner, name)
+    if not rule.HasField(name):
+        return before, stated
+    here = float(getattr(rule, name))
+    if stated and before != here:
+        raise spec.error(
+            f"param '{owner.name}' has {name} {before:g} in layer '{owner.layer}', {here:g} here",
+            "param", index, name, 0,
+        )  # fmt: skip
+    return here, True

@@ -135,10 +135,10 @@ def path_of(prefix: str | Path) -> Path:
     return Path(f"{prefix}_run.json")
 
 
-def standing(prefix: str | Path) -> list[int]:
-    """Iterations of which ``prefix`` has any snapshot file, in rising order."""
+def standing(prefix: str | Path, endings: Sequence[str] = _KINDS) -> list[int]:
+    """Iterations of which ``prefix`` has a snapshot file with one of the ``endings``, in rising order."""
     prefix = Path(prefix)
-    kinds = "|".join(map(re.escape, _KINDS))
+    kinds = "|".join(map(re.escape, endings))
     pattern = re.compile(re.escape(prefix.name) + rf"_iter_(\d+)\.(?:{kinds})")
     if not prefix.parent.is_dir():
         return []

@@ -175,12 +175,7 @@ def verify(paths: SnapshotPaths) -> Manifest:
 
 def iterations(prefix: str | Path) -> list[int]:
     """Iterations of which ``prefix`` has a manifest, rising."""
-    prefix = Path(prefix)
-    pattern = re.compile(re.escape(prefix.name) + r"_iter_(\d+)\.json")
-    if not prefix.parent.is_dir():
-        return []
-    found = (pattern.fullmatch(file.name) for file in prefix.parent.iterdir())
-    return sorted(int(match.group(1)) for match in found if match)
+    return standing(prefix, ("json",))
 
 
 def latest_whole(prefix: str | Path, course: Course | None = None) -> SnapshotPaths | None:

@@ -1,19 +1,21 @@
-"""Parses command lines as gflags does, for the tools beside ``caffe``: typed flags anywhere among the words."""
+"""Parses command lines as gflags does, for ``caffe`` and the tools beside it: typed flags anywhere among the words."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from siamplex.dropin.flags import GLOG_SWITCHES, GLOG_VALUES
 from siamplex.errors import UsageError
 
+# glog's, which scripts of that era pass along; this log goes to standard error in any case
+_GLOG_SWITCHES = frozenset({"logtostderr", "alsologtostderr"})
+_GLOG_VALUES = frozenset({"minloglevel", "stderrthreshold", "v", "log_dir", "vmodule"})
 _TRUE, _FALSE = ("true", "1", "t", "yes", "y"), ("false", "0", "f", "no", "n")
 Value = bool | int | str
 
 
 @dataclass(frozen=True)
-class ToolLine:
+class CommandLine:
     """A parsed command line: the words that are no flags, and each flag's value, of the kind its default has."""
 
     words: list[str]
@@ -32,10 +34,11 @@ class ToolLine:
         return str(self.flags[name])
 
 
-def parse(tool: str, arguments: Sequence[str], defaults: Mapping[str, Value]) -> ToolLine:
+def parse(tool: str, arguments: Sequence[str], defaults: Mapping[str, Value]) -> CommandLine:
     """``-name``, ``--name``, ``-noname``, ``-name=value`` and, but for switches, ``-name value``; ``--`` ends them.
 
-    glog's own flags are passed over.  Raises UsageError for a flag the tool does not have, or a value of another kind.
+    A dash inside a name is as good as an underscore.  glog's own flags are passed over.  Raises UsageError for a flag
+    the tool does not have, or a value of another kind.
     """
     words: list[str] = []
     flags = dict(defaults)
@@ -48,24 +51,25 @@ def parse(tool: str, arguments: Sequence[str], defaults: Mapping[str, Value]) ->
         if not word.startswith("-") or word == "-":
             words.append(word)
             continue
-        name, equals, value = word.lstrip("-").partition("=")
-        if name.removeprefix("no") in GLOG_SWITCHES:
+        written, equals, value = word.lstrip("-").partition("=")
+        name = written.replace("-", "_")
+        if name.removeprefix("no") in _GLOG_SWITCHES:
             continue
         bare = name.removeprefix("no") if name not in flags else name
         if isinstance(flags.get(bare), bool):
             if bare != name and equals:
-                raise UsageError(f"{tool}: flag '-{name}' takes no value")
-            flags[bare] = bare == name and (not equals or _switch(tool, name, value))
+                raise UsageError(f"{tool}: flag '-{written}' takes no value")
+            flags[bare] = bare == name and (not equals or _switch(tool, written, value))
             continue
-        if name not in flags and name not in GLOG_VALUES:
-            raise UsageError(f"{tool}: unknown command line flag '{name}' (known: {', '.join(defaults)})")
+        if name not in flags and name not in _GLOG_VALUES:
+            raise UsageError(f"{tool}: unknown command line flag '{written}' (known: {', '.join(defaults)})")
         if not equals:
             if not rest:
-                raise UsageError(f"{tool}: flag '-{name}' is missing its value")
+                raise UsageError(f"{tool}: flag '-{written}' is missing its value")
             value = rest.pop(0)
         if name in flags:
-            flags[name] = _number(tool, name, value) if isinstance(flags[name], int) else value
-    return ToolLine(words, flags)
+            flags[name] = _number(tool, written, value) if isinstance(flags[name], int) else value
+    return CommandLine(words, flags)
 
 
 def _switch(tool: str, name: str, value: str) -> bool:
