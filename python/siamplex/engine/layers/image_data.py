@@ -20,7 +20,9 @@ _WITHOUT_EFFECT = frozenset({"scale", "mean_file", "crop_size", "mirror"})
 class ImageData(FeedingLayer):
     """Tops: pictures (N, C, H, W) after transform_param, and labels (N,).
 
-    ``source`` lists a path and a label a line; ``root_folder`` is prepended to each path without a separator.
+    ``source`` lists a path and a label a line; ``root_folder`` is prepended to each path without a separator.  A label
+    that is not a whole number is read as Caffe reads it (1.5 is 1), with a note in the log; one that begins with no
+    number ("three"), which Caffe reads as 0, is refused, and so is one outside int32 or in digits that are not ASCII.
     Pictures are read as OpenCV reads them, BGR or with ``is_color: false`` grey, and resized to ``new_height`` and
     ``new_width``.  After that all must have the size of the first; with ``crop_size`` they must only be as large as
     the crop.  ``shuffle`` and ``rand_skip`` draw from (seed, layer, pass): the order is not Caffe's, but a resumed run
@@ -67,7 +69,12 @@ class ImageData(FeedingLayer):
         name, root, prototxt = str(self.params.source), str(self.params.root_folder), self.spec.source
         path = prototxt.find(name)
         try:
-            return read_list(path, lambda one: prototxt.find(root + one), lambda one: prototxt.missing(root + one))
+            return read_list(
+                path,
+                lambda one: prototxt.find(root + one),
+                lambda one: prototxt.missing(root + one),
+                lambda said: self.note(said, "source", 0),
+            )
         except InputError as error:
             if error.path != str(path):  # a line's
                 raise
