@@ -58,8 +58,12 @@ def once(net: Net, context: Context, forward: dict[str, float], backward: dict[s
         for name, bottom, passes in zip(node.bottoms, bottoms, node.propagate, strict=True):
             bottom.requires_grad_(passes and name in needing)
         start = _now(net)
+        if net.reshaping:
+            net.reshaping.fit(node)
         tops = node.layer.forward(bottoms, node.tensors(), context)
         middle = _now(net)
+        if net.reshaping:
+            net.reshaping.came_out(node, tops)
         _backward(node, bottoms, tops)
         forward[node.name] += middle - start
         backward[node.name] += _now(net) - middle

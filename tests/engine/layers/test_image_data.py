@@ -188,6 +188,23 @@ def test_crops_pictures_of_several_sizes(tmp_path):
     assert np.array_equal(data[1], centre) or np.array_equal(data[1], centre[:, :, ::-1])
 
 
+def test_a_batch_has_the_size_of_its_first_picture(tmp_path):
+    pictures = [write(tmp_path / f"{i}.png", *size) for i, size in enumerate([(6, 5), (4, 9), (4, 9), (6, 5)])]
+    source = listed(tmp_path, *(f"{tmp_path}/{i}.png {i}" for i in range(4)))
+    layer = layer_of(source, "batch_size: 1")
+    assert layer.setup([]) == [(1, 3, 6, 5), (1,)] and layer.sizes_vary
+    for picture in pictures:
+        np.testing.assert_array_equal(forward(layer)[0][0], picture.transpose(2, 0, 1))
+    assert layer.place == (
+        f"{source}:4, 6x5 pixels (height x width; new_height and new_width give all pictures one size)"
+    )
+    layer = layer_of(source, "batch_size: 2")
+    layer.setup([])
+    layer.source.seek(1)
+    np.testing.assert_array_equal(forward(layer)[0], np.stack(pictures[1:3]).transpose(0, 3, 1, 2))
+    np.testing.assert_array_equal(forward(layer)[0], np.stack([pictures[3], pictures[0]]).transpose(0, 3, 1, 2))
+
+
 def test_a_mean_file(five, tmp_path):
     source, pictures = five
     mean = STREAM.integers(0, 99, (3, 6, 5)).astype(np.float32)
@@ -197,10 +214,13 @@ def test_a_mean_file(five, tmp_path):
     layer.setup([])
     np.testing.assert_array_equal(forward(layer)[0], pictures[:3] - mean)
     write(tmp_path / "4.png", 9, 9)
-    for crop, why in (("", "as the first picture has"), ("crop_size: 3", "as its mean_file has")):
-        layer = layer_of(source, "batch_size: 5", f"transform_param {{ {crop} mean_file: '{tmp_path}/mean' }}")
+    wanted = r"list.txt:5: expected 6x5 pixels .height x width., as its mean_file has, found 9x9"
+    for batch, crop in ((5, ""), (1, ""), (5, "crop_size: 3")):  # one picture a batch as well
+        layer = layer_of(source, f"batch_size: {batch}", f"transform_param {{ {crop} mean_file: '{tmp_path}/mean' }}")
         layer.setup([])
-        with pytest.raises(InputError, match=rf"list.txt:5: expected 6x5 pixels .height x width., {why}.*, found 9x9"):
+        assert not layer.sizes_vary
+        layer.source.seek(4 if batch == 1 else 0)
+        with pytest.raises(InputError, match=wanted):
             forward(layer)
     with pytest.raises(PrototxtError, match=r"mean of .3, 6, 5. for samples .3, 4, 4."):
         layer_of(source, "new_height: 4 new_width: 4", f"transform_param {{ mean_file: '{tmp_path}/mean' }}").setup([])
@@ -334,7 +354,8 @@ def test_refuses_pictures_of_other_sizes(five, tmp_path):
     write(tmp_path / "3.png", 5, 6)
     layer = layer_of(five[0], "batch_size: 5")
     layer.setup([])
-    with pytest.raises(InputError, match=r"list.txt:4: expected 6x5 .*new_height and new_width resize.*found 5x6"):
+    wanted = r"list.txt:4: expected 6x5 .*first picture of its batch has \(.*list.txt:1\).*new_width resize.*found 5x6"
+    with pytest.raises(InputError, match=wanted):
         forward(layer)
     write(tmp_path / "3.png", 3, 6)
     layer = layer_of(five[0], "batch_size: 5", "transform_param { crop_size: 4 }")
