@@ -46,7 +46,7 @@ class PrototxtError(SiamplexError):
     """A fault in a prototxt: says ``path:line: what``."""
 
     def __init__(self, path: str | Path, line: int | None, what: str) -> None:
-        self.path, self.line = str(path), line
+        self.path, self.line, self.what = str(path), line, what
         super().__init__(f"{path}:{line}: {what}" if line else f"{path}: {what}")
 
 

@@ -219,6 +219,17 @@ def test_bvlcs_siamese_lenet_learns(tmp_path, monkeypatch, capsys, backend, lega
     assert re.search(r"Average Forward-Backward: [\d.]+ ms", timed)
 
 
+def test_labels_are_timed_without_a_gradient(tmp_path, capsys):
+    """As in Caffe only what lies behind a layer that learns has one; a SoftmaxWithLoss has none for its labels."""
+    net = """layer { name: "d" type: "DummyData" top: "x" top: "l" dummy_data_param { shape { dim: [2, 4] }
+      shape { dim: 2 } } }
+    layer { name: "fc" type: "InnerProduct" bottom: "x" top: "fc" inner_product_param { num_output: 3 } }
+    layer { name: "loss" type: "SoftmaxWithLoss" bottom: "fc" bottom: "l" }"""
+    (tmp_path / "net.prototxt").write_text(net)
+    assert main(["caffe", "time", f"-model={tmp_path}/net.prototxt", "-iterations=1"]) == 0
+    assert re.search(r"\] +loss\tbackward: (?!0 ms)[\d.e-]+ ms", capsys.readouterr().err)
+
+
 def test_leveldb_is_read_in_key_order_and_damage_is_one_line(tmp_path):
     plyvel = pytest.importorskip("plyvel")
     from siamplex.engine.net.data_source import DataSource

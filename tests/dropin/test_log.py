@@ -116,6 +116,11 @@ def test_what_feeds_a_net(tmp_path, capsys):
     assert log[at + 1 : at + 3] == [
         "image_data_layer.cpp:0] A total of 1 images.", "image_data_layer.cpp:0] output data size: 1,3,6,5",
     ]  # fmt: skip
+    listed(tmp_path, f"{tmp_path / 'a.png'} 1.5")
+    log = log_of(
+        capsys, f"layer {{ name: 'i' type: 'ImageData' top: 'x' top: 'y' image_data_param {{ source: '{source}' }} }}"
+    )
+    assert any(f"{source}:1: label '1.5' is read as 1, as in Caffe" in line for line in log)
 
 
 RULES = """layer { name: "d" type: "Input" top: "x" input_param { shape { dim: 1 } } }

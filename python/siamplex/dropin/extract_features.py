@@ -56,6 +56,8 @@ def run(arguments: Sequence[str]) -> None:
     source = prototxt.read(proto, "NetParameter")
     check_train_val(source, source.message, (), None, "TEST")
     net = Net(source, "TEST", device=choose_device(_device(device)))
+    for note in net.notes:
+        info(note, NAME)
     net.load(read_caffemodel(weights), weights)
     unfilled = net.unfilled(learning=False)
     if unfilled and not line.on(UNFILLED):

@@ -39,6 +39,8 @@ def log_net(net: Net, *states: Any) -> None:
     for name in net.outputs:
         info(f"This network produces output {name}", "net.cpp:244")
     info("Network initialization done.", "net.cpp:257")
+    for note in net.notes:  # Caffe has none
+        info(note)
 
 
 def layer_names(net: Net) -> list[str]:

@@ -16,7 +16,7 @@ def run(flags: Flags) -> None:
 
     from siamplex.engine.net.layer import Context
     from siamplex.engine.training.filling import lean_hint
-    from siamplex.engine.training.outputs import loss_weights, outputs_of
+    from siamplex.engine.training.outputs import check_size, loss_weights, outputs_of
     from siamplex.schema.weights import read_caffemodel
 
     flags.needed("model", "a model definition to score")
@@ -30,12 +30,14 @@ def run(flags: Flags) -> None:
     passes = flags.number("iterations")
     info(f"Running for {passes} iterations.")
     sums: dict[tuple[str, int], float] = {}
+    sizes: dict[str, int] = {}
     total = 0.0
     for batch in range(passes):
         with torch.no_grad():
             loss, blobs = net.forward(Context(False, iteration=batch))
         total += float(loss)
         for output in outputs_of(net, blobs):
+            check_size(net, output.name, len(output.values), sizes)
             for index, value in enumerate(output.values):
                 sums[(output.name, index)] = sums.get((output.name, index), 0.0) + value
                 info(f"Batch {batch}, {output.name} = {number(value)}")

@@ -49,19 +49,26 @@ def run(flags: Flags) -> None:
 
 def once(net: Net, context: Context, forward: dict[str, float], backward: dict[str, float]) -> None:
     """One pass; adds each layer's seconds.  A layer's backward runs by itself, on gradients of ones."""
+    needing: set[str] = set()  # blobs behind what learns: as in Caffe, no other blob has a gradient
     blobs: dict[str, torch.Tensor] = {name: torch.zeros(net.shapes[name], device=net.device) for name in net.inputs}
     for node in net.nodes:
         if node.layer.spec.type == "Input":
             continue
         bottoms = [blobs[name].detach() for name in node.bottoms]
-        for bottom, passes in zip(bottoms, node.propagate, strict=True):
-            bottom.requires_grad_(passes and bottom.is_floating_point() and bool(node.bottoms))
+        for name, bottom, passes in zip(node.bottoms, bottoms, node.propagate, strict=True):
+            bottom.requires_grad_(passes and name in needing)
         start = _now(net)
+        if net.reshaping:
+            net.reshaping.fit(node)
         tops = node.layer.forward(bottoms, node.tensors(), context)
         middle = _now(net)
+        if net.reshaping:
+            net.reshaping.came_out(node, tops)
         _backward(node, bottoms, tops)
         forward[node.name] += middle - start
         backward[node.name] += _now(net) - middle
+        learns = any(x.requires_grad for x in (*bottoms, *node.tensors()))
+        (needing.update if learns else needing.difference_update)(node.tops)
         blobs.update({name: top.detach().to(net.device) for name, top in zip(node.tops, tops, strict=True)})
 
 

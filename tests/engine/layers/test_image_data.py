@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from pathlib import Path
 
 import cv2
@@ -105,6 +106,31 @@ def test_labels_of_every_kind_of_whole_number(five, tmp_path):
     assert layer.forward([], [], Context(train=True))[1].double().tolist() == [-3, 4, 7, float(np.float32(2**31 - 1))]
 
 
+AS_ATOI = {
+    "1.5": 1, "-0.2": 0, "-1.9": -1, "+2.": 2, ".5": 0, "-.5": 0, "7abc": 7, "1e3": 1, "0x10": 0, "\t3": 3, "3\t": 3,
+    "12,5": 12, "2147483647.9": 2147483647, "-2147483648x": -2147483648, "0" * 5000 + "12.0": 12, "4-5": 4,
+}  # fmt: skip
+
+
+def test_labels_that_are_not_whole_numbers_are_read_as_c_reads_them():
+    libc = ctypes.CDLL(None)
+    for text, value in AS_ATOI.items():
+        assert image_source.read_label(text) == value == libc.atoi(text.encode()), text
+
+
+def test_one_note_tells_of_all_labels_that_are_not_whole_numbers(five, tmp_path):
+    path = listed(tmp_path, *(f"{tmp_path}/0.png {label}" for label in ("1", "1.5", "7abc", "+2", "-0.2")))
+    text = f"layer {{ name: 'd' type: 'ImageData' top: 'x' top: 'y'\nimage_data_param {{ source: '{path}' }} }}"
+    net = make_net(text)
+    said = "label '1.5' is read as 1, as in Caffe; 3 lines have such labels"
+    assert net.notes == [f"net.prototxt:2: layer 'd' (ImageData): {path}:2: {said}"]
+    assert [int(net.forward(Context(True))[1]["y"]) for _ in range(5)] == [1, 1, 7, 2, 0]
+    listed(tmp_path, f"{tmp_path}/0.png 3.0")
+    assert make_net(text).notes[0].endswith(f"{path}:1: label '3.0' is read as 3, as in Caffe; 1 line has such a label")
+    listed(tmp_path, f"{tmp_path}/0.png -03")
+    assert not make_net(text).notes
+
+
 def test_shuffled_anew_in_each_pass_and_the_same_after_a_stop(five):
     layer = layer_of(five[0], "batch_size: 5 shuffle: true")
     layer.setup([])
@@ -162,6 +188,23 @@ def test_crops_pictures_of_several_sizes(tmp_path):
     assert np.array_equal(data[1], centre) or np.array_equal(data[1], centre[:, :, ::-1])
 
 
+def test_a_batch_has_the_size_of_its_first_picture(tmp_path):
+    pictures = [write(tmp_path / f"{i}.png", *size) for i, size in enumerate([(6, 5), (4, 9), (4, 9), (6, 5)])]
+    source = listed(tmp_path, *(f"{tmp_path}/{i}.png {i}" for i in range(4)))
+    layer = layer_of(source, "batch_size: 1")
+    assert layer.setup([]) == [(1, 3, 6, 5), (1,)] and layer.sizes_vary
+    for picture in pictures:
+        np.testing.assert_array_equal(forward(layer)[0][0], picture.transpose(2, 0, 1))
+    assert layer.place == (
+        f"{source}:4, 6x5 pixels (height x width; new_height and new_width give all pictures one size)"
+    )
+    layer = layer_of(source, "batch_size: 2")
+    layer.setup([])
+    layer.source.seek(1)
+    np.testing.assert_array_equal(forward(layer)[0], np.stack(pictures[1:3]).transpose(0, 3, 1, 2))
+    np.testing.assert_array_equal(forward(layer)[0], np.stack([pictures[3], pictures[0]]).transpose(0, 3, 1, 2))
+
+
 def test_a_mean_file(five, tmp_path):
     source, pictures = five
     mean = STREAM.integers(0, 99, (3, 6, 5)).astype(np.float32)
@@ -171,10 +214,13 @@ def test_a_mean_file(five, tmp_path):
     layer.setup([])
     np.testing.assert_array_equal(forward(layer)[0], pictures[:3] - mean)
     write(tmp_path / "4.png", 9, 9)
-    for crop, why in (("", "as the first picture has"), ("crop_size: 3", "as its mean_file has")):
-        layer = layer_of(source, "batch_size: 5", f"transform_param {{ {crop} mean_file: '{tmp_path}/mean' }}")
+    wanted = r"list.txt:5: expected 6x5 pixels .height x width., as its mean_file has, found 9x9"
+    for batch, crop in ((5, ""), (1, ""), (5, "crop_size: 3")):  # one picture a batch as well
+        layer = layer_of(source, f"batch_size: {batch}", f"transform_param {{ {crop} mean_file: '{tmp_path}/mean' }}")
         layer.setup([])
-        with pytest.raises(InputError, match=rf"list.txt:5: expected 6x5 pixels .height x width., {why}.*, found 9x9"):
+        assert not layer.sizes_vary
+        layer.source.seek(4 if batch == 1 else 0)
+        with pytest.raises(InputError, match=wanted):
             forward(layer)
     with pytest.raises(PrototxtError, match=r"mean of .3, 6, 5. for samples .3, 4, 4."):
         layer_of(source, "new_height: 4 new_width: 4", f"transform_param {{ mean_file: '{tmp_path}/mean' }}").setup([])
@@ -260,11 +306,16 @@ def test_a_run_resumes_where_it_read_and_is_known_by_its_pictures(five, tmp_path
         ("", "expected a path, a space and a label, found an empty line"),
         ("0.png", r"expected a path, a space and a label, found '0.png'"),
         ("0.png\t3", r"expected a path, a space and a label, found '0.png\\t3'"),
-        ("0.png three", "expected a whole number as label behind the last space, found 'three'"),
-        ("0.png 1.5", "expected a whole number as label behind the last space, found '1.5'"),
-        ("0.png 3 ", r"expected a whole number as label behind the last space, found '' .it ends in a space."),
-        ("0.png 99999999999", "expected a whole number as label behind the last space, found '99999999999'"),
-        ("0.png ٣", "expected a whole number as label behind the last space, found '٣'"),
+        ("0.png three", "expected a number of 32 bits as label behind the last space, found 'three'"),
+        ("0.png -", "expected a number of 32 bits as label behind the last space, found '-'"),
+        ("0.png .", "expected a number of 32 bits as label behind the last space, found '.'"),
+        ("0.png nan", "expected a number of 32 bits as label behind the last space, found 'nan'"),
+        ("0.png 3 ", r"expected a number of 32 bits as label behind the last space, found '' .it ends in a space."),
+        ("0.png 99999999999", "expected a number of 32 bits as label behind the last space, found '99999999999'"),
+        ("0.png 2147483648", "expected a number of 32 bits as label behind the last space, found '2147483648'"),
+        ("0.png -2147483649.5", "expected a number of 32 bits as label behind the last space, found '-2147483649.5'"),
+        ("0.png ٣", "expected a number of 32 bits as label behind the last space, found '٣'"),
+        ("0.png 1٣", "expected a number of 32 bits as label behind the last space, found '1٣'"),
         ("none.png 3", "expected a picture, found 'none.png': nothing there"),
         ("0.png 3 4", "expected a picture, found '0.png 3': nothing there"),
         (". 3", "expected a picture, found no file '.'"),
@@ -303,7 +354,8 @@ def test_refuses_pictures_of_other_sizes(five, tmp_path):
     write(tmp_path / "3.png", 5, 6)
     layer = layer_of(five[0], "batch_size: 5")
     layer.setup([])
-    with pytest.raises(InputError, match=r"list.txt:4: expected 6x5 .*new_height and new_width resize.*found 5x6"):
+    wanted = r"list.txt:4: expected 6x5 .*first picture of its batch has \(.*list.txt:1\).*new_width resize.*found 5x6"
+    with pytest.raises(InputError, match=wanted):
         forward(layer)
     write(tmp_path / "3.png", 3, 6)
     layer = layer_of(five[0], "batch_size: 5", "transform_param { crop_size: 4 }")

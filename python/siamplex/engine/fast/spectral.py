@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -22,6 +22,7 @@ Pair = tuple[int, int]
 
 # Measured: all images of a batch share the kernel's spectrum, so a small batch needs a larger saving
 _LEAST_SAVING = 100.0  # Plane.saving() times images from which the FFT convolution pays
+_PLANES = 32  # geometries whose matrices are kept: more than a net has, unless its pictures change size
 _LEAST_CHANNELS = 32  # of a group, in and out; narrower products run at a fraction of the processor's rate
 
 
@@ -125,7 +126,7 @@ def _back_columns(height: int, frequencies: int, period: int) -> torch.Tensor:
     return _complex_matrix(turns).t()  # the transpose of a complex matrix here is its conjugate's
 
 
-@cache
+@lru_cache(maxsize=_PLANES)
 def _transforms(plane: Plane) -> _Transforms:
     (h, w), (out_h, out_w) = plane.size, plane.out
     (period_h, period_w), (qh, qw) = plane.period, plane.frequencies

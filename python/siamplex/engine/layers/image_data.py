@@ -20,11 +20,16 @@ _WITHOUT_EFFECT = frozenset({"scale", "mean_file", "crop_size", "mirror"})
 class ImageData(FeedingLayer):
     """Tops: pictures (N, C, H, W) after transform_param, and labels (N,).
 
-    ``source`` lists a path and a label a line; ``root_folder`` is prepended to each path without a separator.
+    ``source`` lists a path and a label a line; ``root_folder`` is prepended to each path without a separator.  A label
+    that is not a whole number is read as Caffe reads it (1.5 is 1), with a note in the log; one that begins with no
+    number ("three"), which Caffe reads as 0, is refused, and so is one outside int32 or in digits that are not ASCII.
     Pictures are read as OpenCV reads them, BGR or with ``is_color: false`` grey, and resized to ``new_height`` and
-    ``new_width``.  After that all must have the size of the first; with ``crop_size`` they must only be as large as
-    the crop.  ``shuffle`` and ``rand_skip`` draw from (seed, layer, pass): the order is not Caffe's, but a resumed run
-    repeats it.  Paths are relative to the working folder, as in Caffe, or else to the prototxt's folder.
+    ``new_width``.  With ``crop_size`` they must be as large as the crop, with a mean_file they must have its size.
+    Otherwise a batch has the size of its first picture, as in Caffe, and the net is reshaped where that changes
+    (:mod:`~siamplex.engine.net.reshaping`); a picture of another size within a batch is refused.
+
+    ``shuffle`` and ``rand_skip`` draw from (seed, layer, pass): the order is not Caffe's, but a resumed run repeats it.
+    Paths are relative to the working folder, as in Caffe, or else to the prototxt's folder.
     """
 
     param_field = "image_data_param"
@@ -59,15 +64,36 @@ class ImageData(FeedingLayer):
         size = (int(p.new_height), int(p.new_width)) if p.new_height else None
         self.source = ImageSource(listed, size, bool(p.is_color), bool(p.shuffle), int(p.rand_skip), self.spec.key)
         first = self.source.sample(0)
-        self._first: Shape = tuple(first.shape)
-        return [(count, *self.transform.output_shape(self._first)), (count,)]
+        self._begins = 0, first.shape[1:]
+        return [(count, *self.transform.output_shape(first.shape)), (count,)]
+
+    @property
+    def sizes_vary(self) -> bool:
+        """Whether batches have the sizes of their pictures: these are neither resized nor cropped, and have no mean."""
+        return not (self.params.new_height or self._crop or self.transform.mean_size)
+
+    @property
+    def place(self) -> str:
+        """The first picture of the last batch: its place in the list, and its size."""
+        number, (height, width) = self._begins
+        size = f"{height}x{width} pixels (height x width; new_height and new_width give all pictures one size)"
+        return f"{self.source.where(number)}, {size}"
+
+    @property
+    def _crop(self) -> int:
+        return int(self.spec.message.transform_param.crop_size)
 
     def _list(self) -> list[Listed]:
         """The pictures of the source.  Raises PrototxtError, or InputError for a line of it."""
         name, root, prototxt = str(self.params.source), str(self.params.root_folder), self.spec.source
         path = prototxt.find(name)
         try:
-            return read_list(path, lambda one: prototxt.find(root + one), lambda one: prototxt.missing(root + one))
+            return read_list(
+                path,
+                lambda one: prototxt.find(root + one),
+                lambda one: prototxt.missing(root + one),
+                lambda said: self.note(said, "source", 0),
+            )
         except InputError as error:
             if error.path != str(path):  # a line's
                 raise
@@ -79,6 +105,7 @@ class ImageData(FeedingLayer):
         self, bottoms: Sequence[torch.Tensor], params: Sequence[torch.Tensor], context: Context
     ) -> list[torch.Tensor]:
         samples, labels, numbers = self.source.batch(int(self.params.batch_size), context.seed)
+        self._begins = numbers[0], samples[0].shape[1:]
         for sample, number in zip(samples, numbers, strict=True):
             self._check(sample, number)
         data = self.transform.apply_each(samples, context, self.spec.key)
@@ -86,14 +113,19 @@ class ImageData(FeedingLayer):
         return [torch.from_numpy(share.of(data)), torch.from_numpy(share.of(labels))]
 
     def _check(self, sample: Sample, number: int) -> None:
-        """Refuse a picture whose size differs from the first, or one smaller than the crop.  Raises InputError."""
-        (_, height, width), (_, first_height, first_width) = sample.shape, self._first
-        crop, exact = int(self.spec.message.transform_param.crop_size), self.transform.wants_one_size
-        if exact and (height, width) != (first_height, first_width):
-            why = "as its mean_file has" if crop else "as the first picture has (new_height and new_width resize them)"
-            expected = f"{first_height}x{first_width} pixels (height x width), {why}"
-        elif not exact and min(height, width) < crop:
-            expected = f"at least {crop}x{crop} pixels, crop_size"
+        """Refuse a picture that does not fit its batch, the mean image or the crop.  Raises InputError."""
+        size, mean, (first, wanted) = sample.shape[1:], self.transform.mean_size, self._begins
+        if mean:
+            if size == mean:
+                return
+            expected = f"{mean[0]}x{mean[1]} pixels (height x width), as its mean_file has"
+        elif self._crop:
+            if min(size) >= self._crop:
+                return
+            expected = f"at least {self._crop}x{self._crop} pixels, crop_size"
         else:
-            return
-        raise InputError(self.source.where(number), expected, f"{height}x{width}")
+            if size == wanted:
+                return
+            why = f"as the first picture of its batch has ({self.source.where(first)})"
+            expected = f"{wanted[0]}x{wanted[1]} pixels (height x width), {why}; new_height and new_width resize them"
+        raise InputError(self.source.where(number), expected, f"{size[0]}x{size[1]}")

@@ -28,6 +28,16 @@ class FeedingLayer(Layer):
 
     source: Source
 
+    @property
+    def sizes_vary(self) -> bool:
+        """Whether the samples of a batch may have another size than those that the layer was set up for."""
+        return False
+
+    @property
+    def place(self) -> str:
+        """The first sample of the last batch, for messages."""
+        return f"a sample of layer '{self.spec.name}'"
+
     def rows(self, batch_size: int) -> int:
         """Rows of a batch that this process computes.  Raises PrototxtError where processes cannot share it."""
         count, uneven = divmod(batch_size, self.spec.share.size)

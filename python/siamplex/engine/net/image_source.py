@@ -22,7 +22,8 @@ from siamplex.schema.file_lists import read_lines
 LIST = "a text file of pictures and labels"
 _SPREAD = 64  # pictures that a fingerprint is made of
 _AHEAD = 1 << 20  # bytes of a batch from which the next one is read while this one is computed
-_LABEL = re.compile(r"[+-]?[0-9]{1,10}")
+_WHOLE = re.compile(r"[+-]?[0-9]+")
+_BEGINNING = re.compile(r"[\t-\r]*([+-]?)(0*)([0-9]*)(\.[0-9])?")  # of a label, as C's atoi reads it
 
 Sample = npt.NDArray[np.uint8]  # (C, H, W), BGR or grey
 Batch = tuple[list[Sample], npt.NDArray[np.float32], list[int]]
@@ -37,14 +38,34 @@ class Listed:
     where: str
 
 
-def read_list(path: Path, find: Callable[[str], Path], missing: Callable[[str], str]) -> list[Listed]:
+def read_label(text: str) -> int | None:
+    """The number that C's atoi, and so Caffe, reads in a label: "1.5" is 1, "-0.2" and ".5" are 0, "7abc" is 7.
+
+    None where atoi would make up a number: for a label that begins with none ("three", "") it is 0, beyond 32 bits it
+    is undefined.  None as well for digits that are not ASCII, which atoi does not read.
+    """
+    found = _BEGINNING.match(text)
+    assert found  # each part of it may be empty
+    sign, zeros, digits, decimal = found.groups()
+    foreign = any(c.isdigit() and not c.isascii() for c in text)
+    if foreign or not (zeros or digits or decimal) or len(digits) > 10:
+        return None
+    value = int(sign + (digits or "0"))
+    return value if -(2**31) <= value < 2**31 else None
+
+
+def read_list(
+    path: Path, find: Callable[[str], Path], missing: Callable[[str], str], note: Callable[[str], None]
+) -> list[Listed]:
     """The pictures of a list with one ``PATH LABEL`` a line; the last space separates them, so paths may have spaces.
 
     ``find`` returns the file of a listed path, ``missing`` the error text for a missing file.  Raises InputError,
-    naming the line.  The whole list is checked first.  Caffe instead reads the leading digits of a label that is not a
-    whole number, and finds a missing file only when it reads it.
+    naming the line, for a missing file (the whole list is checked first, where Caffe finds it when it reads it) and for
+    a label without a number (:func:`read_label`), which Caffe reads as 0.  ``note`` is called at most once, where
+    labels are not whole numbers but Caffe reads one.
     """
     found = []
+    first, count = "", 0  # of the labels that are not whole numbers
     for number, line in enumerate(read_lines(path, LIST), 1):
         where = f"{path}:{number}"
         name, space, label = line.rpartition(" ")
@@ -52,16 +73,22 @@ def read_list(path: Path, find: Callable[[str], Path], missing: Callable[[str], 
             raise InputError(
                 where, "a path, a space and a label", f"'{line:.120}'" if line.strip() else "an empty line"
             )
-        if not _LABEL.fullmatch(label) or not -(2**31) <= int(label) < 2**31:
+        value = read_label(label)
+        if value is None:
             ending = " (it ends in a space)" if not label else ""
-            raise InputError(where, "a whole number as label behind the last space", f"'{label:.40}'{ending}")
+            raise InputError(where, "a number of 32 bits as label behind the last space", f"'{label:.40}'{ending}")
+        if not _WHOLE.fullmatch(label):
+            first = first or f"{where}: label '{label:.40}' is read as {value}, as in Caffe"
+            count += 1
         try:
             file = find(name)
         except InputError as error:
             raise InputError(where, error.expected, error.found) from None
         if not file.is_file():
             raise InputError(where, "a picture", f"no file '{name}'" if file.exists() else f"'{name}': {missing(name)}")
-        found.append(Listed(file, int(label), where))
+        found.append(Listed(file, value, where))
+    if first:
+        note(f"{first}; {count} {'line has such a label' if count == 1 else 'lines have such labels'}")
     return found
 
 

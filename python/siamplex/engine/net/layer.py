@@ -151,7 +151,10 @@ class Layer:
         """Read settings from ``self.params``; raise ``self.spec.error`` on a bad value."""
 
     def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
-        """Check bottom shapes, fill ``self.blobs``, return top shapes."""
+        """Check bottom shapes, fill ``self.blobs``, return top shapes.
+
+        May be called again with other shapes (:mod:`~siamplex.engine.net.reshaping`), ``self.blobs`` being empty.
+        """
         raise NotImplementedError
 
     def forward(

@@ -44,3 +44,12 @@ class Budget:
         if self._all == NO_LIMIT:
             return f"shape {tuple(shape)}: with this the net asks for more than any machine has"
         return f"shape {tuple(shape)}: with this the net asks for more than the {self._all / 2**30:.1f} GiB there are"
+
+    def exchange(self, before: Sequence[int], shape: Sequence[int]) -> str | None:
+        """Count an array of ``shape`` instead of ``before``; as :meth:`take`, but a refused one leaves the count."""
+        left = self._left
+        self._left += 4 * math.prod(before)
+        refused = self.take(shape)
+        if refused:
+            self._left = left
+        return refused

@@ -12,6 +12,7 @@ from siamplex.engine.net import arrays
 from siamplex.engine.net.layer import ALL, Context, Shape, Share
 from siamplex.engine.net.node import Node, Parameter
 from siamplex.engine.net.phase import net_state
+from siamplex.engine.net.reshaping import Reshaping
 from siamplex.engine.net.stand_ins import StandIns
 from siamplex.engine.net.unfilled import OPTION, Unfilled, refusal, unfilled
 from siamplex.engine.net.wiring import Wiring
@@ -63,6 +64,7 @@ class Net:
         self.inputs, self.outputs = wiring.inputs, wiring.outputs
         self.filled: set[str] = set()  # layers that weights were loaded into
         self.stand_ins = StandIns()
+        self.reshaping = Reshaping.of(self.nodes, self.shapes, wiring.budget)
         self._kept: tuple[int, list[Node]] = (0, [])
 
     # --- weights
@@ -124,7 +126,10 @@ class Net:
         if self._wiring.arrays.marked:
             self._wiring.arrays.begin()
         for node in self._to_run(whole=last is not None):
-            if node.name not in self.stand_ins.skipped and not (given and self._is_given(node, given)):
+            if given and self._is_given(node, given):
+                if self.reshaping:
+                    self.reshaping.came_out(node, [blobs[top] for top in node.tops if top in blobs], given=True)
+            elif node.name not in self.stand_ins.skipped:
                 part = self._run(node, blobs, contexts[node.train])
                 loss = part if loss is None else loss if part is None else loss + part
             if node is last:
@@ -158,6 +163,8 @@ class Net:
             tops = self.stand_ins.nodes[node.name](context)
         else:
             bottoms = self._bottoms(node, blobs)
+            if self.reshaping:
+                self.reshaping.fit(node)
             if node.overwritten:
                 with node.overwritten as kept:
                     tops = node.layer.forward(bottoms, node.tensors(), context)
@@ -165,6 +172,8 @@ class Net:
                 kept.watch(tops, "top")
             else:
                 tops = node.layer.forward(bottoms, node.tensors(), context)
+            if self.reshaping:
+                self.reshaping.came_out(node, tops)
         loss: torch.Tensor | None = None
         for name, top, weight in zip(node.tops, tops, node.loss_weights, strict=True):
             blobs[name] = top.to(self.device)

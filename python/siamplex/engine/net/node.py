@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -46,7 +47,7 @@ class Node:
     """One layer in a net: its bottoms, tops, parameters and loss weights.
 
     ``views`` are the shapes, by blob index, in which it uses parameters whose owner has another shape (share_mode
-    PERMISSIVE).
+    PERMISSIVE).  ``bottom_shapes`` are those it is set up for, ``top_shapes`` those that its setup returned.
     """
 
     layer: Layer
@@ -56,6 +57,8 @@ class Node:
     loss_weights: list[float]
     propagate: list[bool]
     train: bool
+    bottom_shapes: list[Shape] = field(default_factory=list)
+    top_shapes: list[Shape] = field(default_factory=list)
     views: dict[int, Shape] = field(default_factory=dict)
     overwritten: Overwritten | None = None
 
@@ -79,6 +82,15 @@ class Node:
         if not self.views:
             return [p.tensor for p in self.params]
         return [p.tensor.view(self.views.get(i, p.tensor.shape)) for i, p in enumerate(self.params)]
+
+
+def set_up(layer: Layer, bottoms: Sequence[Shape]) -> list[Shape]:
+    """Set a layer up for bottoms of these shapes; returns those of its tops.  Raises PrototxtError for wrong ones."""
+    try:
+        return layer.setup(bottoms)
+    except (IndexError, ValueError, ZeroDivisionError):  # too few axes, or none of a size it divides by
+        what = f"takes no bottoms of shapes {', '.join(map(str, bottoms))}"
+        raise layer.spec.error(what, "bottom", 0) from None
 
 
 def takes_factors(node: Node) -> bool:

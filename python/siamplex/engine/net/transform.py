@@ -63,9 +63,9 @@ class Transform:
         return bool(self._params.mirror or self._params.crop_size)
 
     @property
-    def wants_one_size(self) -> bool:
-        """Whether all samples must have one size: without a crop, or with a mean image."""
-        return not self._params.crop_size or self._mean_image is not None
+    def mean_size(self) -> tuple[int, int] | None:
+        """Height and width of the mean image, which all samples must have; None without one."""
+        return None if self._mean_image is None else self._mean_image.shape[-2:]
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """(C, H', W') for samples of (C, H, W); refuses a crop or mean that does not fit."""

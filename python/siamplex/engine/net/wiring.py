@@ -13,7 +13,7 @@ from siamplex.engine.net.fillers import FillerError, check, fill
 from siamplex.engine.net.layer import BlobSpec, Layer, LayerSpec, Shape, Share
 from siamplex.engine.net.layer_types import create
 from siamplex.engine.net.limits import NO_LIMIT, Budget
-from siamplex.engine.net.node import Node, Parameter, takes_factors
+from siamplex.engine.net.node import Node, Parameter, set_up, takes_factors
 from siamplex.engine.net.overwritten import Arrays
 from siamplex.engine.net.phase import included
 from siamplex.schema.messages import enum_name
@@ -26,7 +26,8 @@ class Wiring:
     """Adds one layer after the other, as Caffe does; raises PrototxtError, with layer and line, where one does not fit.
 
     ``nodes`` are in the order of the file, ``parameters`` in the order of their owners.  ``shapes`` are those of blobs
-    by name, ``inputs`` and ``outputs`` blob names.  ``arrays`` are the arrays that Caffe would have for the blobs.
+    by name, ``inputs`` and ``outputs`` blob names.  ``arrays`` are the arrays that Caffe would have for the blobs,
+    ``budget`` the memory that blobs and parameters are counted against.
     A test net shares parameters with the train net: ``theirs`` are the nodes of that net, of ``their_phase``.
     """
 
@@ -45,7 +46,7 @@ class Wiring:
         self.arrays = Arrays()
         self._by_name: dict[str, Parameter] = {}
         self._unread: dict[str, None] = {}
-        self._budget = Budget(device, None if not shapes_only else NO_LIMIT)
+        self.budget = Budget(device, None if not shapes_only else NO_LIMIT)
         specs = [LayerSpec(layer, source, (*path, "layer", index), share) for index, layer in enumerate(message.layer)]
         for spec in specs:
             self._check_rules(spec)
@@ -66,12 +67,9 @@ class Wiring:
         layer = create(spec)
         bottoms = self._take_bottoms(spec)
         given = [self.shapes[name] for name in bottoms]
-        try:
-            shapes = layer.setup(given)
-        except (IndexError, ValueError, ZeroDivisionError):  # too few axes, or none of a size it divides by
-            raise spec.error(f"takes no bottoms of shapes {', '.join(map(str, given))}", "bottom", 0) from None
+        shapes = set_up(layer, given)
         tops = self._place_tops(layer, bottoms, shapes)
-        node = Node(layer, bottoms, tops, [], self._weights(layer, tops), [], True)
+        node = Node(layer, bottoms, tops, [], self._weights(layer, tops), [], True, given, list(shapes))
         node.params = [self._parameter(node, i, blob) for i, blob in enumerate(layer.blobs)]
         if len(spec.message.param) > len(layer.blobs):
             raise spec.error(
@@ -105,7 +103,7 @@ class Wiring:
             in_place = i < len(bottoms) and bottoms[i] == name
             if name in self.shapes and not in_place:
                 raise spec.error(f"top '{name}' is already the top of another layer", "top", i)
-            refused = None if in_place else self._budget.take(shape)
+            refused = None if in_place else self.budget.take(shape)
             if refused:
                 raise spec.error(f"top '{name}': {refused}", "top", i)
             self.shapes[name] = shape
@@ -169,7 +167,7 @@ class Wiring:
             return tensor
         if (spec.name, index) in self._hollow:
             return torch.zeros((), device=self._device).expand(blob.shape)
-        refused = self._budget.take(blob.shape)
+        refused = self.budget.take(blob.shape)
         if refused:
             raise spec.error(f"blob {index}: {refused}")
         try:

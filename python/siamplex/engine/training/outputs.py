@@ -36,19 +36,34 @@ def outputs_of(net: Net, blobs: Mapping[str, torch.Tensor]) -> list[Output]:
     ]
 
 
+def check_size(net: Net, output: str, size: int, sizes: dict[str, int]) -> None:
+    """Refuse an output whose number of values changes from batch to batch: it has no means.
+
+    ``sizes`` are those of earlier batches, by output.  Raises PrototxtError.
+    """
+    before = sizes.setdefault(output, size)
+    if size != before:
+        writer = next(node for node in reversed(net.nodes) if output in node.tops)
+        what = f"output '{output}' has {before} values in one batch and {size} in another, so no means over batches"
+        raise writer.layer.spec.error(what, "top", writer.tops.index(output))
+
+
 @torch.no_grad()
 def mean_outputs(
     net: Net, passes: int, seed: int, iteration: int, kernels: Kernels | None = None, with_loss: bool = False
 ) -> dict[str, float]:
     """Mean of each output of a test net over ``passes`` batches, ``name[i]`` for those of several values.
 
-    ``with_loss`` adds ``(loss)``, the net's weighted loss, as the solver's test_compute_loss asks for.
+    ``with_loss`` adds ``(loss)``, the net's weighted loss, as the solver's test_compute_loss asks for.  Raises
+    PrototxtError for an output whose number of values changes.
     """
     sums: dict[str, float] = {}
+    sizes: dict[str, int] = {}
     for sub_pass in range(passes):
         loss, blobs = net.forward(Context(False, seed, iteration, sub_pass, kernels))
         for output in net.outputs:
             flat = blobs[output].reshape(-1).tolist()
+            check_size(net, output, len(flat), sizes)
             for i, value in enumerate(flat):
                 key = output if len(flat) == 1 else f"{output}[{i}]"
                 sums[key] = sums.get(key, 0.0) + value
