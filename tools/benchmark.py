@@ -41,6 +41,7 @@ from siamplex.engine.fast import dead_units, products
 from siamplex.engine.fast.gram import GramWeight
 from siamplex.engine.fast.memory import keep_freed_memory
 from siamplex.engine.net.data_source import DataSource
+from siamplex.engine.training.occupied import REMOVE
 from siamplex.engine.training.solver import Solver, TrainOptions
 from siamplex.errors import SiamplexError
 from siamplex.multiverse import store
@@ -167,7 +168,8 @@ def child_ours(
         dead_units.WORTH_IT, products._FEW = 0.0, -1.0
     start = time.perf_counter()
     weights = tuple(Path(w) for w in WEIGHTS.split(",")[: 2 if layout == "indexed" else 1])
-    options = TrainOptions(weights=weights, lean=True, quiet=True, snapshot_prefix=f"bench/stage{stage}")
+    prefix = f"bench/stage{stage}"
+    options = TrainOptions(weights=weights, lean=True, quiet=True, snapshot_prefix=prefix, existing=REMOVE)
     solver = Solver(f"solvers{batch}/stage{stage}_{layout}.prototxt", options)
     setup = time.perf_counter() - start
     start = time.perf_counter()

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from siamplex.figures.embedding import caption, save
 from siamplex.figures.sheet import SHEET
@@ -81,6 +82,8 @@ def _draw_values(axes: Any, curve: Curve, values: Any, order: Any) -> None:
     axes.set_xticks([])
     axes.spines["bottom"].set_visible(False)
     axes.margins(y=0.06)
+    if (values == np.round(values)).all():  # counts
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.figure.text(0.02, 1 - 0.08 / axes.figure.get_figheight(), curve.title, fontsize=10, va="top")
     axes.legend(fontsize=7, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=3, handletextpad=0.5, borderaxespad=0.2)
 
