@@ -8,7 +8,7 @@ import torch
 
 from siamplex.engine.net.layer import Context
 from siamplex.errors import PrototxtError
-from tests.engine.conftest import make_layer, run_layer
+from tests.engine.conftest import make_layer, make_net, run_layer
 
 X = np.array([[-2.0, 0.0, 3.0], [1.0, -1.0, 0.5]], np.float32)
 
@@ -53,6 +53,25 @@ def test_dropout_is_identity_in_test():
 def test_dropout_refuses_a_ratio_of_one():
     with pytest.raises(PrototxtError, match="not between 0 and 1"):
         make_layer("type: 'Dropout' bottom: 'x' top: 'y' dropout_param { dropout_ratio: 1 }")
+
+
+INPUT = 'input: "x" input_shape { dim: 2 dim: 3 } '
+DROPPED = 'layer { name: "d" type: "Dropout" bottom: "x" top: "y" dropout_param { dropout_ratio: %s } %s }'
+
+
+@pytest.mark.parametrize(("phase", "settings"), [("TEST", "include { phase: TEST }"), ("TRAIN", "phase: TEST")])
+def test_a_dropout_of_phase_test_may_state_a_ratio_of_one(phase, settings):
+    net = make_net(INPUT + DROPPED % (1, settings), phase)
+    _, blobs = net.forward(Context(train=phase == "TRAIN"), {"x": torch.tensor(X)})
+    np.testing.assert_array_equal(blobs["y"].numpy(), X)
+
+
+@pytest.mark.parametrize(
+    ("phase", "ratio", "settings"), [("TRAIN", 1, ""), ("TEST", 1, "phase: TRAIN"), ("TEST", 1.5, ""), ("TEST", -1, "")]
+)
+def test_other_dropouts_with_such_ratios_are_refused(phase, ratio, settings):
+    with pytest.raises(PrototxtError, match=r"net.prototxt:1: layer 'd' \(Dropout\): .* is not between 0 and 1"):
+        make_net(INPUT + DROPPED % (ratio, settings), phase)
 
 
 def softmax(x):

@@ -227,3 +227,14 @@ def test_costs_worked_out_by_hand():
     assert cost_of(of(DATA.format("") + CONV, "TEST", state=state).net).memory == sum(
         layer.memory for layer in cost_of(of(DATA.format("") + CONV, "TEST").net).layers
     ) + 4 * (4 * 27 + 4)
+
+
+def test_a_dropout_of_ratio_one_in_phase_test_where_data_is_missing():
+    net = """layer { name: "in" type: "Data" top: "x" data_param { source: "none" batch_size: 2 backend: LMDB } }
+layer { name: "d" type: "Dropout" bottom: "x" top: "y" dropout_param { dropout_ratio: 1 } }
+"""
+    source = prototxt.parse(net, "NetParameter", "net.prototxt")
+    shapes = outline(source, "TEST").net.shapes
+    assert shapes["y"] == shapes["x"]
+    with pytest.raises(PrototxtError, match=r"net.prototxt:2: layer 'd' .*dropout_ratio 1 is not between"):
+        outline(source, "TRAIN")

@@ -25,8 +25,11 @@ class Dropout(Layer):
     supported = frozenset({"dropout_ratio"})
 
     def configure(self) -> None:
-        ratio = self.params.dropout_ratio
-        self.require(0 <= ratio < 1, f"dropout_ratio {ratio:g} is not between 0 and 1", "dropout_ratio", 0)
+        ratio, train = self.params.dropout_ratio, self.spec.train
+        # At 1, training would scale zeros by 1 / 0.  In phase TEST Caffe copies, and only its debug builds look at the
+        # ratio: some nets have a Dropout of their own there, with ratio 1.
+        held = 0 <= ratio < 1 or (ratio == 1 and not train)
+        self.require(held, f"dropout_ratio {ratio:g} is not between 0 and 1", "dropout_ratio", 0)
 
     def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
         return [bottoms[0]]

@@ -40,7 +40,8 @@ ALL = Share()
 class LayerSpec:
     """One layer of a prototxt: its message, its place in the file, and the share of each batch that it computes.
 
-    ``twin`` is the number of earlier layers with the same name; Caffe allows several layers of one name.
+    ``twin`` is the number of earlier layers with the same name; Caffe allows several layers of one name.  ``train``
+    says that the layer runs in phase TRAIN: its own phase, or else the net's.
     """
 
     message: Any
@@ -48,6 +49,7 @@ class LayerSpec:
     path: tuple[str | int, ...]
     share: Share = ALL
     twin: int = 0
+    train: bool = True
 
     @cached_property
     def name(self) -> str:

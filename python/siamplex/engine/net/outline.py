@@ -18,7 +18,7 @@ from typing import Any
 from siamplex.engine.net.layer import Layer, LayerSpec, Shape
 from siamplex.engine.net.layer_types import create
 from siamplex.engine.net.net import Net
-from siamplex.engine.net.phase import included, net_state
+from siamplex.engine.net.phase import included, net_state, trains
 from siamplex.errors import InputError, PrototxtError
 from siamplex.schema import messages
 from siamplex.schema.prototxt import Prototxt
@@ -105,7 +105,10 @@ def outline(
     message = source.message if message is None else message
     given = dict(given or {})
     full = net_state(phase, message.state, *([state] if state is not None else []))
-    specs = [(i, LayerSpec(layer, source, (*path, "layer", i))) for i, layer in enumerate(message.layer)]
+    specs = [
+        (i, LayerSpec(layer, source, (*path, "layer", i), train=trains(layer, phase)))
+        for i, layer in enumerate(message.layer)
+    ]
     specs = [(i, spec) for i, spec in specs if included(spec.message, full)]
     sources = [found for i, spec in specs if (found := _missing(i, spec))]
     if most_samples:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from siamplex.schema import messages
-from siamplex.schema.messages import enum_value
+from siamplex.schema.messages import enum_name, enum_value
 
 
 def net_state(phase: str, *sources: Any) -> Any:
@@ -34,3 +34,8 @@ def included(layer: Any, state: Any) -> bool:
     if layer.include:
         return any(meets(state, rule) for rule in layer.include)
     return not any(meets(state, rule) for rule in layer.exclude)
+
+
+def trains(layer: Any, phase: str) -> bool:
+    """Whether a LayerParameter runs in phase TRAIN: its own phase where it states one, else its net's."""
+    return (enum_name(layer, "phase") if layer.HasField("phase") else phase) == "TRAIN"

@@ -15,7 +15,7 @@ from siamplex.engine.net.layer_types import create
 from siamplex.engine.net.limits import NO_LIMIT, Budget
 from siamplex.engine.net.node import Node, Parameter, set_up, takes_factors
 from siamplex.engine.net.overwritten import Arrays
-from siamplex.engine.net.phase import included
+from siamplex.engine.net.phase import included, trains
 from siamplex.schema.messages import enum_name
 from siamplex.schema.prototxt import Prototxt
 
@@ -47,7 +47,10 @@ class Wiring:
         self._by_name: dict[str, Parameter] = {}
         self._unread: dict[str, None] = {}
         self.budget = Budget(device, None if not shapes_only else NO_LIMIT)
-        specs = [LayerSpec(layer, source, (*path, "layer", index), share) for index, layer in enumerate(message.layer)]
+        specs = [
+            LayerSpec(layer, source, (*path, "layer", index), share, train=trains(layer, phase))
+            for index, layer in enumerate(message.layer)
+        ]
         for spec in specs:
             self._check_rules(spec)
         for spec in specs:
@@ -80,7 +83,7 @@ class Wiring:
         node.propagate = [bool(p) for p in spec.message.propagate_down] or [True] * len(bottoms)
         if len(node.propagate) != len(bottoms):
             raise spec.error("propagate_down must be given once for each bottom", "propagate_down", 0)
-        node.train = (enum_name(spec.message, "phase") if spec.message.HasField("phase") else self._phase) == "TRAIN"
+        node.train = spec.train
         if spec.type == "Input":
             self.inputs.extend(tops)
         self.nodes.append(node)
