@@ -38,8 +38,19 @@ def test_reads_text_and_remembers_lines():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("name: 'x'\nlays { }", r"x.prototxt:2: field 'lays' of NetParameter is not supported"),
+        (
+            "name: 'x'\nlays { }",
+            r"x.prototxt:2: field 'lays' of NetParameter is not supported: .*; is 'layers' meant[?]$",
+        ),
         ("layer {\n lrn_param { alfa: 1 }\n}", r":2: field 'alfa' of LRNParameter is not supported"),
+        ("layer { name: 'a'\n top_k_param { } }", r":2: layer 'a' .*Caffe 1.0 has no such field, .*; take it out"),
+        ("layer {\n convolution_params { } }", r":2: .*; is 'convolution_param' meant[?]$"),
+        ("layers { layer { name: 'a'\n kernel_size: 3 } }", r":2: .*of V0LayerParameter .*; is 'kernelsize' meant[?]$"),
+        ("layer { name: 'a'\n data_param { source: TRAIN_DB } }", r":2: .*: 'TRAIN_DB'; source takes text in quotes$"),
+        ("layer { name: 'a'\n data_param { source: no.txt } }", r":2: .*: 'no'; source takes text in quotes$"),
+        ("layer {\n relu_param { negative_slope: steep } }", r":2: .*: steep; negative_slope takes a number$"),
+        ("layer {\n inner_product_param { num_output: CLASSES } }", r":2: .*: CLASSES; num_output takes a number$"),
+        ("layer {\n inner_product_param { num_output: -1 } }", r"x.prototxt:2: Value out of range: -1$"),
         ("layer {\n pooling_param { pool: MIN }\n}", r":2: .*no value MIN"),
         ("layer {\n name: }", r":2:"),
         ("layer { name: 'a'", r"x.prototxt:"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -182,7 +183,7 @@ def _readable(path: Path, text: str, error: text_format.ParseError) -> PrototxtE
     found = re.match(r"(\d+):\d+ ?: (.*)", str(error), re.DOTALL)
     line = int(found.group(1)) if found else error.GetLine() or 1
     what = (found.group(2) if found else str(error)).replace("\n", " ")
-    what = re.sub(r"^'.*': (?=Expected|Enum|Couldn't|Invalid|Unexpected)", "", what)  # the whole line, once more
+    what = re.sub(r"^'.*': (?=Expected|Enum|Couldn't|Invalid|Unexpected|Value)", "", what)  # the whole line, once more
     unknown = re.search(r'"caffe\.(\w+)" has no field named "(\w+)"', what)
     value = re.search(r'Enum type "caffe\.\w+\.(\w+)" has no value (?:named (\w+|".*?")|with number (-?\d+))', what)
     solver = _solver_type(path, text, value is not None and value.group(1) == "SolverType")
@@ -190,14 +191,40 @@ def _readable(path: Path, text: str, error: text_format.ParseError) -> PrototxtE
         return solver
     if unknown:
         message, field = unknown.groups()
-        what = f"field '{field}' of {message} is not supported"
-        hint = _IN_NEW_FORM.get(field) if message == "LayerParameter" else None
-        return _in_layer(path, text, line, field, f"{what}: {hint}" if hint else what)
+        what = f"field '{field}' of {message} is not supported: {_hint(message, field)}"
+        return _in_layer(path, text, line, field, what)
     if value and value.group(1) == "LayerType":
         return _old_type(path, text, line, (value.group(2) or value.group(3)).strip('"'))
     if value:
         return _in_layer(path, text, line, None, f"{value.group(1)} has no value {value.group(2) or value.group(3)}")
-    return _in_layer(path, text, line, None, what)
+    return _in_layer(path, text, line, None, what + _what_it_takes(text, line, what))
+
+
+def _hint(message: str, field: str) -> str:
+    """What to do about a field that a message has not."""
+    if message == "LayerParameter" and field in _IN_NEW_FORM:
+        return _IN_NEW_FORM[field]
+    fields = messages.POOL.FindMessageTypeByName(f"{messages.PACKAGE}.{message}").fields_by_name
+    by_stem = {_stem(name): name for name in fields}  # most of a layer's end in _param, which makes none alike
+    near = get_close_matches(_stem(field), by_stem, n=1, cutoff=0.8)
+    todo = f"is '{by_stem[near[0]]}' meant?" if near else "take it out, if the net means the same without it"
+    return f"Caffe 1.0 has no such field, a fork may; {todo}"
+
+
+def _stem(field: str) -> str:
+    return re.sub("_params?$", "", field)
+
+
+def _what_it_takes(text: str, line: int, what: str) -> str:
+    """The field that has a word at ``line`` where text or a number belongs, and what it takes; empty if unknown."""
+    found = re.fullmatch(r"(Expected string but found|Couldn't parse (?:integer|float)): '?(.+?)'?", what)
+    if not found:
+        return ""
+    takes = "text in quotes" if found.group(1).startswith("Expected") else "a number"
+    for path, (at, value) in locations.scan(text).items():
+        if at == line and value.startswith(found.group(2)):
+            return f"; {path[-2]} takes {takes}"
+    return ""
 
 
 def _solver_type(path: Path, text: str, old: bool) -> PrototxtError | None:
