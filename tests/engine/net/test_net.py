@@ -104,6 +104,24 @@ def test_refuses_by_name_and_line(text, message):
         make_net(text)
 
 
+def test_a_bottom_whose_layer_is_left_out_is_named_with_the_state():
+    text = fc("b", bottom="a") + fc("late", top="b", more="exclude { stage: 'fit' }")
+    staged = fc("a", more="include { stage: 'fit' }") + "\n" + text
+    assert [node.name for node in make_net("state { stage: 'fit' }" + INPUT + staged).nodes][1:] == ["a", "b"]
+    said = r"'a' is no top of a layer before it; layer 'a' makes it, .* leave it out of phase TEST, level 0, stages: "
+    with pytest.raises(PrototxtError, match=said + "none$"):
+        make_net(INPUT + staged, "TEST")
+    with pytest.raises(PrototxtError, match=said + "check, x$"):
+        make_net("state { stage: 'check' stage: 'x' }" + INPUT + staged, "TEST")
+    with pytest.raises(PrototxtError, match=r"'b' is no top of a layer before it$"):  # it comes too late
+        make_net(
+            "state { stage: 'fit' }"
+            + INPUT
+            + fc("c", bottom="b")
+            + fc("late", top="b", more="exclude { stage: 'fit' }")
+        )
+
+
 def test_loss_weights_and_in_place_layers():
     text = INPUT + fc("a", more="loss_weight: 0.5") + 'layer { name: "r" type: "ReLU" bottom: "a" top: "a" }'
     net = make_net(text)

@@ -47,7 +47,8 @@ class Wiring:
         self._by_name: dict[str, Parameter] = {}
         self._unread: dict[str, None] = {}
         self.budget = Budget(device, None if not shapes_only else NO_LIMIT)
-        specs = [
+        self._state = state
+        self._specs = specs = [
             LayerSpec(layer, source, (*path, "layer", index), share, train=trains(layer, phase))
             for index, layer in enumerate(message.layer)
         ]
@@ -93,9 +94,23 @@ class Wiring:
         names = [str(name) for name in spec.message.bottom]
         for i, name in enumerate(names):
             if name not in self.shapes:
-                raise spec.error(f"bottom '{name}' is no top of a layer before it", "bottom", i)
+                what = f"bottom '{name}' is no top of a layer before it{self._left_out(name, spec)}"
+                raise spec.error(what, "bottom", i)
             self._unread.pop(name, None)
         return names
+
+    def _left_out(self, name: str, reader: LayerSpec) -> str:
+        """Which earlier layer would have ``name`` as its top, were it not left out by its rules, as DIGITS's stages."""
+        for spec in self._specs:
+            if spec.path == reader.path:
+                break
+            if name in spec.message.top:
+                stages = ", ".join(self._state.stage) or "none"
+                return (
+                    f"; layer '{spec.name}' makes it, but its include and exclude rules leave it out of "
+                    f"phase {self._phase}, level {self._state.level}, stages: {stages}"
+                )
+        return ""
 
     def _place_tops(self, layer: Layer, bottoms: list[str], shapes: list[Shape]) -> list[str]:
         spec = layer.spec
