@@ -137,7 +137,7 @@ def decompose(
         left = before
     sums, freedoms = sums / len(orders), freedoms / len(orders)
     inside = np.array([differs_within(codes, trainings) for codes in factors.values()])
-    taken = _Noise.of(design, products, values, weights, trainings)
+    taken = _Noise.of(design, products, joined[..., -1], weights, trainings)
     if len(values) == 1 and taken.free_between(freedoms, inside)[0] < 1 - _TINY:
         return None
     safe = np.where(total > _TINY * max(1.0, width), total, np.inf)
@@ -162,16 +162,15 @@ class _Noise:
 
     @classmethod
     def of(
-        cls, design: Floats, products: Floats, values: Floats, weights: Floats, trainings: npt.NDArray[np.intp]
+        cls, design: Floats, products: Floats, centred: Floats, weights: Floats, trainings: npt.NDArray[np.intp]
     ) -> _Noise:
-        """Of the model's residuals; ``products`` (B, P + 1, P + 1) are those of the design and the centred values."""
+        """Of the model's residuals; ``products`` (B, P + 1, P + 1) are those of the design and ``centred``."""
         members = np.asarray(trainings[:, None] == np.arange(trainings.max() + 1)[None], np.float64)
         sums = weights.sum(axis=1)
-        mean = ((weights * values).sum(axis=1) / sums)[:, None]
         inverse = np.linalg.pinv(products[:, :-1, :-1], rcond=_TINY, hermitian=True)
         fitted = np.einsum("np,bpq,bq->bn", design, inverse, products[:, :-1, -1], optimize=True)
         whole = weights @ members
-        between = ((weights * (values - mean - fitted)) @ members) ** 2 / whole
+        between = ((weights * (centred - fitted)) @ members) ** 2 / whole
         inner = sums - (weights**2 @ members / whole).sum(axis=1)
         cell, training = (weights**2).sum(axis=1) / sums, (whole**2).sum(axis=1) / sums
         return cls(sums, cell, training, inner, between.sum(axis=1))
