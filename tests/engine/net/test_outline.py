@@ -8,7 +8,7 @@ import pytest
 
 from siamplex.engine.net.costs import cost_of
 from siamplex.engine.net.layer_types import known_types
-from siamplex.engine.net.outline import Outline, outline
+from siamplex.engine.net.outline import GuessError, Outline, outline
 from siamplex.errors import PrototxtError
 from siamplex.schema import messages, prototxt
 from tests.engine.conftest import pair_lmdb  # noqa: F401  (fixture)
@@ -56,45 +56,104 @@ def test_given_shapes_win():
         of(DATA.format("") + CONV, given={"c": (1,)})
 
 
+H5 = 'layer { name: "d" type: "HDF5Data" top: "x" top: "y" hdf5_data_param { source: "no" batch_size: 5 } }\n'
+
+
 @pytest.mark.parametrize(
     ("rest", "blob", "shape"),
     [
         (FC + SOFTMAX, "y", (5,)),
-        (SOFTMAX.replace('"f"', '"c"'), "y", (5, 1, 22, 22)),
-        ('layer { type: "EuclideanLoss" bottom: "c" bottom: "y" }', "y", (5, 4, 22, 22)),
+        (SOFTMAX.replace('"f"', '"c"'), "y", (5, 1, 225, 225)),
+        ('layer { type: "EuclideanLoss" bottom: "c" bottom: "y" }', "y", (5, 4, 225, 225)),
         (FC + 'layer { type: "SigmoidCrossEntropyLoss" bottom: "f" bottom: "y" }', "y", (5, 7)),
         (FC + 'layer { type: "ContrastiveLoss" bottom: "f" bottom: "f" bottom: "y" }', "y", (5,)),
-        ('layer { type: "Slice" bottom: "y" top: "a" top: "b" top: "e" }', "y", (5, 3)),
-        ('layer { type: "Slice" bottom: "y" top: "a" top: "b" slice_param { slice_point: 4 } }', "y", (5, 5)),
-        ("", "y", (5,)),
         (FC + 'layer { type: "InfogainLoss" bottom: "f" bottom: "y" infogain_loss_param { source: "H" } }', "y", (5,)),
-        # another source of maps
+        # another source of maps, which gives four axes
         (
             'layer { type: "Data" name: "m" top: "m" data_param { source: "no" batch_size: 5 } }'
-            'layer { type: "SoftmaxWithLoss" bottom: "c" bottom: "m" }',
+            'layer { type: "SoftmaxWithLoss" bottom: "c" bottom: "m" } layer { type: "Silence" bottom: "y" }',
             "m",
-            (5, 1, 22, 22),
+            (5, 1, 225, 225),
         ),
+        (
+            'layer { type: "Data" name: "m" top: "m" data_param { source: "no" batch_size: 5 } }'
+            + FC + 'layer { type: "EuclideanLoss" bottom: "f" bottom: "m" }',
+            "m",
+            (5, 7, 1, 1),
+        ),
+        # by way of layers without parameters, whatever its name
+        (FC + 'layer { type: "Power" bottom: "y" top: "z" }' + DISTANCE.replace('"y"', '"z"'), "y", (5, 7)),
+        (FC + 'layer { type: "Silence" bottom: "y" }' + DISTANCE, "y", (5, 7)),
+        (
+            'layer { type: "Split" bottom: "y" top: "z" top: "w" } layer { type: "Silence" bottom: "z" } '
+            'layer { type: "SoftmaxWithLoss" bottom: "c" bottom: "w" }',
+            "y",
+            (5, 1, 225, 225),
+        ),
+        (FC + 'layer { type: "Concat" bottom: "f" bottom: "y" top: "z" }', "y", (5, 7)),
+        (FC + 'layer { type: "Flatten" bottom: "y" top: "z" }' + DISTANCE.replace('"y"', '"z"'), "y", (5, 7)),
     ],
-)
-def test_labels_are_as_their_readers_need_them(rest, blob, shape):
-    assert shapes(of(DATA.format("transform_param { crop_size: 24 }") + CONV + rest))[blob] == shape
+)  # fmt: skip
+def test_shapes_are_as_their_readers_need_them(rest, blob, shape):
+    assert shapes(of(H5 + CONV + rest))[blob] == shape
 
 
 @pytest.mark.parametrize(
     ("rest", "shape"),
     [
-        # a label that is made into something else before a loss reads it
-        ('layer { type: "Power" bottom: "y" top: "z" }' + DISTANCE.replace('"y"', '"z"'), (5, 7)),
-        ('layer { type: "Silence" bottom: "y" }' + DISTANCE, (5, 7)),
-        ('layer { type: "Split" bottom: "y" top: "z" top: "w" } layer { type: "Silence" bottom: "z" } '
-         'layer { type: "SoftmaxWithLoss" bottom: "c" bottom: "w" }', (5, 1, 22, 22)),
-        ('layer { type: "Concat" bottom: "f" bottom: "y" top: "z" }', (5, 7)),
+        ('layer { type: "Slice" bottom: "label" top: "a" top: "b" top: "e" }', (5, 3)),
+        ('layer { type: "Slice" bottom: "label" top: "a" top: "b" slice_param { slice_point: 4 } }', (5, 5)),
     ],
-)  # fmt: skip
-def test_labels_that_are_read_on_a_detour(rest, shape):
-    found = of(DATA.format("transform_param { crop_size: 24 }") + CONV + FC + rest)
-    assert shapes(found) == {"x": (5, 3, 24, 24), "y": shape}
+)
+def test_labels_of_several_values(rest, shape):
+    assert shapes(of(H5.replace('"y"', '"label"') + CONV + rest))["label"] == shape
+
+
+def test_data_gives_a_label_a_sample_and_no_more():
+    told = DATA.format("transform_param { crop_size: 24 force_color: true }")
+    assert shapes(of(told + CONV + FC + SOFTMAX)) == {"x": (5, 3, 24, 24), "y": (5,)}
+    for rest, said in (
+        (SOFTMAX.replace('"f"', '"c"'), r"2420 .*5|\(5,\)"),
+        (FC + DISTANCE, r"bottoms of shapes \(5, 7\) and \(5,\)"),
+    ):
+        with pytest.raises(PrototxtError, match=said) as caught:
+            of(told + CONV + rest)
+        assert not isinstance(caught.value, GuessError)
+
+
+def test_a_net_that_no_guess_fits_is_not_blamed():
+    """The decoder of an autoencoder tells how long a picture is, and no layer of how many rows and columns."""
+    net = H5 + CONV + FC + 'layer { name: "e" type: "Eltwise" bottom: "f" bottom: "x" top: "e" }\n'
+    with pytest.raises(
+        GuessError, match=r"net.prototxt:4: layer 'e' \(Eltwise\).*; that follows from guesses"
+    ) as caught:
+        of(net)
+    assert [one.blob for one in caught.value.assumed] == ["x"]
+    said = str(caught.value)
+    assert "layer 'd' (HDF5Data): no is not there" in said and "--input x=5,3,227,227" in said
+    lost = 'layer { name: "e" type: "Flatten" bottom: "x" top: "e" flatten_param { axis: 4 } }\n'
+    with pytest.raises(GuessError):  # HDF5 may have five
+        of(H5 + lost)
+    assert of(H5 + lost, given={"x": (5, 3, 4, 4, 4)}).net.shapes["e"] == (5, 3, 4, 4, 4)
+    with pytest.raises(PrototxtError) as refused:
+        of(H5 + lost, given={"x": (5, 3, 4, 4)})
+    assert not isinstance(refused.value, GuessError)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        CONV.replace("num_output: 4", ""),
+        CONV.replace('bottom: "x"', ""),
+        CONV.replace('bottom: "x"', 'bottom: "z"'),
+        'layer { type: "EuclideanLoss" bottom: "x" }',
+        'layer { type: "Flatten" bottom: "x" top: "e" flatten_param { axis: 3 end_axis: 1 } }',
+    ],
+)
+def test_a_fault_that_no_shape_mends_is_the_nets(wrong):
+    with pytest.raises(PrototxtError) as caught:
+        of(H5 + wrong)
+    assert not isinstance(caught.value, GuessError)
 
 
 @pytest.mark.skipif("HDF5Data" not in known_types(), reason="no HDF5Data")
@@ -113,7 +172,7 @@ def test_labels_that_two_layers_want_otherwise_are_refused():
     loss = DISTANCE
     other = loss.replace('"e"', '"q"').replace('"f"', '"c"')
     with pytest.raises(PrototxtError, match=r"layer 'q' \(EuclideanLoss\): bottoms of shapes"):
-        of(DATA.format("transform_param { crop_size: 24 }") + CONV + FC + loss + other)
+        of(H5 + CONV + FC + loss + other)
 
 
 def test_what_a_program_fills_in():
