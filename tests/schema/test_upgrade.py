@@ -130,7 +130,8 @@ def test_nets_inside_a_solver_are_upgraded():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('layer { name: "a" }\nlayers { name: "b" }', ":1: 'layer' beside 'layers', the old form"),
+        ('layer { name: "a" }\nlayers { name: "b" }', ":1: 'layer' beside 'layers', the old .*Caffe refuses to upgrade"),
+        ('layer { name: "a" }\nlayers { layer { } }', ":1: 'layer' beside 'layers', .*Caffe leaves every 'layer' out"),
         ('layers {\n name: "t"\n type: TRIPLET_LOSS }', ":3: layer 't': type TRIPLET_LOSS is none of .*ABSVAL.*Slice"),
         ("layers { type: BATCH_NORM }", 'type BATCH_NORM is none of .*; layer { type: "BatchNorm" } is today'),
         ('layers {\n type: "Convolution" }', ":2: .*Convolution is none of the old form's.*today's form"),
@@ -138,7 +139,10 @@ def test_nets_inside_a_solver_are_upgraded():
         ('layer { name: "c" type: "ReLU"\n blobs_lr: 1 }', ":2: layer 'c' .*'blobs_lr'.* of the old form"),
         ('layers { layer {\n name: "x" type: "fft" } }', ":2: layer 'x': type 'fft' is none of the oldest form's"),
         ('layers { layer { name: "c" type: "conv" }\n bottom: "no" }', ":2: layer 'c': bottom 'no' is no top"),
-        ('input: "a" input_dim: 1', "1 inputs with 1 input_dim, not four each"),
+        ('input: "a"\ninput_dim: 1', ":2: 1 inputs with 1 input_dim, not four each"),
+        ('name: "n"\ninput: "a"', r":2: input 'a' has no shape; state one for each input: input_shape \{ dim: 1"),
+        ('input: "a" input_shape { dim: 1 }\nlayers { layer { name: "r" type: "relu" } bottom: "a" }',
+         ":1: input 'a' has no shape"),  # Caffe's upgrade of the oldest form drops input_shape
         ('input: "a" input: "b" input_shape { }', "2 inputs with 1 shapes"),
         (
             'input: "a" input_dim: 1 input_dim: 1 input_dim: 1 input_dim: 1\n'
@@ -158,6 +162,20 @@ def test_nets_inside_a_solver_are_upgraded():
 def test_refuses(text, message):
     with pytest.raises(PrototxtError, match=message):
         prototxt.parse(text, "NetParameter", "net.prototxt")
+
+
+@pytest.mark.parametrize(
+    ("given", "shapes"),
+    [
+        ("input_dim: 1 input_dim: 2 input_dim: 3 input_dim: 4 input_dim: 5", [[1, 2, 3, 4]]),
+        ("input_shape { dim: 6 dim: 7 } input_shape { dim: 8 }", [[6, 7]]),
+        ("input_shape { dim: 6 dim: 7 } input_dim: 1", [[6, 7]]),
+    ],
+)
+def test_sizes_beyond_those_of_the_inputs_have_no_effect(given, shapes):
+    layer = prototxt.parse(f'input: "a" {given}', "NetParameter").message.layer[0]
+    assert (layer.type, list(layer.top)) == ("Input", ["a"])
+    assert [list(shape.dim) for shape in layer.input_param.shape] == shapes
 
 
 def test_comments_in_latin_1_and_lines_of_other_systems(tmp_path):

@@ -92,13 +92,14 @@ def upgrade_net(net: Any, lines: dict[Path, int], where: Path, refuse: Refuse) -
 
     ``refuse(what, *path)`` makes the error for a fault that stands at a path; it is raised.
     """
+    oldest = any(old.HasField("layer") for old in net.layers)
     if net.layers and net.layer:
-        what = "'layer' beside 'layers', the old form: Caffe would leave every 'layer' out; use one form"
-        raise refuse(what, *where, "layer", 0)
+        caffe = "Caffe leaves every 'layer' out" if oldest else "Caffe refuses to upgrade such a net"
+        raise refuse(f"'layer' beside 'layers', the old form: {caffe}; use one form", *where, "layer", 0)
+    if oldest:
+        net.ClearField("input_shape")  # Caffe's upgrade of the oldest form does not know it
     if net.layers:
-        placed = list(
-            _from_v0(net, where, refuse) if any(old.HasField("layer") for old in net.layers) else _from_v1(net)
-        )
+        placed = list(_from_v0(net, where, refuse) if oldest else _from_v1(net))
     else:
         placed = [_Placed(layer, ("layer", i), lambda rest: rest) for i, layer in enumerate(net.layer)]
     if net.input:
@@ -134,18 +135,25 @@ def _move_lines(lines: dict[Path, int], where: Path, placed: list[_Placed]) -> N
 
 
 def _inputs(net: Any, where: Path, refuse: Refuse) -> _Placed:
-    """The Input layer that Caffe puts before all others for ``input`` with ``input_shape`` or ``input_dim``."""
-    layer = messages.LayerParameter(name="input", type="Input", top=list(net.input))
+    """The Input layer that Caffe puts before all others for ``input`` with ``input_shape`` or ``input_dim``.
+
+    Shapes and sizes beyond those of the inputs have no effect.
+    """
+    inputs = list(net.input)
+    layer = messages.LayerParameter(name="input", type="Input", top=inputs)
     dims = [int(d) for d in net.input_dim]
     if net.input_shape:
-        if len(net.input_shape) != len(net.input):
-            what = f"{len(net.input)} inputs with {len(net.input_shape)} shapes"
+        if len(net.input_shape) < len(inputs):
+            what = f"{len(inputs)} inputs with {len(net.input_shape)} shapes"
             raise refuse(what, *where, "input_shape", 0)
-        layer.input_param.shape.extend(net.input_shape)
+        layer.input_param.shape.extend(net.input_shape[: len(inputs)])
+    elif not dims:
+        what = f"input '{inputs[0]}' has no shape; state one for each input: input_shape {{ dim: 1 dim: 3 dim: 28 }}"
+        raise refuse(what, *where, "input", 0)
     else:
-        if len(dims) != 4 * len(net.input):
-            raise refuse(f"{len(net.input)} inputs with {len(dims)} input_dim, not four each", *where, "input", 0)
-        for start in range(0, len(dims), 4):
+        if len(dims) < 4 * len(inputs):
+            raise refuse(f"{len(inputs)} inputs with {len(dims)} input_dim, not four each", *where, "input_dim", 0)
+        for start in range(0, 4 * len(inputs), 4):
             layer.input_param.shape.add(dim=dims[start : start + 4])
     return _Placed(layer, ("input", 0), lambda rest: rest)
 
