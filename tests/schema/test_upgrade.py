@@ -130,7 +130,7 @@ def test_nets_inside_a_solver_are_upgraded():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('layer { name: "a" }\nlayers { name: "b" }', ":1: 'layer' beside 'layers', the old .*Caffe refuses to upgrade"),
+        ('layer { name: "a" }\nlayers { name: "b" }', ":1: 'layer' beside 'layers', the .*Caffe refuses to upgrade"),
         ('layer { name: "a" }\nlayers { layer { } }', ":1: 'layer' beside 'layers', .*Caffe leaves every 'layer' out"),
         ('layers {\n name: "t"\n type: TRIPLET_LOSS }', ":3: layer 't': type TRIPLET_LOSS is none of .*ABSVAL.*Slice"),
         ("layers { type: BATCH_NORM }", 'type BATCH_NORM is none of .*; layer { type: "BatchNorm" } is today'),

@@ -68,8 +68,31 @@ def test_constant_unitball_bilinear():
 
 @pytest.mark.parametrize(
     ("text", "shape"),
-    [("type: 'orthogonal'", (2, 2)), ("type: 'bilinear'", (2, 2)), ("type: 'gaussian' sparse: 9", (2, 2))],
+    [
+        ("type: 'orthogonal'", (2, 2)),
+        ("type: 'bilinear'", (2, 2)),
+        ("type: 'gaussian' sparse: 9", (2, 2)),
+        ("type: 'gaussian' sparse: -2", (2, 2)),
+        ("type: 'gaussian' std: 0", (2, 2)),
+        ("type: 'gaussian' std: -1", (2, 2)),
+        ("type: 'gaussian' std: nan", (2, 2)),
+        ("type: 'uniform' min: 2", (2, 2)),
+        ("type: 'uniform' min: nan", (2, 2)),
+        ("type: 'uniform' min: -inf", (2, 2)),
+        ("type: 'constant' sparse: 1", (2, 2)),
+        ("type: 'xavier' sparse: 0", (2, 2)),
+        ("type: 'xavier'", ()),
+        ("type: 'msra'", ()),
+        ("type: 'constant'", (0, 2)),
+    ],
 )
-def test_refuses(text, shape):
+def test_refuses_what_caffe_stops_at(text, shape):
     with pytest.raises(FillerError):
         fill(filler(text), shape, 0, "x", 0)
+
+
+@pytest.mark.parametrize(
+    "text", ["type: 'uniform' min: 1 max: 1", "type: 'gaussian' sparse: 2", "type: 'constant' std: 0 min: 2 sparse: -1"]
+)
+def test_takes_what_caffe_takes(text):
+    assert np.isfinite(fill(filler(text), (2, 2), 0, "x", 0)).all()

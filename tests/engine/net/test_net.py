@@ -123,14 +123,47 @@ def test_a_bottom_whose_layer_is_left_out_is_named_with_the_state():
 
 
 def test_loss_weights_and_in_place_layers():
-    text = INPUT + fc("a", more="loss_weight: 0.5") + 'layer { name: "r" type: "ReLU" bottom: "a" top: "a" }'
-    net = make_net(text)
+    text = INPUT + fc("a", more="loss_weight: 0.5") + 'layer { name: "r" type: "ReLU" bottom: "a" top: "r" }'
+    net = make_net(text + 'layer { name: "t" type: "Threshold" bottom: "r" top: "r" }')
     loss, blobs = forward(net, x=X - 3)
     w, b = (values(p.tensor) for p in net.parameters)
     plain = (X - 3) @ w.T + b
     assert float(loss) == pytest.approx(0.5 * plain.sum(), rel=1e-5)
-    np.testing.assert_allclose(blobs["a"].detach().numpy(), np.maximum(plain, 0), rtol=1e-5, atol=1e-6)
-    assert net.outputs == ["a"]
+    np.testing.assert_array_equal(blobs["r"].detach().numpy(), plain > 0)
+    assert net.outputs == ["r"]
+
+
+IN_PLACE = 'layer { name: "r" type: "ReLU" bottom: "a" top: "a" }'
+READER = 'layer { name: "s" type: "Silence" bottom: "a" }'
+
+
+@pytest.mark.parametrize("before", [fc("a", more="loss_weight: 0.5"), fc("a") + READER, fc("a") + fc("b", "a")])
+def test_a_blob_with_other_readers_cannot_be_worked_on_in_place(before):
+    """Caffe gives each reader a copy under another name and then finds the top produced by two layers."""
+    with pytest.raises(PrototxtError, match=r":\d: layer 'r' .*'a' has other readers or a loss weight"):
+        make_net(INPUT + before + IN_PLACE)
+
+
+@pytest.mark.parametrize(
+    ("dims", "message"),
+    [("dim: 50000 dim: 50000", "2500000000 values, Caffe's blobs have at most"), ("dim: 1 " * 33, "33 axes")],
+)
+def test_blobs_that_caffe_cannot_make(dims, message):
+    with pytest.raises(PrototxtError, match=message):
+        make_net(
+            f'layer {{ name: "in" type: "Input" top: "x" input_param {{ shape {{ {dims} }} }} }}', shapes_only=True
+        )
+
+
+def test_readers_of_what_a_layer_in_place_left_are_as_many_as_wanted():
+    net = make_net(INPUT + fc("a", more="loss_weight: 0") + IN_PLACE + READER + fc("b", "a") + fc("c", "a"))
+    assert net.outputs == ["b", "c"]
+
+
+def test_a_layer_that_makes_another_shape_cannot_work_in_place():
+    make_net(INPUT + fc("x", "x"))
+    with pytest.raises(PrototxtError, match=r"layer 'x' .*works not in place on 'x': it makes \(2, 4\) of \(2, 3\)"):
+        make_net(INPUT + fc("x", "x", settings="num_output: 4"))
 
 
 def test_propagate_down_false_stops_the_gradient():

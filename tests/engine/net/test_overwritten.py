@@ -102,7 +102,7 @@ def test_relu_and_dropout_in_place_leave_everything_as_it_is():
 def test_a_convolution_reads_its_bottom_as_a_later_layer_left_it():
     text = (
         INPUT
-        + one("Power", "a", "x", "power_param { scale: 1 }")
+        + one("Split", "a", "x", "top: 'b'")
         + one(
             "Convolution",
             "c",
@@ -110,7 +110,7 @@ def test_a_convolution_reads_its_bottom_as_a_later_layer_left_it():
             "convolution_param { num_output: 1 kernel_size: 4 bias_term: false } loss_weight: 1",
         )
     )
-    plain, behind = make_net(text), make_net(text + one("ReLU", "a", "a"))
+    plain, behind = make_net(text), make_net(text + one("ReLU", "b", "b"))
     for net, seen in ((plain, X), (behind, np.maximum(X, 0))):
         net.learn()
         loss, _ = net.forward(Context(train=True), {"x": torch.tensor(X)})

@@ -32,14 +32,31 @@ def fill(filler: Any, shape: Shape, seed: int, layer: str, index: int) -> Array:
 
 
 def check(filler: Any, shape: Shape) -> None:
-    """Raise FillerError where a filler is unknown or does not suit the shape."""
+    """Raise FillerError where a filler is unknown, or where Caffe stops at its settings or at the shape."""
     kind = str(filler.type)
     if kind not in _FILLERS:
         raise FillerError(f"filler '{kind}' is not supported (known: {', '.join(sorted(_FILLERS))})")
-    if kind == "gaussian" and filler.sparse >= 0 and (not shape or filler.sparse > shape[0]):
-        raise FillerError(f"sparse {filler.sparse} for a blob of shape {shape}")
+    if not math.prod(shape):
+        raise FillerError(f"nothing to fill: shape {shape} has no values")
+    if kind == "gaussian":
+        _check_gaussian(filler, shape)
+    elif filler.sparse != -1:
+        raise FillerError(f"sparse is gaussian's: {kind} cannot be sparse")
+    if kind == "uniform" and not (filler.min <= filler.max and math.isfinite(filler.max - filler.min)):
+        raise FillerError(f"uniform from min {filler.min:g} to max {filler.max:g}")
+    if kind in ("xavier", "msra", "positive_unitball") and not shape:
+        raise FillerError(f"{kind} needs an axis, the blob is a single value")
     if kind == "bilinear" and (len(shape) != 4 or shape[2] != shape[3]):
         raise FillerError(f"bilinear needs a square 4-axis blob, found {shape}")
+
+
+def _check_gaussian(filler: Any, shape: Shape) -> None:
+    if not filler.std > 0:
+        raise FillerError(f"std {filler.std:g}: gaussian needs a positive one (type: 'constant' for equal values)")
+    if filler.sparse < -1:
+        raise FillerError(f"sparse {filler.sparse} is negative")
+    if filler.sparse >= 0 and (not shape or filler.sparse > shape[0]):
+        raise FillerError(f"sparse {filler.sparse} for a blob of shape {shape}")
 
 
 def _fan(filler: Any, shape: Shape) -> float:

@@ -7,6 +7,8 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from siamplex.schema.blobs import MAX_AXES
+
 if TYPE_CHECKING:  # the doctor asks for the machine's memory where there is no torch
     import torch
 
@@ -26,6 +28,7 @@ def memory_of(device: torch.device) -> int:
 
 
 NO_LIMIT = 1 << 60  # bytes; a net that needs more is a mistake in the prototxt
+LARGEST = 2**31 - 1  # values in one of Caffe's blobs
 
 
 class Budget:
@@ -35,10 +38,14 @@ class Budget:
         self._left = self._all = memory_of(device) if limit is None else limit
 
     def take(self, shape: Sequence[int]) -> str | None:
-        """Count an array of ``shape``; returns the error text if it exceeds the limit, else None."""
+        """Count an array of ``shape``; returns the error text if Caffe or the limit does not allow it, else None."""
         if any(size < 0 for size in shape):
             return f"shape {tuple(shape)} has a negative size"
+        if len(shape) > MAX_AXES:
+            return f"{len(shape)} axes, Caffe's blobs have at most {MAX_AXES}"
         self._left -= 4 * math.prod(shape)
+        if self._left >= 0 and math.prod(shape) > LARGEST:
+            return f"shape {tuple(shape)} has {math.prod(shape)} values, Caffe's blobs have at most {LARGEST}"
         if self._left >= 0:
             return None
         if self._all == NO_LIMIT:

@@ -16,6 +16,7 @@ from siamplex.engine.net.limits import NO_LIMIT, Budget
 from siamplex.engine.net.node import Node, Parameter, set_up, takes_factors
 from siamplex.engine.net.overwritten import Arrays
 from siamplex.engine.net.phase import included, trains
+from siamplex.engine.net.splits import copied_bottoms
 from siamplex.schema.messages import enum_name
 from siamplex.schema.prototxt import Prototxt
 
@@ -54,10 +55,12 @@ class Wiring:
         ]
         for spec in specs:
             self._check_rules(spec)
-        for spec in specs:
-            if included(spec.message, state):
-                twin = sum(node.layer.spec.name == spec.name for node in self.nodes)
-                self._add(replace(spec, twin=twin) if twin else spec)
+        kept = [spec for spec in specs if included(spec.message, state)]
+        copied = copied_bottoms([spec.message for spec in kept])
+        for number, spec in enumerate(kept):
+            twin = sum(node.layer.spec.name == spec.name for node in self.nodes)
+            own = [(number, index) not in copied for index in range(len(spec.message.bottom))]
+            self._add(replace(spec, twin=twin) if twin else spec, own)
         self.arrays.mark(self.nodes)
         self._check_shared()
         # in byte order, as Caffe lists them
@@ -67,12 +70,13 @@ class Wiring:
         if spec.message.include and spec.message.exclude:
             raise spec.error("give include rules or exclude rules, not both", "exclude", 0)
 
-    def _add(self, spec: LayerSpec) -> None:
+    def _add(self, spec: LayerSpec, own: list[bool]) -> None:
+        """Add a layer; ``own`` says of each bottom whether nothing else reads it."""
         layer = create(spec)
         bottoms = self._take_bottoms(spec)
         given = [self.shapes[name] for name in bottoms]
         shapes = set_up(layer, given)
-        tops = self._place_tops(layer, bottoms, shapes)
+        tops = self._place_tops(layer, bottoms, own, shapes)
         node = Node(layer, bottoms, tops, [], self._weights(layer, tops), [], True, given, list(shapes))
         node.params = [self._parameter(node, i, blob) for i, blob in enumerate(layer.blobs)]
         if len(spec.message.param) > len(layer.blobs):
@@ -112,7 +116,7 @@ class Wiring:
                 )
         return ""
 
-    def _place_tops(self, layer: Layer, bottoms: list[str], shapes: list[Shape]) -> list[str]:
+    def _place_tops(self, layer: Layer, bottoms: list[str], own: list[bool], shapes: list[Shape]) -> list[str]:
         spec = layer.spec
         tops = [str(name) for name in spec.message.top]
         if layer.is_loss and not tops:
@@ -121,12 +125,24 @@ class Wiring:
             in_place = i < len(bottoms) and bottoms[i] == name
             if name in self.shapes and not in_place:
                 raise spec.error(f"top '{name}' is already the top of another layer", "top", i)
+            if in_place:
+                self._check_in_place(spec, i, own[i], shape)
             refused = None if in_place else self.budget.take(shape)
             if refused:
                 raise spec.error(f"top '{name}': {refused}", "top", i)
             self.shapes[name] = shape
             self._unread[name] = None
         return tops
+
+    def _check_in_place(self, spec: LayerSpec, index: int, alone: bool, shape: Shape) -> None:
+        """Refuse what Caffe refuses of a layer whose top has the name of the bottom at the same index."""
+        name = spec.message.top[index]
+        if not alone:  # its bottom is then a copy, with another name, and to Caffe the top is that of two layers
+            what = f"'{name}' has other readers or a loss weight: a layer cannot work in place on it"
+            raise spec.error(f"{what}; give its top another name", "top", index)
+        if shape != self.shapes[name]:  # at its first pass Caffe sets it up for its own result, which does not fit
+            what = f"works not in place on '{name}': it makes {shape} of {self.shapes[name]}"
+            raise spec.error(f"{what}; give its top another name", "top", index)
 
     def _weights(self, layer: Layer, tops: list[str]) -> list[float]:
         given = [float(w) for w in layer.spec.message.loss_weight]
