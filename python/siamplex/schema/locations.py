@@ -19,7 +19,7 @@ _TOKEN = re.compile(
 
 
 _DEEPEST = 100  # messages in one another: more than any parser of protobuf follows
-_APART = re.compile(r"-[ \t\n]+[\d.in]")
+_APART = re.compile(r"-[ \t\r\f\v\n#]")
 
 
 def _words_and_signs(text: str) -> Iterator[re.Match[str]]:
@@ -56,11 +56,13 @@ def joined_signs(text: str) -> str:
     return "".join([*parts, text[done:]])
 
 
-def _tokens(text: str) -> Iterator[tuple[str, str, int]]:
+def tokens(text: str) -> Iterator[tuple[str, str, int]]:
+    """Kind (``word``, ``string``, ``mark``, or ``other`` for a character of no token), text and line of each token."""
     line, at = 1, 0
     while at < len(text):
         match = _TOKEN.match(text, at)
-        if match is None:  # the text parser will refuse it with its own message
+        if match is None:
+            yield "other", text[at], line
             at += 1
             continue
         at = match.end()
@@ -86,7 +88,9 @@ def scan(text: str) -> dict[Path, tuple[int, str]]:
     stack: list[tuple[Path, Counter[str]]] = [((), Counter())]
     name: str | None = None
     in_list = False
-    for kind, token, line in _tokens(text):
+    for kind, token, line in tokens(text):
+        if kind == "other":  # the text parser will refuse it with its own message
+            continue
         if token in ("{", "<"):
             path, counts = stack[-1]
             if name is not None and len(stack) > _DEEPEST:

@@ -13,7 +13,7 @@ from google.protobuf import text_format
 
 from siamplex.errors import InputError, PrototxtError
 from siamplex.run.durable import write_text
-from siamplex.schema import extensions, locations, messages
+from siamplex.schema import caffe_text, extensions, locations, messages
 from siamplex.schema.bounds import Bounds, here_or_beside
 from siamplex.schema.file_kinds import (
     DEPLOY,
@@ -119,9 +119,9 @@ def read(path: str | Path, message: str, bounds: Bounds = ANYWHERE) -> Prototxt:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = raw.decode("latin-1")
-    if _NO_TEXT.search(text):
+    text = caffe_text.with_newlines(text)
+    if "\0" in text or _NO_TEXT.search(caffe_text.without_comments(text)):
         raise InputError(path, "a prototxt (text)", words_for(path, "a binary file"))
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
     _check_kind(path, text, message)
     return parse(text, message, path, bounds)
 
@@ -142,6 +142,9 @@ def _check_kind(path: Path, text: str, message: str) -> None:
 def parse(text: str, message: str, path: str | Path = "<text>", bounds: Bounds = ANYWHERE) -> Prototxt:
     """Parse prototxt text; see :func:`read`."""
     make, text = getattr(messages, message), locations.joined_signs(text)
+    fault = caffe_text.fault(text)
+    if fault:
+        raise PrototxtError(path, *fault)
     try:
         try:
             parsed = text_format.Parse(extensions.bracketed(text), make())
