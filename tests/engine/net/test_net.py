@@ -160,6 +160,16 @@ def test_readers_of_what_a_layer_in_place_left_are_as_many_as_wanted():
     assert net.outputs == ["b", "c"]
 
 
+ONES = "num_output: 3 weight_filler { type: 'ones' }"
+
+
+def test_the_filler_of_a_shared_parameter_is_checked_in_each_layer():
+    named = 'param { name: "w" }'
+    make_net(INPUT + fc("a", param=named) + fc("b", param=named))
+    with pytest.raises(PrototxtError, match=r"layer 'b' .*filler 'ones' is not supported"):
+        make_net(INPUT + fc("a", param=named) + fc("b", param=named, settings=ONES))
+
+
 def test_a_layer_that_makes_another_shape_cannot_work_in_place():
     make_net(INPUT + fc("x", "x"))
     with pytest.raises(PrototxtError, match=r"layer 'x' .*works not in place on 'x': it makes \(2, 4\) of \(2, 3\)"):

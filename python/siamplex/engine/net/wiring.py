@@ -159,6 +159,7 @@ class Wiring:
         if not blob.learns and rule is not None and rule.lr_mult != 0:
             raise spec.error(f"blob {index} is a statistic: its lr_mult must be 0", "param", index)
         if name and name in self._by_name:
+            self._check_filler(spec, blob)  # Caffe fills it as well, before it takes the owner's values
             return self._join(node, index, blob, self._by_name[name], rule)
         parameter = Parameter(
             layer=node.name,
@@ -204,14 +205,16 @@ class Wiring:
         refused = self.budget.take(blob.shape)
         if refused:
             raise spec.error(f"blob {index}: {refused}")
+        self._check_filler(spec, blob)
+        if self._shapes_only:
+            return torch.empty(blob.shape, device="meta")
+        return torch.from_numpy(fill(blob.filler, blob.shape, self._seed, spec.key, index)).to(self._device)
+
+    def _check_filler(self, spec: LayerSpec, blob: BlobSpec) -> None:
         try:
-            if self._shapes_only:
-                check(blob.filler, blob.shape)
-                return torch.empty(blob.shape, device="meta")
-            values = fill(blob.filler, blob.shape, self._seed, spec.key, index)
+            check(blob.filler, blob.shape)
         except FillerError as error:
             raise spec.error(str(error)) from None
-        return torch.from_numpy(values).to(self._device)
 
     def _shared_values(self, spec: LayerSpec, index: int, blob: BlobSpec) -> torch.Tensor | None:
         """The values that the other net shares; None where it has none.
