@@ -45,12 +45,34 @@ def test_multistep_remembers_its_step():
 
 
 @pytest.mark.parametrize(
+    ("values", "steps"),
+    [((2, 4), [0, 0, 1, 1, 2, 2, 2]), ((4, 2), [0, 0, 0, 0, 1, 2, 2]), ((0, 0, 0), [1, 2, 3, 3, 3, 3, 3])],
+)
+def test_step_values_are_counted_in_their_order_one_an_iteration(values, steps):
+    stepvalues = " ".join(f"stepvalue: {value}" for value in values)
+    rate = policy(f"base_lr: 1 lr_policy: 'multistep' gamma: 0.5 {stepvalues}")
+    assert [rate(i) for i in range(7)] == [0.5**step for step in steps]
+
+
+@pytest.mark.parametrize("text", ["'exp' gamma: 2", "'step' gamma: 2 stepsize: 1", "'inv' gamma: 1 power: -1000"])
+def test_a_rate_beyond_all_numbers_is_infinite(text):
+    assert policy(f"base_lr: 1 lr_policy: {text}")(500) == math.inf
+
+
+def test_settings_of_other_policies_have_no_effect():
+    rate = policy("base_lr: 1 lr_policy: 'fixed' gamma: -1 stepsize: -1 stepvalue: 4 stepvalue: 2 power: nan")
+    assert [rate(i) for i in range(6)] == [1] * 6
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("lr_policy: 'warmup'", r"solver.prototxt:1: lr_policy 'warmup' is not supported"),
         ("lr_policy: 'step' gamma: 0.1", "stepsize must be positive"),
         ("lr_policy: 'step' gamma: 0.1 stepsize: 0", "stepsize must be positive"),
-        ("lr_policy: 'multistep' gamma: 0.1 stepvalue: 5 stepvalue: 2", "stepvalue must rise"),
+        ("lr_policy: 'sigmoid' gamma: 0.1", "stepsize must be positive"),
+        ("lr_policy: 'inv' gamma: nan", "gamma nan is no number"),
+        ("lr_policy: 'multistep' gamma: -1", "gamma -1 is negative"),
     ],
 )
 def test_refuses(text, message):
