@@ -7,7 +7,7 @@ import pytest
 
 from siamplex.engine.training.occupied import REMOVE
 from siamplex.engine.training.solver import Solver, TrainOptions
-from siamplex.engine.training.update_rules import KEPT, rule_of, type_of
+from siamplex.engine.training.update_rules import KEPT, check, rule_of, type_of
 from siamplex.errors import PrototxtError
 from siamplex.schema import prototxt
 from siamplex.schema.weights import read_caffemodel, read_solverstate
@@ -85,11 +85,19 @@ def test_stopped_and_resumed_ends_as_unbroken(twin_solver, tmp_path, kind, conv)
     [
         ('type: "sgd"', r"s\.prototxt:1: solver type 'sgd' is not known; 'SGD' is \(known: SGD, Nesterov, AdaGrad"),
         ('type: "SGD" solver_type: ADAM', "give type or solver_type, not both"),
+        ('type: "Adam" momentum: 1', "momentum 1 makes Adam's steps infinite"),
+        ('type: "Adam" momentum2: 2', "momentum2 2 lies beyond 1"),
+        ('type: "RMSProp" rms_decay: 1', "rms_decay 1 does not lie from 0 up to 1"),
     ],
 )
-def test_types_that_are_refused(text, said):
+def test_types_and_settings_that_are_refused(text, said):
     with pytest.raises(PrototxtError, match=said):
-        type_of(solver_of(text))
+        check(solver_of(text))
+
+
+@pytest.mark.parametrize("text", ['type: "SGD" momentum: 1', 'type: "Adam" momentum: 2', 'type: "Adam" momentum2: 1'])
+def test_odd_settings_that_caffe_takes(text):
+    check(solver_of(text))
 
 
 @pytest.mark.parametrize(("old", "new"), [("NESTEROV", "Nesterov"), ("ADADELTA", "AdaDelta"), ("SGD", "SGD")])

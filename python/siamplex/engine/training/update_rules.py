@@ -68,6 +68,10 @@ def check(solver: Prototxt) -> None:
         raise solver.error(f"momentum cannot be used with {kind}", "momentum", 0)
     if kind == "RMSProp" and not 0 <= p.rms_decay < 1:
         raise solver.error(f"rms_decay {p.rms_decay:g} does not lie from 0 up to 1", "rms_decay", 0)
+    if kind == "Adam" and abs(p.momentum) == 1:  # Caffe divides by 0 here, and takes roots of negative numbers below
+        raise solver.error(f"momentum {p.momentum:g} makes Adam's steps infinite", "momentum", 0)
+    if kind == "Adam" and abs(p.momentum2) > 1:
+        raise solver.error(f"momentum2 {p.momentum2:g} lies beyond 1: Adam's steps are no numbers", "momentum2", 0)
 
 
 def rule_of(solver: Prototxt) -> Rule:
