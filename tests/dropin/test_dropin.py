@@ -286,3 +286,13 @@ def test_levels_and_stages_choose_layers(twin_solver, tmp_path, monkeypatch, cap
     for flags, there in (([], False), (["-stage=more"], True)):
         assert main(["caffe", "train", f"-solver={path}", *flags]) == 0
         assert ("extra = " in capsys.readouterr().err) == there
+
+
+def test_the_flag_replaces_the_solvers_level(twin_solver, tmp_path, monkeypatch, capsys):  # noqa: F811
+    """Caffe sets the level of train_state from its flag, 0 unless it is given."""
+    extra = 'layer { name: "extra" type: "Flatten" bottom: "a" top: "extra" include { min_level: 2 } }'
+    path = twin_solver(net_more=extra, more="train_state { level: 2 }")
+    monkeypatch.chdir(tmp_path)
+    for flags, there in (([], False), (["-level=2"], True)):
+        assert main(["caffe", "train", f"-solver={path}", *flags]) == 0
+        assert ("extra = " in capsys.readouterr().err) == there

@@ -52,7 +52,7 @@ class TrainOptions:
     hollow: frozenset[tuple[str, int]] = frozenset()
     amp: bool = False
     outside: bool = False
-    level: int = 0
+    level: int | None = None
     stages: tuple[str, ...] = ()
     check_start: bool = True
     allow_unfilled: bool = False
@@ -66,6 +66,6 @@ class TrainOptions:
 
 def add_state(solver: Any, options: TrainOptions) -> None:
     """Add level and stages of the command line to the train net's state, as Caffe's do."""
-    if options.level:
+    if options.level is not None:
         solver.train_state.level = options.level
     solver.train_state.stage.extend(options.stages) if options.stages else None

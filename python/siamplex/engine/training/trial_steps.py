@@ -57,7 +57,9 @@ def check_start(solver: Solver) -> Trial | None:
     Weights, velocities, data cursors and all other state are restored bit for bit.  Returns None where nothing learns
     or the first loss is not a number.  Raises TrainingError where the run must diverge.
     """
+    step = solver.rate.current_step
     rate = solver.rate(solver.iteration)
+    solver.rate.current_step = step  # the run itself has yet to come to it
     trial = try_steps(solver, rate)
     if trial is None or not trial.exploded:
         return trial
