@@ -170,3 +170,39 @@ def test_layers_that_weights_have_and_the_net_has_not(twin_solver, tmp_path, mon
     built, running = "I net.cpp:257] Network initialization done.", "I caffe.cpp:0] Running for 1 iterations."
     assert log.index(built) < log.index(running)
     assert "  phase: TEST" in log and '  stage: ""' in log
+
+
+def test_steps_and_clipping_are_said_where_caffe_says_them(twin_solver, tmp_path, monkeypatch, capsys):  # noqa: F811
+    """Between an iteration's loss and rate, and behind its rate; with what else is said at other iterations."""
+    monkeypatch.chdir(tmp_path)
+    path = twin_solver()
+    path.write_text(
+        re.sub(r'display: \d+|lr_policy: "\w+"|stepsize: \d+', "", path.read_text())
+        + 'display: 2 lr_policy: "multistep" stepvalue: 3 stepvalue: 4 clip_gradients: 1e-6'
+    )
+    assert main(["caffe", "train", "-solver=solver.prototxt"]) == 0
+    log = [line.partition("] ")[2] for line in said(capsys.readouterr().err)]
+    steps = [line for line in log if line.startswith("MultiStep")]
+    assert steps == ["MultiStep Status: Iteration 3, step = 1", "MultiStep Status: Iteration 4, step = 2"]
+    at = log.index(steps[1])
+    assert log[at - 1].startswith("    Train net output #0") and log[at + 1].startswith("Iteration 4, lr = ")
+    clip = re.compile(r"Gradient clipping: scaling down gradients \(L2 norm (\S+) > 1e-06\) by scale factor (\S+)")
+    found = [clip.fullmatch(line) for line in log if line.startswith("Gradient")]
+    assert len(found) == 12 and clip.fullmatch(log[at + 2])
+    assert all(one and near(1e-6 / float(one.group(1)), float(one.group(2))) for one in found)
+
+
+def test_the_prefix_of_snapshots_is_said_as_written(twin_solver, tmp_path, monkeypatch, capsys):  # noqa: F811
+    monkeypatch.chdir(tmp_path)
+    path = twin_solver()
+    path.write_text(re.sub(r'snapshot_prefix: "[^"]*"', 'snapshot_prefix: "./s"', path.read_text()))
+    assert main(["caffe", "train", "-solver=solver.prototxt"]) == 0
+    assert "Snapshotting to binary proto file ./s_iter_12.caffemodel" in capsys.readouterr().err
+
+
+def test_the_solver_is_said_as_cplusplus_prints_it(twin_solver, tmp_path, monkeypatch, capsys):  # noqa: F811
+    monkeypatch.chdir(tmp_path)
+    twin_solver(more="momentum2: 1 delta: 2")
+    assert main(["caffe", "train", "-solver=solver.prototxt"]) == 0
+    log = capsys.readouterr().err.splitlines()
+    assert "momentum2: 1" in log and "delta: 2" in log

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from siamplex.dropin.devices import device_of
 from siamplex.dropin.flags import UNFILLED, Flags
 from siamplex.dropin.glog import info, number
+from siamplex.dropin.message_text import message_text
 from siamplex.dropin.net_log import layer_names, log_net
 from siamplex.engine.training.snapshot import SnapshotPaths
 from siamplex.engine.training.update_rules import KEPT
@@ -30,10 +31,12 @@ if TYPE_CHECKING:
 class CaffeLog(Watcher):
     """Writes what a training does as Caffe's log would have it."""
 
-    def __init__(self, display: int) -> None:
+    def __init__(self, display: int, prefix: str) -> None:
         self._display = display
+        self._folder = "".join(prefix.rpartition("/")[:2])  # of the snapshots, as written
         self._ignored: list[list[str]] = []  # layers of the train net that each test net lacks
         self._last, self._last_iteration = time.monotonic(), -1
+        self._held: dict[str, tuple[str, str]] = {}  # lines that stand among those of a display
 
     def displayed(self, iteration: int, loss: float, rate: float | None, outputs: Sequence[Output]) -> None:
         now = time.monotonic()
@@ -44,8 +47,27 @@ class CaffeLog(Watcher):
         speed = f"{number(steps / spent)} iter/s, {number(spent)}s/{self._display} iters"
         info(f"Iteration {iteration} ({speed}), loss = {number(loss)}", "solver.cpp:239")
         self._outputs("Train", outputs, 258)
+        self._say_held("step")
         info(f"Iteration {iteration}, lr = {number(rate)}", "sgd_solver.cpp:112")
+        self._say_held("clip")
         self._last, self._last_iteration = now, iteration
+
+    def stepped(self, iteration: int, step: int) -> None:
+        self._hold("step", iteration, f"MultiStep Status: Iteration {iteration}, step = {step}")
+
+    def clipped(self, iteration: int, norm: float, limit: float) -> None:
+        what = f"Gradient clipping: scaling down gradients (L2 norm {number(norm)} > {number(limit)})"
+        self._hold("clip", iteration, f"{what} by scale factor {number(limit / norm)}")
+
+    def _hold(self, kind: str, iteration: int, text: str) -> None:
+        """Say a line of an iteration, which Caffe says in the midst of the iteration's display, if it has one."""
+        self._held[kind] = text, "sgd_solver.cpp:0"
+        if not (self._display and iteration % self._display == 0):
+            self._say_held(kind)
+
+    def _say_held(self, kind: str) -> None:
+        if kind in self._held:
+            info(*self._held.pop(kind))
 
     def testing(self, iteration: int, net: int) -> None:
         info(f"Iteration {iteration}, Testing net (#{net})", "solver.cpp:347")
@@ -60,8 +82,9 @@ class CaffeLog(Watcher):
     def saving(self, paths: SnapshotPaths) -> None:
         kind = "HDF5" if paths.caffemodel.suffix == ".h5" else "binary proto"
         lines = (464, 284) if kind == "binary proto" else (0, 0)
-        info(f"Snapshotting to {kind} file {paths.caffemodel}", f"solver.cpp:{lines[0]}")
-        info(f"Snapshotting solver state to {kind} file {paths.solverstate}", f"sgd_solver.cpp:{lines[1]}")
+        info(f"Snapshotting to {kind} file {self._folder}{paths.caffemodel.name}", f"solver.cpp:{lines[0]}")
+        where = f"{self._folder}{paths.solverstate.name}"
+        info(f"Snapshotting solver state to {kind} file {where}", f"sgd_solver.cpp:{lines[1]}")
 
     def built(self, solver: Solver, weights: Mapping[str, Path], state: Any) -> None:
         """Log how a solver's nets were built and the ``weights`` they start from, files by the names given for them.
@@ -152,14 +175,10 @@ def run(flags: Flags) -> None:
     if flags["snapshot"] and flags["weights"]:
         raise UsageError("caffe train: give a snapshot to resume or weights to finetune, not both")
     p = prototxt.read(path, "SolverParameter").message
-    device, log, prefix = (
-        device_of(flags, _by_solver(p)),
-        CaffeLog(int(p.display)),
-        _prefix(path, str(p.snapshot_prefix)),
-    )
+    device, prefix = device_of(flags, _by_solver(p)), _prefix(path, str(p.snapshot_prefix))
+    log = CaffeLog(int(p.display), prefix)
     as_run = _as_caffe_runs_it(p, flags, prefix)
-    text = prototxt.to_text(as_run).rstrip()
-    info(f"Initializing solver from parameters: \n{text}", "solver.cpp:45")
+    info(f"Initializing solver from parameters: \n{message_text(as_run)}", "solver.cpp:45")
     solver = Solver(
         path,
         TrainOptions(

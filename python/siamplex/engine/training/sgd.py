@@ -44,6 +44,7 @@ class SGD:
         self._keepers: dict[int, Keeper] = {}
         self._updates: dict[int, torch.Tensor] = {}  # the last update of each parameter, for snapshot_diff
         self.wide: FactoredGradients | None = None
+        self.clipped: float | None = None  # the gradients' norm before clipping, where the last update clipped them
 
     # --- history
 
@@ -209,7 +210,7 @@ class SGD:
 
     def _clip(self) -> None:
         """Scale all gradients down to a joint L2 norm of clip_gradients, where that is set."""
-        limit = self._p.clip_gradients
+        limit, self.clipped = self._p.clip_gradients, None
         if limit < 0:
             return
         gradients: list[Any] = [p.tensor.grad for p in self.parameters if p.tensor.grad is not None]
@@ -217,5 +218,6 @@ class SGD:
             return
         norm = float(torch.stack([g.double().square().sum() for g in gradients]).sum().sqrt())
         if norm > limit:
+            self.clipped = norm
             for gradient in gradients:
                 gradient.mul_(limit / norm)

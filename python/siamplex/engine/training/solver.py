@@ -200,9 +200,13 @@ class Solver:
         if not math.isfinite(loss) or self._explodes(loss):
             raise TrainingError(self.diverged(loss))
         self.mean.add(loss, self.iteration)
-        rate = self.rate(self.iteration)
+        before, rate = self.rate.current_step, self.rate(self.iteration)
+        if self.rate.current_step != before and self._p.lr_policy == "multistep":
+            self.watcher.stepped(self.iteration, self.rate.current_step)
         shown = self.display_due
         self.sgd.update(rate, self.iteration)
+        if self.sgd.clipped is not None:
+            self.watcher.clipped(self.iteration, self.sgd.clipped, float(self._p.clip_gradients))
         self.iteration += 1
         return (self.mean.value, rate) if shown else None
 

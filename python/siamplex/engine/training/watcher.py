@@ -23,6 +23,12 @@ class Watcher:
     def displayed(self, iteration: int, loss: float, rate: float | None, outputs: Sequence[Output]) -> None:
         """A displayed loss and the train net's outputs; rate is None for the forward pass after the last iteration."""
 
+    def stepped(self, iteration: int, step: int) -> None:
+        """The multistep policy takes its rate down to that of ``step``, before the iteration's display."""
+
+    def clipped(self, iteration: int, norm: float, limit: float) -> None:
+        """The gradients, of joint L2 norm ``norm``, were scaled down to ``limit``, before the iteration's display."""
+
     def testing(self, iteration: int, net: int) -> None:
         """A test net is about to run."""
 
