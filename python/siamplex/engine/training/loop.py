@@ -82,7 +82,8 @@ class Loop:
     def _finish(self) -> None:
         """After the last iteration: take a snapshot, display, test."""
         solver = self._solver
-        if self._p.snapshot_after_train and solver.prefix and not self._snapshot_due():
+        by_interval = self._p.snapshot and solver.iteration % self._p.snapshot == 0  # at 0 as well, as in Caffe
+        if self._p.snapshot_after_train and solver.prefix and not by_interval and not self._snapshot_due():
             self._snapshot()
         if solver.display_due:
             with torch.no_grad():

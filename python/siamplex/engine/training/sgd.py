@@ -29,7 +29,7 @@ class SGD:
         self.group = group or ProcessGroup()
         p = self._p = solver.message
         self.parameters = parameters
-        if p.regularization_type not in ("L1", "L2"):
+        if p.weight_decay and p.regularization_type not in ("L1", "L2"):
             raise solver.error(
                 f"regularization_type '{p.regularization_type}' is neither L1 nor L2",
                 "regularization_type", 0,
