@@ -55,9 +55,11 @@ class SolverFile:
                 raise source.error(f"{field} is missing")
         if not math.isfinite(p.base_lr) or p.base_lr < 0:
             raise source.error(f"base_lr {p.base_lr:g} is not a rate", "base_lr", 0)
-        for field in ("max_iter", "snapshot", "display", "test_interval"):
-            if getattr(p, field) < 0:
-                raise source.error(f"{field} {getattr(p, field)} is negative", field, 0)
+        if p.max_iter < 0:
+            raise source.error(f"max_iter {p.max_iter} is negative", "max_iter", 0)
+        if p.snapshot < 0:
+            what = f"snapshot {p.snapshot} is negative: Caffe would write one every {-p.snapshot} iterations"
+            raise source.error(what, "snapshot", 0)
         if p.average_loss < 1:
             raise source.error("average_loss must be positive", "average_loss", 0)
 
@@ -73,7 +75,10 @@ class SolverFile:
         """The files ``weights`` names."""
         found = []
         for index, given in enumerate(self.message.weights):
-            for name in filter(None, str(given).split(",")):
+            names = [name for name in str(given).split(",") if name]
+            if not names:
+                raise self.source.error("weights: expected a caffemodel, found no name", "weights", index)
+            for name in names:
                 path = self.source.find(name)
                 if not path.exists():
                     what = f"weights '{name}': expected a caffemodel, found {self.source.missing(name)}"
