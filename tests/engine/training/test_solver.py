@@ -171,12 +171,71 @@ def test_nan_stops_with_iteration_and_snapshot(twin_solver, tmp_path):
         ("clip_gradient: 5", "field 'clip_gradient' of SolverParameter is not supported"),
         ('train_net: "x"', "exactly one of net"),
         ("average_loss: 0", "average_loss must be positive"),
+        ('regularization_type: "L0"', "regularization_type 'L0' is neither L1 nor L2"),
+        ('weights: ""', "weights: expected a caffemodel, found no name"),
+        ("test_iter: 1 test_interval: -2", "test_iter needs a test_interval"),
     ],
 )
 def test_refuses_solver_fields(twin_solver, more, message):
     with pytest.raises(PrototxtError, match=message) as error:
         Solver(twin_solver(more=more), QUIET)
     assert error.value.line or "exactly one" in message
+
+
+def test_a_negative_snapshot_interval_is_refused(twin_solver):
+    path = twin_solver()
+    path.write_text(path.read_text().replace("snapshot: 6", "snapshot: -6"))
+    with pytest.raises(PrototxtError, match="snapshot -6 is negative: Caffe would write one every 6 iterations"):
+        Solver(path, QUIET)
+
+
+@pytest.mark.parametrize("more", ["display: -1", "display: 1 test_interval: -2"])
+def test_takes_negative_intervals_as_caffe_does(twin_solver, tmp_path, more):
+    path = twin_solver()
+    path.write_text(path.read_text().replace("display: 1", more))
+    train(path)
+    assert [row[0] for row in read_losses(tmp_path / "snap_losses.csv")] == list(range(13))
+
+
+def test_an_unknown_regularization_without_decay_has_no_effect(twin_solver, tmp_path):
+    path = twin_solver(more='regularization_type: "L0"')
+    path.write_text(path.read_text().replace("weight_decay: 0.01", "weight_decay: 0"))
+    assert train(path).iteration == 12
+
+
+STAGED = 'layer {{ name: "{0}" type: "Power" bottom: "out" top: "{0}" include {{ phase: {0} }} }}'
+
+
+@pytest.mark.parametrize(("state", "phase"), [("", "TRAIN"), ("train_state { phase: TEST }", "TEST")])
+def test_the_train_nets_phase_is_what_its_state_says(twin_solver, state, phase):
+    """Caffe merges the solver's state over phase TRAIN, so a phase stated there, or in the net, holds."""
+    path = twin_solver(more=state, net_more=STAGED.format("TRAIN") + STAGED.format("TEST"))
+    solver = Solver(path, QUIET)
+    assert solver.net.phase == phase
+    assert [node.name for node in solver.net.nodes if node.name in ("TRAIN", "TEST")] == [phase]
+
+
+def test_a_test_nets_phase_is_what_its_net_says(twin_solver, tmp_path):
+    path = twin_solver(more="test_iter: 1 test_interval: 4")
+    net = tmp_path / "net.prototxt"
+    net.write_text("state { phase: TRAIN } " + net.read_text())
+    assert [test.phase for test in Solver(path, QUIET).test_nets] == ["TRAIN"]
+
+
+def test_a_net_without_layers_is_refused(twin_solver, tmp_path):
+    path = twin_solver()
+    (tmp_path / "net.prototxt").write_text('name: "bare"\nforce_backward: true')
+    with pytest.raises(PrototxtError, match="the net has no layer in phase TRAIN"):
+        Solver(path, QUIET)
+
+
+@pytest.mark.parametrize(("snapshot", "there"), [("", True), ("snapshot: 5", False)])
+def test_the_snapshot_after_training_of_no_iteration(twin_solver, tmp_path, snapshot, there):
+    """Caffe writes it unless the interval divides the iteration, as it divides 0, although none was written there."""
+    path = twin_solver()
+    path.write_text(path.read_text().replace("max_iter: 12", "max_iter: 0").replace("snapshot: 6", snapshot))
+    train(path)
+    assert (tmp_path / "snap_iter_0.caffemodel").exists() == there
 
 
 def test_refuses_options_that_do_not_go_together(twin_solver, tmp_path):

@@ -17,6 +17,17 @@ def net_state(phase: str, *sources: Any) -> Any:
     return state
 
 
+def phase_of(phase: str, *sources: Any) -> str:
+    """The phase that a solver builds a net in: ``phase``, unless a state stated by the net or the solver has another.
+
+    The last of the ``sources`` that states one decides; None has no say.
+    """
+    for source in sources:
+        if source is not None and source.HasField("phase"):
+            phase = enum_name(source, "phase")
+    return phase
+
+
 def meets(state: Any, rule: Any) -> bool:
     """Whether a NetState meets every condition of one NetStateRule."""
     if rule.HasField("phase") and rule.phase != state.phase:

@@ -18,6 +18,7 @@ from siamplex.engine.net.feeding import FeedingLayer
 from siamplex.engine.net.layer import ALL, Context
 from siamplex.engine.net.net import Net
 from siamplex.engine.net.net_kinds import check_train_val
+from siamplex.engine.net.phase import phase_of
 from siamplex.engine.net.plan import Plan, PlanFull
 from siamplex.engine.training import snapshot as snapshots
 from siamplex.engine.training.checkpoint import Checkpoint
@@ -91,7 +92,8 @@ class Solver:
 
     def _build_nets(self) -> None:
         first = self.net_sources[0]
-        check_train_val(first.source, first.message, first.path, first.state)
+        phase = phase_of("TRAIN", first.message.state, first.state)
+        check_train_val(first.source, first.message, first.path, first.state, phase)
         self.net = self._build(first, "TRAIN")
         if self.group.world_size > 1:
             check_divisible(self.net)
@@ -104,12 +106,16 @@ class Solver:
             self.say(note)
 
     def _build(self, net: NetSource, phase: str, share_with: Net | None = None) -> Net:
-        return Net(
+        phase = phase_of(phase, net.message.state, net.state)
+        made = Net(
             net.source, phase, message=net.message, message_path=net.path, state=net.state,
             seed=self.seed, device=self.device, share_with=share_with,
             share=ALL if share_with else self.group.share,  # every process runs the whole of a test
             hollow=self.options.hollow,
         )  # fmt: skip
+        if not made.nodes:
+            raise net.source.error(f"the net has no layer in phase {phase}", *net.path)
+        return made
 
     def _choose_seed(self) -> int:
         if self.options.seed is not None:
