@@ -160,6 +160,11 @@ def test_readers_of_what_a_layer_in_place_left_are_as_many_as_wanted():
     assert net.outputs == ["b", "c"]
 
 
+def test_arrays_in_a_nets_text_are_refused():
+    with pytest.raises(PrototxtError, match=r":2: layer 'a' .*arrays in a net's text are not read"):
+        make_net(INPUT + fc("a", param="blobs { shape { dim: 1 } data: 1 }"))
+
+
 ONES = "num_output: 3 weight_filler { type: 'ones' }"
 
 

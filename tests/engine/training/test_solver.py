@@ -182,6 +182,21 @@ def test_refuses_solver_fields(twin_solver, more, message):
     assert error.value.line or "exactly one" in message
 
 
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ("base_lr: 0.05", "base_lr is missing: Caffe would train at a rate of 0"),
+        ("max_iter: 12", "max_iter is missing: Caffe would train no iteration"),
+        ('lr_policy: "step"', "lr_policy is missing"),
+    ],
+)
+def test_fields_that_must_be_given(twin_solver, field, message):
+    path = twin_solver()
+    path.write_text(path.read_text().replace(field, ""))
+    with pytest.raises(PrototxtError, match=message):
+        Solver(path, QUIET)
+
+
 def test_a_negative_snapshot_interval_is_refused(twin_solver):
     path = twin_solver()
     path.write_text(path.read_text().replace("snapshot: 6", "snapshot: -6"))

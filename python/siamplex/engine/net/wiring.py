@@ -72,6 +72,8 @@ class Wiring:
 
     def _add(self, spec: LayerSpec, own: list[bool]) -> None:
         """Add a layer; ``own`` says of each bottom whether nothing else reads it."""
+        if spec.message.blobs:  # Caffe starts from them
+            raise spec.error("arrays in a net's text are not read: give them in a caffemodel, as weights", "blobs", 0)
         layer = create(spec)
         bottoms = self._take_bottoms(spec)
         given = [self.shapes[name] for name in bottoms]

@@ -22,6 +22,13 @@ _SUPPORTED = frozenset(
     "delta momentum2 rms_decay".split()  # those of other solver types are ignored, as in Caffe
 )
 
+# what Caffe does without a field
+_NEEDED = {
+    "base_lr": "Caffe would train at a rate of 0",
+    "max_iter": "Caffe would train no iteration",
+    "lr_policy": "Caffe would stop at the first step",
+}
+
 
 @dataclass(frozen=True)
 class NetSource:
@@ -50,9 +57,9 @@ class SolverFile:
             if descriptor.name not in _SUPPORTED:
                 raise source.error(f"field '{descriptor.name}' is not supported", descriptor.name, 0)
         update_rules.check(source)
-        for field in ("base_lr", "max_iter", "lr_policy"):
+        for field, without in _NEEDED.items():
             if not p.HasField(field):
-                raise source.error(f"{field} is missing")
+                raise source.error(f"{field} is missing: {without}")
         if not math.isfinite(p.base_lr) or p.base_lr < 0:
             raise source.error(f"base_lr {p.base_lr:g} is not a rate", "base_lr", 0)
         if p.max_iter < 0:
