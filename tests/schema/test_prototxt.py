@@ -53,6 +53,7 @@ def test_reads_text_and_remembers_lines():
         ("layer {\n inner_product_param { num_output: -1 } }", r"x.prototxt:2: Value out of range: -1$"),
         ("layer {\n pooling_param { pool: MIN }\n}", r":2: .*no value MIN"),
         ("layer {\n name: }", r":2:"),
+        ("layer { name: 'a'\n type: 'ReLU }", r":2: layer 'a' \(.*\): String missing ending quote: "),
         ("layer { name: 'a'", r"x.prototxt:"),
     ],
 )

@@ -186,7 +186,9 @@ def _readable(path: Path, text: str, error: text_format.ParseError) -> PrototxtE
     found = re.match(r"(\d+):\d+ ?: (.*)", str(error), re.DOTALL)
     line = int(found.group(1)) if found else error.GetLine() or 1
     what = (found.group(2) if found else str(error)).replace("\n", " ")
-    what = re.sub(r"^'.*': (?=Expected|Enum|Couldn't|Invalid|Unexpected|Value)", "", what)  # the whole line, once more
+    what = re.sub(
+        r"^'.*': (?=Expected|Enum|Couldn't|Invalid|Unexpected|Value|String)", "", what
+    )  # the whole line, once more
     unknown = re.search(r'"caffe\.(\w+)" has no field named "(\w+)"', what)
     value = re.search(r'Enum type "caffe\.\w+\.(\w+)" has no value (?:named (\w+|".*?")|with number (-?\d+))', what)
     solver = _solver_type(path, text, value is not None and value.group(1) == "SolverType")

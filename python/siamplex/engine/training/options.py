@@ -26,8 +26,8 @@ class TrainOptions:
 
     Computation: ``seed`` replaces the solver's when given.  ``shortcut`` allows the fast paths, where they are exact.
     ``planner`` replaces the engine's own planner, and ``hollow`` are parameters that no layer then reads
-    (:class:`~siamplex.engine.net.net.Net`).  ``amp`` multiplies in bfloat16, which Caffe does not.  ``level`` and
-    ``stages`` are added to the train state.
+    (:class:`~siamplex.engine.net.net.Net`).  ``amp`` multiplies in bfloat16, which Caffe does not.  ``level``
+    replaces the train state's, unless it is None, and ``stages`` are added to it.
 
     Checks and ends: ``outside`` allows prototxts to name paths anywhere (:class:`~siamplex.schema.bounds.Bounds`).
     ``check_start`` tries the first steps and refuses a run that must diverge
@@ -65,7 +65,9 @@ class TrainOptions:
 
 
 def add_state(solver: Any, options: TrainOptions) -> None:
-    """Add level and stages of the command line to the train net's state, as Caffe's do."""
-    if options.level is not None:
+    """Put the command line's level, if any, and stages into the train net's state, as Caffe's do."""
+    if options.level:
         solver.train_state.level = options.level
+    elif options.level == 0 and solver.HasField("train_state"):
+        solver.train_state.ClearField("level")
     solver.train_state.stage.extend(options.stages) if options.stages else None
