@@ -177,9 +177,15 @@ def test_labels_that_two_layers_want_otherwise_are_refused():
 
 def test_what_a_program_fills_in():
     unnamed, unsized = DATA.replace('source: "no_lmdb"', ""), DATA.replace("batch_size: 5", "")
-    for text, said in ((unnamed, "it names no source"), (unsized, "it states no batch_size")):
+    for text, said in (
+        (unnamed, "it states no source, which a program must fill in"),
+        (unsized, "it states no batch_size"),
+    ):
         found = of(text.format("transform_param { crop_size: 24 }") + CONV)
-        assert said in found.missing[0] and found.net.shapes["c"][1:] == (4, 22, 22)
+        assert said in found.missing[0] and "is not read" not in found.missing[0]
+        assert found.net.shapes["c"][1:] == (4, 22, 22)
+    other = DATA.replace("data_param {{", "image_data_param {{")
+    assert "(image_data_param is not read by type Data)" in of(other.format("") + CONV).missing[0]
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ class LayerCost:
 
     ``parameters`` counts those that no earlier layer owns.  ``multiply_adds`` are those of a forward pass in
     convolutions, deconvolutions and inner products; 0 for other types, whose work is of a lower order.  ``memory`` is
-    the bytes of new tops; a top written in place needs none.
+    the bytes of new tops; a top written in place needs none.  ``unnamed_loss`` says that it is a loss without tops.
     """
 
     name: str
@@ -31,6 +31,7 @@ class LayerCost:
     shared_with: tuple[str, ...]
     multiply_adds: int
     memory: int
+    unnamed_loss: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ def cost_of(net: Net, types: Mapping[str, str] | None = None) -> NetCost:
                 shared_with=tuple(dict.fromkeys(p.layer for p in node.params if p.layer != node.name)),
                 multiply_adds=_multiply_adds(node, given, shapes),
                 memory=_FLOAT * sum(math.prod(shape) for shape in new),
+                unnamed_loss=AUTOMATIC in node.tops,
             )
         )
     learned = sum(p.tensor.numel() for p in net.parameters if p.lr_mult != 0)

@@ -76,4 +76,7 @@ def unsupported(type_name: str, known: Sequence[str], python: str = "") -> str:
     if meant:
         return f"type '{type_name}' is not known; '{meant}' is ({listed})"
     hint = in_stock_layers(type_name)
+    own = {name.lower(): name for name in _STOCK}.get(type_name.lower())
+    if own:
+        hint = f" (its own '{own}' is not supported either: {_STOCK[own]})"
     return f"type '{type_name}' is not supported: Caffe 1.0 has no such layer, a fork may{hint}; {_PLUG_IN} ({listed})"
