@@ -51,7 +51,8 @@ def restore(solver: Solver, start: Start, path: Path) -> tuple[Manifest, Snapsho
         solver.say(f"{path} has no manifest: resuming as Caffe does, from the first record")
         model = _model_of(solver, path, state.learned_net) if state.learned_net else paths.caffemodel
         start.load_given()
-        start.course = Course((Segment(0, state.iteration, {}), Segment(state.iteration, None, start.settings)))
+        bare = Segment(0, state.iteration, {}, manifests=False)
+        start.course = Course((bare, Segment(state.iteration, None, start.settings)))
     solver.net.load(read_caffemodel(model), model, own)
     _restore_history(solver, path, state.history)
     solver.iteration = state.iteration

@@ -197,7 +197,8 @@ def own(prefix: str | Path, course: Course | None = None) -> list[int]:
     """Iterations of the snapshots under ``prefix`` that belong to its run, in rising order.
 
     The run is that of ``course`` or else of ``PREFIX_run.json``.  Without either (real Caffe's snapshots) all belong
-    to it.  A snapshot whose manifest cannot be read, or has another course, does not belong.
+    to it.  A snapshot whose manifest cannot be read, or has another course, does not belong; one without a manifest
+    only where the course says that the binary made it.
     Raises InputError for a broken ``PREFIX_run.json``.
     """
     course = course or Course.read(prefix)
@@ -207,7 +208,9 @@ def own(prefix: str | Path, course: Course | None = None) -> list[int]:
 
 
 def belongs(paths: SnapshotPaths, course: Course) -> bool:
-    """Whether a snapshot is of ``course``, by its manifest."""
+    """Whether a snapshot is of ``course``, by its manifest, or where it has none by its iteration."""
+    if not paths.manifest.exists() and paths.caffemodel.exists():
+        return course.has_bare(int(paths.manifest.stem.rpartition("_")[2]))
     try:
         return course.holds(Manifest.read(paths.manifest).course)
     except (InputError, StorageError):
