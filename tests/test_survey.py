@@ -131,6 +131,7 @@ CAFFE: dict[str, str] = {
     + FC.replace("inner_product_param", "include { phase: TEST } exclude { phase: TRAIN } inner_product_param"),
     "misspelt": INPUT + FC.replace("InnerProduct", "Innerproduct"),
     "twice": INPUT + FC + FC.replace('name: "fc"', 'name: "fc2"'),
+    "lost_hash": INPUT + FC.replace('bottom: "data"', 'bottom: "data" N x 10 x 20'),
     "letters": INPUT + FC.replace("bottom", "botoom"),
     "label_maps": DATA + LOSS.replace('"fc"', '"data"'),
 }

@@ -266,9 +266,15 @@ def _survey_solver(path: Path, text: str, found: Finding) -> None:
 
 
 def _block_by_parser(found: Finding, error: SiamplexError) -> None:
-    """Add what was raised, unless it is of what was found in the text already."""
+    """Add what was raised, unless it is of what was found in the text already.
+
+    A fork's field or value would have been found there; what the parser alone takes for one is none.
+    """
     kind = _kind(error)
-    if not found.blockers or (kind == CAFFE and not _TYPE.search(str(error))):
+    if kind == FORK:
+        kind = CAFFE
+    known = _TYPE.search(str(error)) or _NO_VALUE.search(str(error)) or _FORK_WORDS.search(str(error))
+    if not found.blockers or (kind == CAFFE and not known):
         found.block(kind, _general(error), _said(error))
 
 
@@ -294,6 +300,17 @@ def _unknown_parts(text: str, message: Any) -> Iterator[Blocker]:
             what = f"field {path[-2]} of {holder.name}"
             misspelt = any(_one_letter_apart(str(path[-2]), known) for known in holder.fields_by_name)
             yield Blocker(CAFFE if misspelt else FORK, what, f"line {line}: {what}")
+    for path, (line, value) in scanned.items():
+        holder = _holder(message.DESCRIPTOR, path)
+        enum = (
+            holder.fields_by_name[str(path[-2])].enum_type
+            if holder and str(path[-2]) in holder.fields_by_name
+            else None
+        )
+        if enum is not None and value.isidentifier() and not value.isdigit() and path[-2] != "type":
+            kind = _kind_of_value(enum.name, value)
+            if kind:
+                yield Blocker(kind, f"value {value} of {enum.name}", f"line {line}: {path[-2]}: {value}")
 
 
 def _one_letter_apart(word: str, known: str) -> bool:
@@ -354,12 +371,19 @@ def _kind(error: SiamplexError) -> str:
     if "type 'Python'" in said:
         return PYTHON
     value = _NO_VALUE.search(said)
-    if value:  # a fork's, unless it is a known one in quotes or small letters
-        names = messages.ENUMS.get(value.group(1), {})
-        return CAFFE if value.group(2).strip("\"'").upper() in names or value.group(2)[0] in "\"'" else FORK
+    if value:
+        return _kind_of_value(value.group(1), value.group(2)) or CAFFE
     if _FORK_WORDS.search(said):
         return FORK
     return OURS if _OUR_WORDS.search(said) else CAFFE
+
+
+def _kind_of_value(enum: str, value: str) -> str | None:
+    """The kind of a value that an enum has not: a fork's, unless it is a known one in quotes or small letters."""
+    names = next((names for name, names in messages.ENUMS.items() if name.split(".")[-1] == enum.split(".")[-1]), {})
+    if value in names:
+        return None
+    return CAFFE if value[0] in "\"'" or value.upper() in names else FORK
 
 
 def _general(error: SiamplexError) -> str:

@@ -109,7 +109,7 @@ def scan(text: str) -> dict[Path, tuple[int, str]]:
         elif token in (":", ",", ";"):
             continue
         elif name is None or (kind == "word" and after == ":" and not in_list):  # a name whose value is missing
-            name = token if kind == "word" and not token[0].isdigit() else None
+            name = token if kind == "word" and not token[0].isdigit() and after in (":", "{", "<") else None
         else:
             path, counts = stack[-1]
             here = (*path, name, counts[name])

@@ -27,6 +27,7 @@ CONV = (
     'layer { name: "c" type: "Convolution" bottom: "x" top: "c" convolution_param { num_output: 4 kernel_size: 3 } }\n'
 )
 FC = 'layer { name: "f" type: "InnerProduct" bottom: "c" top: "f" inner_product_param { num_output: 7 } }\n'
+SILENT = 'layer { type: "Silence" bottom: "y" }\n'
 DISTANCE = 'layer { name: "e" type: "EuclideanLoss" bottom: "f" bottom: "y" } '
 SOFTMAX = 'layer { name: "l" type: "SoftmaxWithLoss" bottom: "f" bottom: "y" top: "l" }\n'
 
@@ -303,3 +304,11 @@ layer { name: "d" type: "Dropout" bottom: "x" top: "y" dropout_param { dropout_r
     assert shapes["y"] == shapes["x"]
     with pytest.raises(PrototxtError, match=r"net.prototxt:2: layer 'd' .*dropout_ratio 1 is not between"):
         outline(source, "TRAIN")
+
+
+def test_shapes_by_what_reads_them_first():
+    slides = CONV.replace("kernel_size: 3", "kernel_size: 3 kernel_size: 5 kernel_size: 5")
+    assert shapes(of(H5 + slides + SILENT))["x"] == (5, 3, 16, 227, 227)
+    words = 'layer { name: "e" type: "Embed" bottom: "x" top: "e" embed_param { input_dim: 9 num_output: 4 } }\n'
+    assert shapes(of(H5 + words + SILENT))["x"] == (5,)
+    assert of(H5 + words + SILENT).net.shapes["e"] == (5, 4)

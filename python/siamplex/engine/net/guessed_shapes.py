@@ -18,6 +18,7 @@ _SIZES = (*((n, n) for n in (227, 28, 256, 32, 64, 128, 512)), (360, 480), (96, 
 _SAMPLES = frozenset({"Convolution", "Deconvolution", "Pooling", "LRN", "InnerProduct", "BatchNorm", "Crop", "Im2col"})
 _SCORED = frozenset({"SoftmaxWithLoss", "Accuracy", "InfogainLoss", "HingeLoss", "MultinomialLogisticLoss"})
 _ALIKE = frozenset({"EuclideanLoss", "SigmoidCrossEntropyLoss", "Eltwise", "Concat"})
+_FRAMES = 16  # of a further axis
 _LABEL = "one label a sample"
 _REPAIRS = 6  # corrections of one guess by shapes that later layers need
 
@@ -78,10 +79,11 @@ class Guesses:
         made.settle(top, shape, why)
         return made
 
-    def samples(self, top: str) -> Shape:
-        """(N, C, H, W) as the source states it, completed by this guess."""
+    def samples(self, top: str, reader: LayerSpec | None = None) -> Shape:
+        """(N, C, H, W) as the source states it, completed by this guess; with the axes that its reader slides over."""
         one = self._by_top[top]
-        return (one.batch, one.channels or self._channels, *(one.size or self._size))
+        more = _axes_slid_over(reader) - 2 if reader and one.free else 0
+        return (one.batch, one.channels or self._channels, *[_FRAMES] * max(more, 0), *(one.size or self._size))
 
     def settle(self, top: str, shape: Shape, why: str) -> None:
         self.shapes[top], self._why[top] = shape, why
@@ -99,12 +101,14 @@ class Guesses:
         one = self._by_top[name]
         other = next((shape for shape in bottoms if shape is not None), None)
         needed = _needed(spec, i, other) if other is not None else None
+        if spec.type == "Embed":  # a number for each
+            needed = needed or (one.batch,)
         held = one.holds(needed) if needed is not None else None
         if held is not None:
             self.settle(name, held, _as_needed(spec))
         elif spec.type in _SAMPLES or not self.is_label(name):
             told = one.told()
-            self.settle(name, self.samples(name), f"{told} tell it" if one.size and one.channels else
+            self.settle(name, self.samples(name, spec), f"{told} tell it" if one.size and one.channels else
                         f"a guess{f', but for {told}' if told else ''}")  # fmt: skip
         else:
             shape = self._label(one, spec)
@@ -164,6 +168,14 @@ class Guesses:
                 new.input_param.shape.add(dim=self.shapes[top])
             old.CopyFrom(new)
         return net
+
+
+def _axes_slid_over(spec: LayerSpec) -> int:
+    """The spatial axes of a convolution, as far as a kernel, stride or pad for each of them tells."""
+    if spec.type not in ("Convolution", "Deconvolution"):
+        return 0
+    p = spec.message.convolution_param
+    return max(len(p.kernel_size), len(p.stride), len(p.pad))
 
 
 def _as_needed(spec: LayerSpec) -> str:
