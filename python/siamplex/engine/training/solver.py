@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from siamplex.engine.net.carrying import Carried
 from siamplex.engine.net.feeding import FeedingLayer
 from siamplex.engine.net.layer import ALL, Context
 from siamplex.engine.net.net import Net
@@ -220,6 +221,7 @@ class Solver:
         """The loss of the train net over its next batch; a full plan is retired first."""
         context = Context(True, self.seed, self.iteration, sub_pass, self.kernels)
         positions = [(layer, layer.source.position) for layer in self._data] if self.plan else []
+        carried = Carried(self.net.nodes) if self.plan else None
         with torch.autocast(self.device.type, torch.bfloat16) if self.options.amp else nullcontext():
             try:
                 loss, blobs = self.net.forward(context)
@@ -227,6 +229,8 @@ class Solver:
                 self._leave_plan()
                 for layer, position in positions:
                     layer.source.seek(position)
+                if carried:
+                    carried.put_back()
                 loss, blobs = self.net.forward(context)
         if self.options.watcher and self.display_due:
             self.outputs = outputs_of(self.net, blobs)
