@@ -10,6 +10,7 @@ from torch.nn.functional import linear
 
 from siamplex.engine.layers.recurrent import Recurrent, State
 from siamplex.engine.net.layer import BlobSpec, register
+from siamplex.engine.net.overwritten import Overwritten
 
 
 class _Forget(torch.autograd.Function):
@@ -39,6 +40,11 @@ class LSTM(Recurrent):
 
     states = ("h", "c")
 
+    @property
+    def backward_reads(self) -> frozenset[str]:  # type: ignore[override]
+        # of one step the top is the state's array in Caffe, so that what works on it in place changes the state
+        return frozenset({"bottom", "top"} if self._steps == 1 else {"bottom"})
+
     def recurrent_blobs(self, size: int, static: int | None) -> list[BlobSpec]:
         p, out = self.params, int(self.params.num_output)
         columns = [size, *([static] if static is not None else []), out]
@@ -60,3 +66,11 @@ class LSTM(Recurrent):
             h = torch.sigmoid(o) * torch.tanh(c)
             outputs.append(h)
         return outputs, [h, c]
+
+    def after_pass(self) -> None:
+        over = self.overwritten
+        if isinstance(over, Overwritten) and self._steps == 1 and not self.params.expose_hidden:
+            last = over.last_top(0)
+            if last is not None:
+                _, c = self._start(last)
+                self._carry([last, c])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar
 
 import torch
 
@@ -34,7 +33,6 @@ class Recurrent(CarryingLayer):
     in_place = False
     why_not_in_place = "Caffe's backward pass would take its output for its input"
     backward_reads = frozenset({"bottom"})
-    states: ClassVar[tuple[str, ...]]
 
     def recurrent_blobs(self, size: int, static: int | None) -> list[BlobSpec]:
         """Weights for an x of ``size`` values and an x_static of ``static``, if any, at each step and stream."""
@@ -92,6 +90,13 @@ class Recurrent(CarryingLayer):
         self._steps = x[0]
         self.blobs = self.recurrent_blobs(math.prod(x[2:]), math.prod(static[1:]) if static is not None else None)
         return [(*x[:2], out), *[hidden] * self._exposed]
+
+    def multiply_adds(self, bottoms: Sequence[Shape]) -> int:
+        """Those of a forward pass: each weight is used at each step of each stream, x_static's once for a stream."""
+        steps, streams = bottoms[0][:2]
+        weights = [math.prod(blob.shape) for blob in self.blobs if len(blob.shape) == 2]
+        once = weights.pop(1) if self.has_static else 0
+        return streams * (steps * sum(weights) + once)
 
     def forward(
         self, bottoms: Sequence[torch.Tensor], params: Sequence[torch.Tensor], context: Context

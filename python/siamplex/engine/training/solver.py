@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from siamplex.engine.net.carrying import Carried
+from siamplex.engine.net.carrying import Carried, CarryingLayer, carrying
 from siamplex.engine.net.feeding import FeedingLayer
 from siamplex.engine.net.layer import ALL, Context
 from siamplex.engine.net.net import Net
@@ -135,11 +135,18 @@ class Solver:
 
     def data_layers(self) -> Iterator[tuple[str, FeedingLayer]]:
         """(net:layer, layer) of each layer that reads files."""
-        nets = [("train", self.net), *((f"test{i}", net) for i, net in enumerate(self.test_nets))]
-        for label, net in nets:
+        for label, net in self._labelled_nets():
             for node in net.nodes:
                 if isinstance(node.layer, FeedingLayer):
                     yield f"{label}:{node.name}", node.layer
+
+    def carrying_layers(self) -> Iterator[tuple[str, CarryingLayer]]:
+        """(net:layer, layer) of each layer that carries values from pass to pass."""
+        for label, net in self._labelled_nets():
+            yield from ((f"{label}:{name}", layer) for name, layer in carrying(net.nodes))
+
+    def _labelled_nets(self) -> list[tuple[str, Net]]:
+        return [("train", self.net), *((f"test{i}", net) for i, net in enumerate(self.test_nets))]
 
     def say(self, text: str) -> None:
         """A line of the log."""
