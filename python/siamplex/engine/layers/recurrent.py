@@ -76,7 +76,8 @@ class Recurrent(CarryingLayer):
         if self._steps not in (None, x[0]):
             raise self.spec.error(f"{self._steps} steps before and {x[0]} now: their number is fixed", "bottom", 0)
         if cont != x[:2]:
-            raise self.spec.error(f"expected a {x[:2]} bottom, where sequences go on, found {cont}", "bottom", 1)
+            what = f"expected a {x[:2]} bottom that says where sequences go on, found {cont}"
+            raise self.spec.error(what, "bottom", 1)
         static = bottoms[2] if self.has_static else None
         if static is not None and (len(static) < 2 or static[0] != x[1]):
             raise self.spec.error(f"expected a ({x[1]}, ...) bottom of two axes or more, found {static}", "bottom", 2)
@@ -110,7 +111,7 @@ class Recurrent(CarryingLayer):
         outputs, end = self.unroll(x.flatten(2), cont.detach()[..., None], static, start, params)
         # of one step the top is the very array that the backward pass reads, as in Caffe
         top = outputs[0][None] if len(outputs) == 1 else torch.stack(outputs)
-        top = no_gradient(top, cont, self.spec, "its second bottom, where sequences go on, has no gradient")
+        top = no_gradient(top, cont, self.spec, "no gradient goes to where sequences go on, its second bottom")
         end = [value.detach() for value in end]
         if self._exposed:
             return [top, *(value[None] for value in end)]
