@@ -73,6 +73,8 @@ AGAIN = [
     ("'MultinomialLogisticLoss'", 1, [(2, 4, 3, 3), (2,)], [(2, 4, 1, 5), (2,)]),
     ("'EuclideanLoss'", 1, TWO, TWO_OTHER),
     ("'SigmoidCrossEntropyLoss'", 1, TWO, TWO_OTHER),
+    *((f"'{kind}' recurrent_param {{ num_output: 3 }}", 1, [(4, 3, 5), (4, 3)], [(4, 2, 5), (4, 2)])
+      for kind in ("LSTM", "RNN")),
     ("'ContrastiveLoss'", 1, [(2, 4), (2, 4), (2,)], [(2, 7), (2, 7), (2,)]),
 ]  # fmt: skip
 

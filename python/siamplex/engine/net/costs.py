@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from siamplex.engine.layers.recurrent import Recurrent
 from siamplex.engine.net.layer import Shape
 from siamplex.engine.net.net import Net
 from siamplex.engine.net.node import Node
@@ -19,8 +20,9 @@ class LayerCost:
     """One layer: its tops with their shapes, its parameters, its cost at the file's batch size.
 
     ``parameters`` counts those that no earlier layer owns.  ``multiply_adds`` are those of a forward pass in
-    convolutions, deconvolutions and inner products; 0 for other types, whose work is of a lower order.  ``memory`` is
-    the bytes of new tops; a top written in place needs none.  ``unnamed_loss`` says that it is a loss without tops.
+    convolutions, deconvolutions, inner products and recurrent layers; 0 for other types, whose work is of a lower
+    order.  ``memory`` is the bytes of new tops; a top written in place needs none.  ``unnamed_loss`` says that it is a
+    loss without tops.
     """
 
     name: str
@@ -90,6 +92,8 @@ def cost_of(net: Net, types: Mapping[str, str] | None = None) -> NetCost:
 
 def _multiply_adds(node: Node, bottoms: Mapping[str, Shape], tops: Mapping[str, Shape]) -> int:
     kind = node.layer.spec.type
+    if isinstance(node.layer, Recurrent):
+        return node.layer.multiply_adds([bottoms[name] for name in node.bottoms])
     if kind not in ("Convolution", "Deconvolution", "InnerProduct"):
         return 0
     weights = node.params[0].tensor.numel()

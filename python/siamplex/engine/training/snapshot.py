@@ -78,6 +78,7 @@ class Manifest:
     ``cursors`` holds the next record of each data layer, by ``net:layer``.  ``growths`` is the table growth log,
     ``in_full`` says that a table overflowed.  ``gram`` is the file of dual forms of a run stopped on request,
     ``shown`` the state of the running mean of losses.  ``unfilled`` names frozen layers that no weights file filled.
+    ``carried`` are the values that layers carry from pass to pass (LSTM), by ``net:layer``.
     ``tested`` says that the tests of this iteration ran before the snapshot.  ``segments`` say which iterations were
     computed with which settings (:class:`~siamplex.engine.training.course.Course`); a run continues only its own
     snapshots.  ``note`` describes the origin of the weights.
@@ -98,6 +99,7 @@ class Manifest:
     gram: dict[str, Any] | None = None
     shown: dict[str, Any] = field(default_factory=dict)
     tested: bool = False
+    carried: dict[str, list[str]] = field(default_factory=dict)
     format: int = _FORMAT
 
     @property
@@ -135,6 +137,8 @@ def _fits(name: str, value: Any) -> bool:
         return value is None or isinstance(value, dict)
     if name == "cursors":
         return isinstance(value, dict) and all(isinstance(v, int) for v in value.values())
+    if name == "carried":
+        return isinstance(value, dict) and all(isinstance(v, list) for v in value.values())
     if name == "unfilled":
         return isinstance(value, list) and all(isinstance(one, str) for one in value)
     if name == "segments":
