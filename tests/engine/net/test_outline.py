@@ -312,3 +312,33 @@ def test_shapes_by_what_reads_them_first():
     words = 'layer { name: "e" type: "Embed" bottom: "x" top: "e" embed_param { input_dim: 9 num_output: 4 } }\n'
     assert shapes(of(H5 + words + SILENT))["x"] == (5,)
     assert of(H5 + words + SILENT).net.shapes["e"] == (5, 4)
+
+
+def test_the_size_of_an_autoencoders_pictures_is_that_of_its_output():
+    net = (
+        DATA.format("")
+        + """layer { name: "in" type: "Flatten" bottom: "x" top: "in" }
+    layer { name: "f" type: "InnerProduct" bottom: "in" top: "f" inner_product_param { num_output: 60 } }
+    layer { name: "r" type: "Reshape" bottom: "f" top: "r" reshape_param { shape { dim: 0 dim: 3 dim: 4 dim: 5 } } }
+    layer { name: "d" type: "Deconvolution" bottom: "r" top: "out"
+      convolution_param { num_output: 3 kernel_size: 2 stride: 2 } }
+    layer { name: "flat" type: "Flatten" bottom: "out" top: "flat" }
+    layer { name: "e" type: "SigmoidCrossEntropyLoss" bottom: "flat" bottom: "in" top: "e" }"""
+    )
+    assert shapes(of(net))["x"] == (5, 3, 8, 10)
+
+
+def test_sequences():
+    net = (
+        H5.replace('top: "y"', 'top: "cont" top: "y"')
+        + """
+    layer { name: "e" type: "Embed" bottom: "x" top: "e" embed_param { input_dim: 9 num_output: 4 } }
+    layer { name: "l" type: "LSTM" bottom: "e" bottom: "cont" top: "l" recurrent_param { num_output: 3 } }
+    layer { name: "p" type: "InnerProduct" bottom: "l" top: "p" inner_product_param { axis: 2 num_output: 9 } }
+    layer { name: "s" type: "SoftmaxWithLoss" bottom: "p" bottom: "y" top: "s" softmax_param { axis: 2 } }"""
+    )
+    found = of(net)
+    assert shapes(found) == {"x": (5, 16), "cont": (5, 16), "y": (5, 1, 16)}
+    assert found.net.shapes["l"] == (5, 16, 3)
+    bare = 'layer { name: "l" type: "RNN" bottom: "x" bottom: "y" top: "l" recurrent_param { num_output: 3 } }'
+    assert shapes(of(H5 + bare)) == {"x": (5, 16, 64), "y": (5, 16)}

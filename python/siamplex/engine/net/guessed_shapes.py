@@ -18,7 +18,8 @@ _SIZES = (*((n, n) for n in (227, 28, 256, 32, 64, 128, 512)), (360, 480), (96, 
 _SAMPLES = frozenset({"Convolution", "Deconvolution", "Pooling", "LRN", "InnerProduct", "BatchNorm", "Crop", "Im2col"})
 _SCORED = frozenset({"SoftmaxWithLoss", "Accuracy", "InfogainLoss", "HingeLoss", "MultinomialLogisticLoss"})
 _ALIKE = frozenset({"EuclideanLoss", "SigmoidCrossEntropyLoss", "Eltwise", "Concat"})
-_FRAMES = 16  # of a further axis
+_RECURRENT = frozenset({"LSTM", "RNN"})
+_FRAMES, _SEQUENCES, _INPUTS = 16, 16, 64  # of a further axis; of a recurrent layer's batch, and of its inputs
 _LABEL = "one label a sample"
 _REPAIRS = 6  # corrections of one guess by shapes that later layers need
 
@@ -59,9 +60,11 @@ class Guesses:
     """Guessed shapes of the tops of missing sources; each is fixed when a layer first reads it."""
 
     def __init__(
-        self, sources: Sequence[Source], given: Mapping[str, Shape], channels: int, size: tuple[int, int]
-    ) -> None:
-        self._sources, self._channels, self._size = sources, channels, size
+        self, sources: Sequence[Source], given: Mapping[str, Shape], channels: int, size: tuple[int, int],
+        sequences: bool = False,
+    ) -> None:  # fmt: skip
+        """``sequences`` says that the net has recurrent layers, so that batches are of T steps."""
+        self._sources, self._channels, self._size, self._sequences = sources, channels, size, sequences
         self._by_top = {top: one for one in sources for top in one.tops}
         self.shapes: dict[str, Shape] = {top: given[top] for top in self._by_top if top in given}
         self._why: dict[str, str] = dict.fromkeys(self.shapes, "given")
@@ -73,7 +76,7 @@ class Guesses:
     def repaired(self, top: str, shape: Shape, why: str) -> Guesses:
         """A new guess like this one, with the shape of ``top`` fixed as well."""
         kept = {name: s for name, s in self.shapes.items() if self._why[name] == "given" or name in self.mended}
-        made = Guesses(self._sources, kept, self._channels, self._size)
+        made = Guesses(self._sources, kept, self._channels, self._size, self._sequences)
         made._why |= {name: self._why[name] for name in kept}
         made.mended = self.mended | {top}
         made.settle(top, shape, why)
@@ -102,7 +105,9 @@ class Guesses:
         other = next((shape for shape in bottoms if shape is not None), None)
         needed = _needed(spec, i, other) if other is not None else None
         if spec.type == "Embed":  # a number for each
-            needed = needed or (one.batch,)
+            needed = needed or ((one.batch, _SEQUENCES) if self._sequences else (one.batch,))
+        elif spec.type in _RECURRENT and i < 2:  # x and cont, each of T x N
+            needed = needed or ((one.batch, _SEQUENCES, _INPUTS) if i == 0 else (one.batch, _SEQUENCES))
         held = one.holds(needed) if needed is not None else None
         if held is not None:
             self.settle(name, held, _as_needed(spec))
@@ -191,6 +196,8 @@ def _needed(spec: LayerSpec, i: int, other: Shape) -> Shape | None:
         return (rest[0], 1, *rest[1:]) if spread and len(rest) > 1 else tuple(rest[:1]) or (1,)
     if spec.type in _ALIKE:
         return other
+    if spec.type in _RECURRENT and i == 1:
+        return other[:2]
     return other[:1] if spec.type == "ContrastiveLoss" and i == 2 else None
 
 
@@ -229,7 +236,7 @@ def guess(
     absent: set[int],
 ) -> Trial:
     """Shapes for all sources, corrected where a later layer needs others."""
-    guesses = Guesses(sources, given, channels, size)
+    guesses = Guesses(sources, given, channels, size, any(spec.type in _RECURRENT for _, spec in specs))
     best: Trial | None = None
     for _ in range(_REPAIRS):
         trial, repair = _go_through(specs, absent, guesses)
@@ -245,7 +252,10 @@ def guess(
 _Repair = tuple[str, Shape, str]
 
 
-def _repair(spec: LayerSpec, bottoms: Sequence[Shape], roots: Mapping[str, str], guesses: Guesses) -> _Repair | None:
+def _repair(
+    spec: LayerSpec, bottoms: Sequence[Shape], roots: Mapping[str, str], known: Mapping[str, Shape | None],
+    guesses: Guesses,
+) -> _Repair | None:  # fmt: skip
     """A guessed blob from which a layer's bottoms are computed, the shape that the layer needs, and why."""
     names = [str(bottom) for bottom in spec.message.bottom]
     for i in reversed(range(min(len(names), len(bottoms)))):
@@ -255,12 +265,23 @@ def _repair(spec: LayerSpec, bottoms: Sequence[Shape], roots: Mapping[str, str],
         for j, other in enumerate(bottoms):
             if j != i and roots.get(names[j]) != root:
                 needed = _needed(spec, i, other)
-                shape = guesses.other(root, needed) if needed is not None else None
+                shape = guesses.other(root, _unflattened(needed, known)) if needed is not None else None
                 if shape is not None:
                     return root, shape, _as_needed(spec)
         if len(names) == 1 and guesses.may_be_a_column(root):
             return root, (*guesses.shapes[root], 1), _as_needed(spec)
     return None
+
+
+def _unflattened(shape: Shape, known: Mapping[str, Shape | None]) -> Shape:
+    """``shape``, or that of a picture of as many values in the net, as the output of an autoencoder is one."""
+    alike = [
+        other
+        for other in known.values()
+        if other and len(other) == 4 and other[:1] == shape[:1] and math.prod(other) == math.prod(shape)
+    ]
+    spread = [other for other in alike if math.prod(other[2:]) > 1]
+    return spread[-1] if len(shape) == 2 and spread else shape
 
 
 def _go_through(
@@ -296,7 +317,7 @@ def _go_through(
             shapes = layer.setup(bottoms)
         except (PrototxtError, IndexError, ValueError, ZeroDivisionError) as error:
             trial = Trial(guesses, number, _as_fault(spec, bottoms, error), spec, read)
-            return trial, _repair(spec, bottoms, roots, guesses)
+            return trial, _repair(spec, bottoms, roots, known, guesses)
         for top in tops:
             roots.pop(top, None) if top not in names else None
             origins[top] = read
