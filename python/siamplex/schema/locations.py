@@ -88,9 +88,9 @@ def scan(text: str) -> dict[Path, tuple[int, str]]:
     stack: list[tuple[Path, Counter[str]]] = [((), Counter())]
     name: str | None = None
     in_list = False
-    for kind, token, line in tokens(text):
-        if kind == "other":  # the text parser will refuse it with its own message
-            continue
+    seen = [token for token in tokens(text) if token[0] != "other"]  # the parser refuses others itself
+    following = [*(token for _, token, _ in seen[1:]), ""]
+    for (kind, token, line), after in zip(seen, following, strict=True):
         if token in ("{", "<"):
             path, counts = stack[-1]
             if name is not None and len(stack) > _DEEPEST:
@@ -111,8 +111,8 @@ def scan(text: str) -> dict[Path, tuple[int, str]]:
             in_list, name = False, None
         elif token in (":", ",", ";"):
             continue
-        elif name is None:
-            name = token if kind == "word" else None
+        elif name is None or (kind == "word" and after == ":" and not in_list):  # a name whose value is missing
+            name = token if kind == "word" and not token[0].isdigit() and after in (":", "{", "<") else None
         else:
             path, counts = stack[-1]
             here = (*path, name, counts[name])
