@@ -360,7 +360,7 @@ def _holder(descriptor: Any, path: locations.Path) -> Any:
 _NO_TOP = re.compile(r"bottom '.*' is no top of a layer before it")
 _TYPE = re.compile(r"type '.*' .*is not (?:supported|known)")
 _FORK_WORDS = re.compile(r"Caffe 1\.0 has no such layer|none of the old form's|no field|field '[A-Za-z_]\w*' of")
-_OUR_WORDS = re.compile(r"type '.*' is not supported|than the [\d.]+ GiB there are")
+_OUR_WORDS = re.compile(r"type '.*' is not supported|than the [\d.]+ GiB there are|Caffe would (?:train|write)")
 _NO_VALUE = re.compile(r"\b(\w+) has no value (\S+)")
 
 

@@ -78,3 +78,17 @@ def test_settings_of_other_policies_have_no_effect():
 def test_refuses(text, message):
     with pytest.raises(PrototxtError, match=message):
         policy("base_lr: 1 max_iter: 5 " + text)
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [
+        # the example solver of LeNet
+        ('base_lr: 0.01 lr_policy: "inv" gamma: 0.0001 power: 0.75', {600: "0.0095724", 5800: "0.0070959"}),
+        ('base_lr: 0.01 lr_policy: "inv" gamma: 0.001 power: 0.75', {4: "0.00997011"}),
+    ],
+)
+def test_inv_is_rounded_as_caffe_rounds_it(text, printed):
+    """In double precision these print 0.00957239, 0.00709589 and 0.0099701."""
+    rate = RatePolicy(prototxt.parse(text, "SolverParameter"))
+    assert {i: f"{rate(i):.6g}" for i in printed} == printed

@@ -20,6 +20,8 @@ _NEEDED = {
     "sigmoid": ("gamma", "stepsize"),
 }
 
+_F = np.float32
+
 
 class RatePolicy:
     """lr at iteration i, float32.
@@ -28,6 +30,8 @@ class RatePolicy:
     base g^(step values reached, one an iteration at most, in their order, which need not rise); poly
     base (1 - i / max_iter)^power; sigmoid
     base / (1 + exp(-g (i - stepsize))).  ``current_step`` is what a solverstate keeps.
+
+    Each step of inv, poly and sigmoid is rounded to float32, as in Caffe; the others' powers are of doubles there.
     """
 
     def __init__(self, solver: Prototxt) -> None:
@@ -58,7 +62,8 @@ class RatePolicy:
         return float(p.base_lr * _power(p.gamma, i))
 
     def _inv(self, i: int, p: Any) -> float:
-        return float(p.base_lr * _power(1 + p.gamma * i, -p.power))
+        grown = _F(1) + _F(p.gamma) * _F(i)
+        return float(_F(p.base_lr) * _F(_power(float(grown), -p.power)))
 
     def _multistep(self, i: int, p: Any) -> float:
         if self.current_step < len(p.stepvalue) and i >= p.stepvalue[self.current_step]:
@@ -66,12 +71,13 @@ class RatePolicy:
         return float(p.base_lr * _power(p.gamma, self.current_step))
 
     def _poly(self, i: int, p: Any) -> float:
-        left = np.float32(1) - np.float32(i) / np.float32(max(1, p.max_iter))  # in float32, as Caffe's
-        return float(p.base_lr * _power(max(0.0, float(left)), p.power))
+        left = _F(1) - _F(i) / _F(max(1, p.max_iter))
+        return float(_F(p.base_lr) * _F(_power(max(0.0, float(left)), p.power)))
 
     def _sigmoid(self, i: int, p: Any) -> float:
         # past exp's range the rate is 0 to float32
-        return float(p.base_lr / (1 + math.exp(min(700.0, -p.gamma * (i - p.stepsize)))))
+        exponent = float(-_F(p.gamma) * (_F(i) - _F(p.stepsize)))
+        return float(_F(p.base_lr) * (_F(1) / (_F(1) + _F(math.exp(min(700.0, exponent))))))
 
 
 def _power(base: float, exponent: float) -> float:
