@@ -49,7 +49,10 @@ def test_reads_text_and_remembers_lines():
         ("layer { name: 'a'\n data_param { source: TRAIN_DB } }", r":2: .*: 'TRAIN_DB'; source takes text in quotes$"),
         ("layer { name: 'a'\n data_param { source: no.txt } }", r":2: .*: 'no'; source takes text in quotes$"),
         ("layer {\n relu_param { negative_slope: steep } }", r":2: .*: steep; negative_slope takes a number$"),
-        ("layer {\n inner_product_param { num_output: CLASSES } }", r":2: .*: CLASSES; num_output takes a number$"),
+        (
+            "layer {\n inner_product_param { num_output: CLASSES } }",
+            r":2: .*: CLASSES; num_output takes a whole number$",
+        ),
         ("layer {\n inner_product_param { num_output: -1 } }", r"x.prototxt:2: Value out of range: -1$"),
         ("layer {\n pooling_param { pool: MIN }\n}", r":2: .*no value MIN"),
         ("layer {\n name: }", r":2:"),
@@ -121,3 +124,23 @@ def test_places_in_a_text_of_many_levels():
     assert len(found) < 200 and found[("layer", 1, "name", 0)] == (2, '"after"')
     with pytest.raises(PrototxtError):
         prototxt.parse(text, "NetParameter")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("net:\nbase_lr: 1", r":2: .*; net on line 1 has no value$"),
+        ("momentum: # later\ndisplay: 1", r":2: .*; momentum on line 1 has no value$"),
+        ("max_iter: 1e4", r":1: .*; max_iter takes a whole number$"),
+        ("solver_mode: gpu", r":1: SolverMode has no value gpu; GPU is meant \(known: CPU, GPU\)$"),
+        ('solver_mode: "CPU"', r':1: SolverMode has no value "CPU"; CPU is meant, without quotes \(known: CPU, GPU\)$'),
+        ("solver_mode: NPU", r":1: SolverMode has no value NPU; a fork of Caffe may have it \(known: CPU, GPU\)$"),
+        ("base_lr: 0,1", r":1: field '1' .*: no field has a number for its name: one value stands where a comma"),
+        ("warmup_iter: 3", r":1: .*take it out, if the solver means the same without it$"),
+        ("net: \u201ca\u201d", r":1: U\+201C \(LEFT DOUBLE QUOTATION MARK\) .*: use plain quotes$"),
+        ("net: \u00a0'a'", r":1: U\+00A0 .*: use plain blanks$"),
+    ],
+)
+def test_what_is_wrong_with_a_solvers_text_is_said_with_what_to_do(text, said):
+    with pytest.raises(PrototxtError, match=said):
+        prototxt.parse(text, "SolverParameter", "s.prototxt")

@@ -36,7 +36,8 @@ def fault(text: str) -> tuple[int, str] | None:
     for kind, token, line in tokens(text):
         if kind == "other" and not token.isascii():
             name = unicodedata.name(token, "a character")
-            return line, f"U+{ord(token):04X} ({name}) outside of text in quotes: use plain blanks"
+            plain = "plain quotes" if "QUOTATION" in name else "plain blanks" if token.isspace() else "plain characters"
+            return line, f"U+{ord(token):04X} ({name}) outside of text in quotes: use {plain}"
         if kind == "string":
             bad = next((found for found in _ESCAPE.finditer(token) if found.group("bad")), None)
             if bad:

@@ -73,6 +73,20 @@ def tokens(text: str) -> Iterator[tuple[str, str, int]]:
             yield kind, match.group(), line
 
 
+def field_before(text: str, line: int, word: str) -> tuple[str, int, bool] | None:
+    """The field whose value ``word`` at ``line`` stands for: its name, its line, and whether ``word`` is no value.
+
+    That is so where ``word`` is a field itself, or the end of a message.  None where no field is before it.
+    """
+    seen = list(tokens(text))
+    for i, (_, token, at) in enumerate(seen):
+        if at != line or not token.startswith(word) or i < 2 or seen[i - 1][1] != ":":
+            continue
+        after = seen[i + 1][1] if i + 1 < len(seen) else ""
+        return seen[i - 2][1], seen[i - 2][2], token in ("}", ">") or after in (":", "{", "<")
+    return None
+
+
 def locate(text: str) -> dict[Path, int]:
     """Map each field's path, e.g. ``("layer", 3, "pooling_param", 0, "pool", 0)``, to its line.
 

@@ -75,7 +75,8 @@ class Prototxt:
     def missing(self, name: str) -> str:
         """What to say of a path this prototxt names where nothing lies: where it was looked for, where it may be."""
         own = self.path.resolve().parent
-        said = f"nothing there, neither in {Path.cwd()} nor in {own}"
+        here = Path.cwd()
+        said = f"nothing there, neither in {here} nor in {own}" if here != own else f"nothing there in {own}"
         if Path(name).is_absolute() or ".." in Path(name).parts:
             return "nothing there"
         if (own / name).exists():  # of no use to who looks in the working folder alone
@@ -201,18 +202,30 @@ def _readable(path: Path, text: str, error: text_format.ParseError) -> PrototxtE
     if value and value.group(1) == "LayerType":
         return _old_type(path, text, line, (value.group(2) or value.group(3)).strip('"'))
     if value:
-        return _in_layer(path, text, line, None, f"{value.group(1)} has no value {value.group(2) or value.group(3)}")
+        return _in_layer(path, text, line, None, _no_value(value.group(1), value.group(2) or value.group(3)))
     return _in_layer(path, text, line, None, what + _what_it_takes(text, line, what))
+
+
+def _no_value(enum: str, given: str) -> str:
+    """What to say of a value that an enum has not, with those that it has."""
+    known = messages.ENUMS.get(enum, {})
+    plain = given.strip('"')
+    meant = f"; {plain.upper()} is meant" if plain.upper() in known else "; a fork of Caffe may have it"
+    quotes = ", without quotes" if plain != given and plain.upper() in known else ""
+    return f"{enum} has no value {given}{meant}{quotes} (known: {', '.join(known)})"
 
 
 def _hint(message: str, field: str) -> str:
     """What to do about a field that a message has not."""
+    if field.isdigit():
+        return "no field has a number for its name: one value stands where a comma makes two"
     if message == "LayerParameter" and field in _IN_NEW_FORM:
         return _IN_NEW_FORM[field]
     fields = messages.POOL.FindMessageTypeByName(f"{messages.PACKAGE}.{message}").fields_by_name
     by_stem = {_stem(name): name for name in fields}  # most of a layer's end in _param, which makes none alike
     near = get_close_matches(_stem(field), by_stem, n=1, cutoff=0.8)
-    todo = f"is '{by_stem[near[0]]}' meant?" if near else "take it out, if the net means the same without it"
+    whole = "solver" if message == "SolverParameter" else "net"
+    todo = f"is '{by_stem[near[0]]}' meant?" if near else f"take it out, if the {whole} means the same without it"
     return f"Caffe 1.0 has no such field, a fork may; {todo}"
 
 
@@ -225,11 +238,15 @@ def _what_it_takes(text: str, line: int, what: str) -> str:
     found = re.fullmatch(r"(Expected string but found|Couldn't parse (?:integer|float)): '?(.+?)'?", what)
     if not found:
         return ""
-    takes = "text in quotes" if found.group(1).startswith("Expected") else "a number"
-    for path, (at, value) in locations.scan(text).items():
-        if at == line and value.startswith(found.group(2)):
-            return f"; {path[-2]} takes {takes}"
-    return ""
+    stated = locations.field_before(text, line, found.group(2))
+    if stated is None:
+        return ""
+    field, at, missing = stated
+    if missing or at != line:
+        return f"; {field} on line {at} has no value"
+    whole = "integer" in found.group(1)
+    takes = "text in quotes" if found.group(1).startswith("Expected") else "a whole number" if whole else "a number"
+    return f"; {field} takes {takes}"
 
 
 def _solver_type(path: Path, text: str, old: bool) -> PrototxtError | None:

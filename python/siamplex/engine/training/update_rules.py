@@ -57,8 +57,12 @@ def type_of(solver: Prototxt) -> str:
     if p.HasField("solver_type"):
         return _OLD_NAMES[enum_name(p, "solver_type")]
     if p.type not in KEPT:
-        raise solver.error(about_solver_type(str(p.type)) or f"type '{p.type}' is the old solver_type's", "type", 0)
+        raise solver.error(about_solver_type(str(p.type)) or _by_old_name(str(p.type)), "type", 0)
     return str(p.type)
+
+
+def _by_old_name(name: str) -> str:
+    return f"type '{name}' is the old solver_type's: write solver_type: {name}, or type: \"{_OLD_NAMES[name]}\""
 
 
 def check(solver: Prototxt) -> None:
