@@ -37,3 +37,19 @@ def test_a_layer_that_works_in_place_on_an_input_runs_where_its_value_is_given()
     x = torch.tensor([[-1.0, 2.0]])
     _, blobs = run(fed("type: 'ReLU' bottom: 'a' top: 'a'", (1, 2)), x)
     assert blobs["a"].tolist() == [[0.0, 2.0]]
+
+
+@pytest.mark.parametrize(("forced", "share"), [("", 0.0), ("force_backward: true", 1.0)])
+def test_force_backward_overrides_propagate_down(forced, share):
+    a, b = values(2, 3), values(2, 3)
+    layer = "type: 'Eltwise' bottom: 'a' bottom: 'b' top: 'y' propagate_down: false propagate_down: true loss_weight: 1"
+    loss, _ = run(fed(layer, (2, 3), (2, 3), net=forced), a, b)
+    loss.backward()
+    assert b.grad is not None and b.grad.eq(1).all()
+    assert share == 0 if a.grad is None else a.grad.eq(share).all()
+
+
+def test_force_backward_does_not_reach_labels():
+    layer = "type: 'SoftmaxWithLoss' bottom: 'a' bottom: 'b' propagate_down: true propagate_down: false"
+    net = fed(layer, (2, 3), (2,), net="force_backward: true")
+    assert net.node("it").propagate == [True, False]

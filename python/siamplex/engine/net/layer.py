@@ -123,6 +123,8 @@ class Layer:
     in_place: ClassVar[bool] = True
     why_not_in_place: ClassVar[str] = ""
     is_loss: ClassVar[bool] = False
+    # bottoms that a net's force_backward does not reach (AllowForceBackward in Caffe)
+    unforced: ClassVar[frozenset[int]] = frozenset()
     # What Caffe's backward pass reads: "bottom", "top" or both.  own_bottom: what a layer that works in place finds as
     # its bottom: its top, so that the bottom is lost ("lost"), its top, which serves as well ("signs"), or a copy
     # ("copied").  harmless_behind: layer types that may follow in place without changing the backward pass

@@ -38,6 +38,7 @@ class Wiring:
     ) -> None:  # fmt: skip
         self._phase, self._seed, self._device, self._shapes_only = phase, seed, device, shapes_only
         self._theirs, self._their_phase = theirs, their_phase
+        self._forced = bool(message.force_backward)
         self._hollow = hollow
         self.nodes: list[Node] = []
         self.parameters: list[Parameter] = []
@@ -84,6 +85,8 @@ class Wiring:
         node.propagate = [bool(p) for p in spec.message.propagate_down] or [True] * len(bottoms)
         if len(node.propagate) != len(bottoms):
             raise spec.error("propagate_down must be given once for each bottom", "propagate_down", 0)
+        if self._forced:
+            node.propagate = [passes or i not in layer.unforced for i, passes in enumerate(node.propagate)]
         node.train = spec.train
         if spec.type == "Input":
             self.inputs.extend(tops)
