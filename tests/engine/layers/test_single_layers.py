@@ -53,3 +53,20 @@ def test_force_backward_does_not_reach_labels():
     layer = "type: 'SoftmaxWithLoss' bottom: 'a' bottom: 'b' propagate_down: true propagate_down: false"
     net = fed(layer, (2, 3), (2,), net="force_backward: true")
     assert net.node("it").propagate == [True, False]
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        "type: 'InnerProduct' bottom: 'a' top: 'a' inner_product_param { num_output: 4 }",
+        "type: 'Convolution' bottom: 'a' top: 'a' convolution_param { num_output: 3 kernel_size: 1 }",
+        "type: 'Pooling' bottom: 'a' top: 'a' pooling_param { kernel_size: 1 }",
+        "type: 'LRN' bottom: 'a' top: 'a'",
+        "type: 'EuclideanLoss' bottom: 'a' bottom: 'b' top: 'a'",
+        "type: 'Tile' bottom: 'a' top: 'a' tile_param { tiles: 2 }",
+        "type: 'Concat' bottom: 'a' bottom: 'b' top: 'a'",
+    ],
+)
+def test_layers_that_overwrite_what_they_still_read_are_refused_in_place(layer):
+    with pytest.raises(PrototxtError, match=r"net.prototxt:1: layer 'it' .*works not in place.*another name"):
+        fed(layer, (2, 3, 4, 4), (2, 3, 4, 4))

@@ -19,6 +19,7 @@ class Accuracy(Layer):
 
     param_field = "accuracy_param"
     supported = frozenset({"top_k", "axis", "ignore_label"})
+    in_place = False
     bottom_count = (2, 2)
     top_count = (1, 2)
 

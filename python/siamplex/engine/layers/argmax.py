@@ -21,6 +21,7 @@ class ArgMax(Layer):
 
     param_field = "argmax_param"
     supported = frozenset({"out_max_val", "top_k", "axis"})
+    in_place = False
 
     def configure(self) -> None:
         self.require(self.params.top_k > 0, "top_k must be positive", "top_k", 0)

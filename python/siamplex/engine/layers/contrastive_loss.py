@@ -92,6 +92,7 @@ class ContrastiveLoss(Layer):
     supported = frozenset({"margin", "legacy_version"})
     bottom_count = (3, 3)
     is_loss = True
+    in_place = False
     unforced = frozenset({2})
 
     def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:

@@ -33,6 +33,7 @@ class Convolution(Layer):
 
     param_field = "convolution_param"
     supported = CONVOLUTION_FIELDS
+    in_place = False
     bottom_count = (1, 1000)
     top_count = (1, 1000)
     paired = True

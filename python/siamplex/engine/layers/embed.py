@@ -19,6 +19,7 @@ class Embed(Layer):
 
     param_field = "embed_param"
     supported = frozenset({"num_output", "input_dim", "bias_term", "weight_filler", "bias_filler"})
+    in_place = False
     per_sample = True
 
     def configure(self) -> None:

@@ -16,6 +16,7 @@ class EuclideanLoss(Layer):
 
     bottom_count = (2, 2)
     is_loss = True
+    in_place = False
 
     def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
         first, second = bottoms

@@ -43,6 +43,7 @@ class HingeLoss(Layer):
     supported = frozenset({"norm"})
     bottom_count = (2, 2)
     is_loss = True
+    in_place = False
     unforced = frozenset({1})
 
     def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:

@@ -19,6 +19,7 @@ class Im2col(Layer):
 
     param_field = "convolution_param"
     supported = CONVOLUTION_FIELDS
+    in_place = False
     per_sample = True
 
     def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:

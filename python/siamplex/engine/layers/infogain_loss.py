@@ -44,6 +44,7 @@ class InfogainLoss(Layer):
     bottom_count = (2, 3)
     top_count = (1, 2)
     is_loss = True
+    in_place = False
     unforced = frozenset({1})
 
     def configure(self) -> None:

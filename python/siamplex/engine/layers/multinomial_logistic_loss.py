@@ -37,6 +37,7 @@ class MultinomialLogisticLoss(Layer):
 
     bottom_count = (2, 2)
     is_loss = True
+    in_place = False
     unforced = frozenset({1})
 
     def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:

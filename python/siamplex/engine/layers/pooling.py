@@ -41,6 +41,7 @@ class Pooling(Layer):
         "pool pad pad_h pad_w kernel_size kernel_h kernel_w stride stride_h stride_w engine "
         "global_pooling round_mode".split()
     )
+    in_place = False
     top_count = (1, 2)
     per_sample = True
 

@@ -36,6 +36,7 @@ class SigmoidCrossEntropyLoss(Layer):
 
     bottom_count = (2, 2)
     is_loss = True
+    in_place = False
     unforced = frozenset({1})
 
     def configure(self) -> None:

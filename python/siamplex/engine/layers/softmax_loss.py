@@ -28,6 +28,7 @@ class SoftmaxWithLoss(Layer):
     bottom_count = (2, 2)
     top_count = (1, 2)
     is_loss = True
+    in_place = False
     unforced = frozenset({1})
 
     def configure(self) -> None:

@@ -22,6 +22,7 @@ class SPP(Layer):
 
     param_field = "spp_param"
     supported = frozenset({"pyramid_height", "pool", "engine"})
+    in_place = False
     per_sample = True
 
     def configure(self) -> None:

@@ -124,6 +124,9 @@ class Wiring:
             in_place = i < len(bottoms) and bottoms[i] == name
             if name in self.shapes and not in_place:
                 raise spec.error(f"top '{name}' is already the top of another layer", "top", i)
+            if in_place and math.prod(shape) != math.prod(self.shapes[name]):
+                what = f"works not in place on {self.shapes[name]}, as its top has another size, {shape}"
+                raise spec.error(f"{what}: give its top another name than its bottom's", "top", i)
             refused = None if in_place else self.budget.take(shape)
             if refused:
                 raise spec.error(f"top '{name}': {refused}", "top", i)
