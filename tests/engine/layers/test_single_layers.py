@@ -70,3 +70,59 @@ def test_force_backward_does_not_reach_labels():
 def test_layers_that_overwrite_what_they_still_read_are_refused_in_place(layer):
     with pytest.raises(PrototxtError, match=r"net.prototxt:1: layer 'it' .*works not in place.*another name"):
         fed(layer, (2, 3, 4, 4), (2, 3, 4, 4))
+
+
+@pytest.mark.parametrize(
+    ("shape", "top"), [((4,), (4, 1, 1, 1)), ((4, 6), (4, 6, 1, 1)), ((4, 6, 5), (4, 6, 5, 1)), ((2, 3, 4, 5),) * 2]
+)
+def test_mvn_has_tops_of_four_axes(shape, top):
+    x = values(*shape)
+    net = fed("type: 'MVN' bottom: 'a' top: 'y' mvn_param { normalize_variance: false }", shape)
+    _, blobs = run(net, x)
+    assert net.shapes["y"] == blobs["y"].shape == top
+    wanted = x.reshape(top) - x.reshape(top).mean(dim=(2, 3), keepdim=True)
+    np.testing.assert_allclose(blobs["y"].detach().numpy(), wanted.detach().numpy(), atol=1e-6)
+
+
+def test_contrastive_loss_takes_embeddings_with_and_without_axes_of_one():
+    a, b, labels = values(4, 2), values(4, 2), torch.tensor([1.0, 0.0, 0.0, 1.0])
+    layer = "type: 'ContrastiveLoss' bottom: 'a' bottom: 'b' bottom: 'c' top: 'l' contrastive_loss_param { margin: 2 }"
+    plain, _ = run(fed(layer, (4, 2), (4, 2), (4,)), a, b, labels)
+    apart, _ = run(fed(layer, (4, 2, 1, 1), (4, 2), (4, 1)), a.reshape(4, 2, 1, 1), b, labels.reshape(4, 1))
+    assert apart == plain
+    one, _ = run(fed(layer, (4,), (4, 1), (4,)), a[:, 0], b[:, :1], labels)  # a single axis is that of the pairs
+    assert one.isfinite()
+
+
+@pytest.mark.parametrize(
+    ("layer", "shapes"),
+    [
+        ("type: 'EuclideanLoss' bottom: 'a' bottom: 'b' top: 'l'", [(2, 3, 1, 1, 1), (2, 3)]),
+        ("type: 'ContrastiveLoss' bottom: 'a' bottom: 'b' bottom: 'c' top: 'l'", [(2, 3, 1, 1, 1), (2, 3), (2,)]),
+        ("type: 'HingeLoss' bottom: 'a' bottom: 'b' top: 'l'", [(2, 3, 1, 1, 1), (2,)]),
+        ("type: 'MultinomialLogisticLoss' bottom: 'a' bottom: 'b' top: 'l'", [(2, 3), (2, 1, 1, 1, 1)]),
+        ("type: 'MVN' bottom: 'a' top: 'l'", [(2, 3, 1, 1, 1)]),
+    ],
+)
+def test_older_layers_take_up_to_four_axes(layer, shapes):
+    with pytest.raises(PrototxtError, match=r"net.prototxt:1: .* takes up to four axes, found \(2, .*Reshape or Flatten"):
+        fed(layer, *shapes)
+
+
+def test_a_target_of_five_axes_gets_no_gradient():
+    layer = "type: 'EuclideanLoss' bottom: 'a' bottom: 'b' top: 'l'"
+    net = fed(layer, (2, 3), (2, 3, 1, 1, 1))
+    a, b = values(2, 3), values(2, 3, 1, 1, 1)
+    run(net, a, b.detach())[0].backward()
+    assert a.grad is not None
+    with pytest.raises(PrototxtError, match="no gradient for five axes"):
+        run(net, a, b)[0].backward()
+
+
+@pytest.mark.parametrize("layer", ["HingeLoss", "MultinomialLogisticLoss"])
+def test_scores_of_one_axis_are_rows_of_one_class(layer):
+    x = torch.tensor([0.5, 0.25])
+    net = fed(f"type: '{layer}' bottom: 'a' bottom: 'b' top: 'l'", (2,), (2,))
+    loss, _ = run(net, x, torch.zeros(2))
+    wanted = (1 - x).mean() if layer == "HingeLoss" else -x.log().mean()
+    assert float(loss) == pytest.approx(float(wanted))

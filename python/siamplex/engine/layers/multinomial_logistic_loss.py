@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from siamplex.engine.net.four_axes import four_axes
 from siamplex.engine.net.labels import LABELS, labels_of
 from siamplex.engine.net.layer import Context, Layer, Shape, no_gradient, register
 
@@ -42,12 +43,14 @@ class MultinomialLogisticLoss(Layer):
 
     def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
         rows = bottoms[0][0]
+        for shape in bottoms:
+            four_axes(shape, self.require)
         self.require(math.prod(bottoms[1]) == rows, f"{bottoms[1]} labels for {rows} samples")
         return [()]
 
     def forward(
         self, bottoms: Sequence[torch.Tensor], params: Sequence[torch.Tensor], context: Context
     ) -> list[torch.Tensor]:
-        p = bottoms[0].flatten(1)
+        p = bottoms[0].reshape(len(bottoms[0]), -1)
         loss = _Logistic.apply(p, labels_of(bottoms[1], p.shape[1], self.spec))
         return [no_gradient(loss, bottoms[1], self.spec, LABELS)]

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from siamplex.engine.net.four_axes import four_axes
 from siamplex.engine.net.layer import Context, Layer, Shape, register
 
 
@@ -33,7 +34,8 @@ class _MeanVariance(torch.autograd.Function):
 class MVN(Layer):
     """(x - mean) / (deviation + eps) over each (H, W) of (N, C, H, W), ``across_channels`` over each (C, H, W).
 
-    Without ``normalize_variance`` only the mean is subtracted.
+    The top always has four axes: (N, C) becomes (N, C, 1, 1).  Without ``normalize_variance`` only the mean is
+    subtracted.
     """
 
     param_field = "mvn_param"
@@ -45,14 +47,13 @@ class MVN(Layer):
         return frozenset({"top"} if self.params.normalize_variance else ())
 
     def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
-        fits = 2 <= len(bottoms[0]) <= 4
-        self.require(fits, f"expected a (N, C, H, W) bottom, found {bottoms[0]}")
-        return [bottoms[0]]
+        self._shape = four_axes(bottoms[0], self.require)
+        return [self._shape]
 
     def forward(
         self, bottoms: Sequence[torch.Tensor], params: Sequence[torch.Tensor], context: Context
     ) -> list[torch.Tensor]:
-        x = bottoms[0]
+        x = bottoms[0].reshape(self._shape)
         rows = x.shape[0] if self.params.across_channels else x.shape[0] * x.shape[1]
         flat = x.reshape(rows, -1)
         if self.params.normalize_variance:
