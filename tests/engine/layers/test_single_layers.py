@@ -126,3 +126,10 @@ def test_scores_of_one_axis_are_rows_of_one_class(layer):
     loss, _ = run(net, x, torch.zeros(2))
     wanted = (1 - x).mean() if layer == "HingeLoss" else -x.log().mean()
     assert float(loss) == pytest.approx(float(wanted))
+
+
+@pytest.mark.parametrize("kind", ["Bias", "Scale"])
+def test_a_scalar_second_bottom_goes_with_any_axis(kind):
+    x, scalar = values(3), torch.tensor(2.0)
+    _, blobs = run(fed(f"type: '{kind}' bottom: 'a' bottom: 'b' top: 'y'", (3,), ()), x, scalar)
+    assert torch.equal(blobs["y"], x + 2 if kind == "Bias" else x * 2)
