@@ -133,3 +133,9 @@ def test_a_scalar_second_bottom_goes_with_any_axis(kind):
     x, scalar = values(3), torch.tensor(2.0)
     _, blobs = run(fed(f"type: '{kind}' bottom: 'a' bottom: 'b' top: 'y'", (3,), ()), x, scalar)
     assert torch.equal(blobs["y"], x + 2 if kind == "Bias" else x * 2)
+
+
+def test_arg_max_of_one_axis_has_a_place_for_each_row():
+    net = fed("type: 'ArgMax' bottom: 'a' top: 'y'", (3,))
+    _, blobs = run(net, values(3).detach())
+    assert blobs["y"].tolist() == [[[0.0]], [[0.0]], [[0.0]]] and net.shapes["y"] == (3, 1, 1)

@@ -46,7 +46,7 @@ class ArgMax(Layer):
         return [no_gradient(y, bottoms[0], self.spec, "places have no gradient")]
 
     def _places(self, x: torch.Tensor) -> torch.Tensor:
-        rows = x.flatten(1) if self._axis is None else x.movedim(self._axis, -1)
+        rows = x.reshape(len(x), -1) if self._axis is None else x.movedim(self._axis, -1)
         size, k = rows.shape[-1], int(self.params.top_k)
         # in reversed order, a stable sort puts the higher index of equal values first
         values, order = rows.flip(-1).sort(dim=-1, descending=True, stable=True)
