@@ -139,3 +139,10 @@ def test_arg_max_of_one_axis_has_a_place_for_each_row():
     net = fed("type: 'ArgMax' bottom: 'a' top: 'y'", (3,))
     _, blobs = run(net, values(3).detach())
     assert blobs["y"].tolist() == [[[0.0]], [[0.0]], [[0.0]]] and net.shapes["y"] == (3, 1, 1)
+
+
+def test_embed_has_no_gradient_for_learned_indices():
+    net = fed("type: 'Embed' bottom: 'a' top: 'y' embed_param { num_output: 2 input_dim: 3 }", (4,))
+    _, blobs = run(net, torch.tensor([0.0, 1.0, 2.0, 0.0], requires_grad=True))
+    with pytest.raises(PrototxtError, match="indices have no gradient"):
+        blobs["y"].sum().backward()
