@@ -146,3 +146,12 @@ def test_embed_has_no_gradient_for_learned_indices():
     _, blobs = run(net, torch.tensor([0.0, 1.0, 2.0, 0.0], requires_grad=True))
     with pytest.raises(PrototxtError, match="indices have no gradient"):
         blobs["y"].sum().backward()
+
+
+def test_flatten_may_end_right_before_it_starts():
+    settings = "flatten_param { axis: %d end_axis: %d }"
+    x = values(2, 3, 4)
+    net = fed("type: 'Flatten' bottom: 'a' top: 'y' " + settings % (1, 0), x.shape)
+    assert net.shapes["y"] == run(net, x)[1]["y"].shape == (2, 1, 3, 4)
+    with pytest.raises(PrototxtError, match="end_axis comes before axis"):
+        fed("type: 'Flatten' bottom: 'a' top: 'y' " + settings % (2, 0), x.shape)
