@@ -155,3 +155,8 @@ def test_flatten_may_end_right_before_it_starts():
     assert net.shapes["y"] == run(net, x)[1]["y"].shape == (2, 1, 3, 4)
     with pytest.raises(PrototxtError, match="end_axis comes before axis"):
         fed("type: 'Flatten' bottom: 'a' top: 'y' " + settings % (2, 0), x.shape)
+
+
+def test_dummy_data_takes_one_form_of_its_shape():
+    with pytest.raises(PrototxtError, match="not both"):
+        fed("type: 'DummyData' top: 'y' dummy_data_param { shape { dim: 2 } height: 2 }")
