@@ -160,3 +160,10 @@ def test_flatten_may_end_right_before_it_starts():
 def test_dummy_data_takes_one_form_of_its_shape():
     with pytest.raises(PrototxtError, match="not both"):
         fed("type: 'DummyData' top: 'y' dummy_data_param { shape { dim: 2 } height: 2 }")
+
+
+@pytest.mark.parametrize(("power", "shift", "wanted"), [(-1, 0, np.inf), (0.5, -1, np.nan), (3, -2, -8)])
+def test_a_power_of_a_constant_is_computed_as_in_c(power, shift, wanted):
+    settings = f"power_param {{ scale: 0 power: {power} shift: {shift} }}"
+    _, blobs = run(fed(f"type: 'Power' bottom: 'a' top: 'y' {settings}", (2,)), values(2))
+    np.testing.assert_array_equal(blobs["y"].detach().numpy(), [wanted] * 2)

@@ -33,6 +33,11 @@ class _Power(torch.autograd.Function):
         return grads[0] * slope, None, None, None
 
 
+def _power_of(base: float, power: float) -> float:
+    """base^power as C computes it: infinite for 0^-1, NaN for the root of a negative number."""
+    return float(torch.tensor(base).pow(power))
+
+
 @register("Power")
 class Power(Layer):
     """Any shape.  A power or scale of 0 gives a constant, without gradient."""
@@ -57,7 +62,7 @@ class Power(Layer):
         x, p = bottoms[0], self.params
         power, scale, shift = float(p.power), float(p.scale), float(p.shift)
         if power * scale == 0:
-            return [torch.full_like(x, 1.0 if power == 0 else shift**power)]
+            return [torch.full_like(x, _power_of(shift, power))]
         if power == 1:
             return [x * scale + shift if shift else x * scale]
         return [_Power.apply(x, power, scale, shift)]
