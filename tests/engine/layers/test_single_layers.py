@@ -167,3 +167,9 @@ def test_a_power_of_a_constant_is_computed_as_in_c(power, shift, wanted):
     settings = f"power_param {{ scale: 0 power: {power} shift: {shift} }}"
     _, blobs = run(fed(f"type: 'Power' bottom: 'a' top: 'y' {settings}", (2,)), values(2))
     np.testing.assert_array_equal(blobs["y"].detach().numpy(), [wanted] * 2)
+
+
+@pytest.mark.parametrize("kind", ["xavier", "msra", "positive_unitball"])
+def test_fillers_that_count_rows_are_refused_for_a_single_number(kind):
+    with pytest.raises(PrototxtError, match=rf"net.prototxt:1: .*filler '{kind}' needs a blob with an axis"):
+        fed(f"type: 'PReLU' bottom: 'a' top: 'y' prelu_param {{ channel_shared: true filler {{ type: '{kind}' }} }}", (2, 3))

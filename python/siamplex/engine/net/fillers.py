@@ -38,6 +38,8 @@ def check(filler: Any, shape: Shape) -> None:
         raise FillerError(f"filler '{kind}' is not supported (known: {', '.join(sorted(_FILLERS))})")
     if kind == "gaussian" and filler.sparse >= 0 and (not shape or filler.sparse > shape[0]):
         raise FillerError(f"sparse {filler.sparse} for a blob of shape {shape}")
+    if kind in ("xavier", "msra", "positive_unitball") and not shape:
+        raise FillerError(f"filler '{kind}' needs a blob with an axis; a single number takes constant")
     if kind == "bilinear" and (len(shape) != 4 or shape[2] != shape[3]):
         raise FillerError(f"bilinear needs a square 4-axis blob, found {shape}")
 
