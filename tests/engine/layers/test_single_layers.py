@@ -173,3 +173,10 @@ def test_a_power_of_a_constant_is_computed_as_in_c(power, shift, wanted):
 def test_fillers_that_count_rows_are_refused_for_a_single_number(kind):
     with pytest.raises(PrototxtError, match=rf"net.prototxt:1: .*filler '{kind}' needs a blob with an axis"):
         fed(f"type: 'PReLU' bottom: 'a' top: 'y' prelu_param {{ channel_shared: true filler {{ type: '{kind}' }} }}", (2, 3))
+
+
+def test_a_logarithm_of_a_constant_has_gradient_zero():
+    x = values(3)
+    _, blobs = run(fed("type: 'Log' bottom: 'a' top: 'y' log_param { scale: 0 }", (3,)), x)
+    blobs["y"].sum().backward()
+    assert x.grad is not None and x.grad.tolist() == [0.0] * 3

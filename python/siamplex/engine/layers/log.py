@@ -46,4 +46,5 @@ class _Logarithm(torch.autograd.Function):
     def backward(ctx: Any, *grads: Any) -> Any:
         (x,) = ctx.saved_tensors
         scale, shift, factor = ctx.settings
-        return grads[0] * (scale * factor) / (x * scale + shift), None, None, None
+        slope = grads[0] * (scale * factor) / (x * scale + shift) if scale else torch.zeros_like(x)
+        return slope, None, None, None
