@@ -180,3 +180,10 @@ def test_a_logarithm_of_a_constant_has_gradient_zero():
     _, blobs = run(fed("type: 'Log' bottom: 'a' top: 'y' log_param { scale: 0 }", (3,)), x)
     blobs["y"].sum().backward()
     assert x.grad is not None and x.grad.tolist() == [0.0] * 3
+
+
+def test_spp_of_too_small_an_image_says_so():
+    layer = "type: 'SPP' bottom: 'a' top: 'y' spp_param { pyramid_height: 3 }"
+    with pytest.raises(PrototxtError, match=r"layer 'it' \(SPP\): an image of 2x5 is too small .*smaller pyramid_height"):
+        fed(layer, (1, 1, 2, 5))
+    assert fed(layer, (1, 1, 4, 4)).shapes["y"] == (1, 1 + 4 + 16)
