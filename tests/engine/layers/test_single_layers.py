@@ -187,3 +187,15 @@ def test_spp_of_too_small_an_image_says_so():
     with pytest.raises(PrototxtError, match=r"layer 'it' \(SPP\): an image of 2x5 is too small .*smaller pyramid_height"):
         fed(layer, (1, 1, 2, 5))
     assert fed(layer, (1, 1, 4, 4)).shapes["y"] == (1, 1 + 4 + 16)
+
+
+@pytest.mark.parametrize("settings", ["pad_h: 1", "stride_w: 2", "pad: 1 pad_h: 1 pad_w: 1", "kernel_h: 2 kernel_w: 2"])
+def test_pooling_takes_a_whole_or_both_halves(settings):
+    with pytest.raises(PrototxtError, match="give "):
+        fed(f"type: 'Pooling' bottom: 'a' top: 'y' pooling_param {{ kernel_size: 2 {settings} }}", (1, 1, 4, 4))
+
+
+def test_half_a_kernel_size_has_no_effect_beside_the_whole():
+    net = fed("type: 'Pooling' bottom: 'a' top: 'y' pooling_param { kernel_size: 2 kernel_w: 4 }", (1, 1, 4, 4))
+    assert net.shapes["y"] == (1, 1, 3, 3)
+    assert [note for note in net.notes if "kernel_w has no effect" in note]
