@@ -199,3 +199,9 @@ def test_half_a_kernel_size_has_no_effect_beside_the_whole():
     net = fed("type: 'Pooling' bottom: 'a' top: 'y' pooling_param { kernel_size: 2 kernel_w: 4 }", (1, 1, 4, 4))
     assert net.shapes["y"] == (1, 1, 3, 3)
     assert [note for note in net.notes if "kernel_w has no effect" in note]
+
+
+def test_the_loss_weight_of_a_parameter_has_no_effect():
+    net = fed("type: 'Parameter' top: 'y' loss_weight: 2 parameter_param { shape { dim: 3 } }")
+    net.node("it").tensors()[0].fill_(1)
+    assert float(run(net)[0]) == 0 and "loss_weight has no effect" in net.notes[0]

@@ -123,6 +123,8 @@ class Layer:
     in_place: ClassVar[bool] = True
     why_not_in_place: ClassVar[str] = ""
     is_loss: ClassVar[bool] = False
+    # whether a loss_weight of a top has an effect
+    weighs: ClassVar[bool] = True
     # bottoms that a net's force_backward does not reach (AllowForceBackward in Caffe)
     unforced: ClassVar[frozenset[int]] = frozenset()
     # What Caffe's backward pass reads: "bottom", "top" or both.  own_bottom: what a layer that works in place finds as

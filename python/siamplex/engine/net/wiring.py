@@ -138,6 +138,9 @@ class Wiring:
         given = [float(w) for w in layer.spec.message.loss_weight]
         if given and len(given) != len(tops):
             raise layer.spec.error(f"{len(given)} loss weights for {len(tops)} tops", "loss_weight", 0)
+        if given and not layer.weighs:
+            layer.notes.append(str(layer.spec.error("its loss_weight has no effect", "loss_weight", 0)))
+            return [0.0] * len(tops)
         if given:
             return given
         return [1.0 if layer.is_loss and i == 0 else 0.0 for i in range(len(tops))]
