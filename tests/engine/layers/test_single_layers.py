@@ -205,3 +205,13 @@ def test_the_loss_weight_of_a_parameter_has_no_effect():
     net = fed("type: 'Parameter' top: 'y' loss_weight: 2 parameter_param { shape { dim: 3 } }")
     net.node("it").tensors()[0].fill_(1)
     assert float(run(net)[0]) == 0 and "loss_weight has no effect" in net.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("shape", "settings", "said"),
+    [((5, 3), "", "InnerProduct with this axis"), ((1, 2, 3, 3, 3), "axis: 0", "up to three axes.*higher axis")],
+)
+def test_a_convolution_slides_over_one_to_three_axes(shape, settings, said):
+    with pytest.raises(PrototxtError, match=said):
+        layer = f"type: 'Convolution' bottom: 'a' top: 'y' convolution_param {{ num_output: 4 kernel_size: 1 {settings} }}"
+        fed(layer, shape)

@@ -55,7 +55,9 @@ class Convolution(Layer):
         p, rank = self.params, len(bottoms[0])
         self._axis = self.canonical_axis(p.axis, rank, "axis", 0)
         spatial = rank - self._axis - 1
-        self.require(1 <= spatial <= 3, f"expected a (N, C, H, W) bottom, found {bottoms[0]}")
+        self.require(spatial > 0, f"no axis to slide over in {bottoms[0]}: an InnerProduct with this axis does the same")
+        what = f"slides over up to three axes after axis {self._axis}, found {bottoms[0]}: give a higher axis"
+        self.require(spatial <= 3, what, "axis", 0)
         window = window_of(p, spatial, self.require)
         self.kernel, self.stride, self.pad, self.dilation = window.kernel, window.stride, window.pad, window.dilation
         channels = bottoms[0][self._axis]
