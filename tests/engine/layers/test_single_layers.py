@@ -215,3 +215,8 @@ def test_a_convolution_slides_over_one_to_three_axes(shape, settings, said):
     with pytest.raises(PrototxtError, match=said):
         layer = f"type: 'Convolution' bottom: 'a' top: 'y' convolution_param {{ num_output: 4 kernel_size: 1 {settings} }}"
         fed(layer, shape)
+
+
+def test_a_power_of_minus_zero_keeps_its_sign():
+    _, blobs = run(fed("type: 'Power' bottom: 'a' top: 'y' power_param { power: -1 }", (1,)), torch.tensor([-0.0]))
+    assert float(blobs["y"]) == -np.inf

@@ -12,22 +12,30 @@ from siamplex.engine.net.layer import Context, Layer, Shape, register
 
 
 class _MeanVariance(torch.autograd.Function):
-    """The layer with Caffe's gradient, which reads the top and treats eps as part of the deviation."""
+    """The layer with Caffe's gradient, which reads the top and treats eps as part of the deviation.
+
+    In place Caffe writes over the top's gradient while it still reads it.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, eps: float) -> torch.Tensor:  # (rows, values)
+    def forward(ctx: Any, x: torch.Tensor, eps: float, in_place: bool) -> torch.Tensor:  # (rows, values)
         centred = x - x.mean(dim=1, keepdim=True)
         deviation = centred.square().mean(dim=1, keepdim=True).sqrt() + eps
         y = centred / deviation
         ctx.save_for_backward(y, deviation)
+        ctx.in_place = in_place
         return y
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
         y, deviation = ctx.saved_tensors
         dy = grads[0]
+        if ctx.in_place:
+            share = y * (dy * y).sum(dim=1, keepdim=True)
+            share = share + share.sum(dim=1, keepdim=True)
+            return (share - share / y.shape[1]) / deviation, None, None
         slope = (dy * y).mean(dim=1, keepdim=True)
-        return (dy - y * slope - dy.mean(dim=1, keepdim=True)) / deviation, None
+        return (dy - y * slope - dy.mean(dim=1, keepdim=True)) / deviation, None, None
 
 
 @register("MVN")
@@ -57,5 +65,5 @@ class MVN(Layer):
         rows = x.shape[0] if self.params.across_channels else x.shape[0] * x.shape[1]
         flat = x.reshape(rows, -1)
         if self.params.normalize_variance:
-            return [_MeanVariance.apply(flat, float(self.params.eps)).reshape(x.shape)]
+            return [_MeanVariance.apply(flat, float(self.params.eps), self.spec.in_place).reshape(x.shape)]
         return [(flat - flat.mean(dim=1, keepdim=True)).reshape(x.shape)]

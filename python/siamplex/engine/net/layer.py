@@ -64,6 +64,11 @@ class LayerSpec:
     def type(self) -> str:
         return str(self.message.type)
 
+    @property
+    def in_place(self) -> bool:
+        """Whether its first top is its first bottom."""
+        return self.message.bottom[:1] == self.message.top[:1] != []
+
     def error(self, what: str, *field: str | int) -> PrototxtError:
         """A PrototxtError at this layer, or at one of its fields."""
         return self.source.error(f"layer '{self.name}' ({self.type}): {what}", *self.path, *field)
