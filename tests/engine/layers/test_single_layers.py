@@ -220,3 +220,19 @@ def test_a_convolution_slides_over_one_to_three_axes(shape, settings, said):
 def test_a_power_of_minus_zero_keeps_its_sign():
     _, blobs = run(fed("type: 'Power' bottom: 'a' top: 'y' power_param { power: -1 }", (1,)), torch.tensor([-0.0]))
     assert float(blobs["y"]) == -np.inf
+
+
+@pytest.mark.parametrize("kind", ["SoftmaxWithLoss", "InfogainLoss"])
+def test_scores_and_labels_have_as_many_rows(kind):
+    more = " bottom: 'c'" if kind == "InfogainLoss" else ""
+    layer = f"type: '{kind}' bottom: 'a' bottom: 'b'{more} top: 'l'"
+    with pytest.raises(PrototxtError, match="another first axis: put a Reshape before"):
+        fed(layer, (2, 3, 4), (8,), (3, 3))
+    assert fed(layer, (2, 3, 4), (2, 4), (3, 3)).shapes["l"] == ()
+
+
+def test_a_batch_size_is_that_of_the_axes_before_the_classes():
+    x, labels = values(1, 3, 2, 5), torch.zeros(1, 3, 2)
+    layer = "type: 'SoftmaxWithLoss' bottom: 'a' bottom: 'b' softmax_param { axis: -1 } loss_param { normalization: %s }"
+    by = {mode: run(fed(layer % mode, x.shape, labels.shape), x, labels)[0].item() for mode in ("BATCH_SIZE", "NONE")}
+    assert by["NONE"] == pytest.approx(6 * by["BATCH_SIZE"])

@@ -59,6 +59,8 @@ class InfogainLoss(Layer):
         self._axis = self.canonical_axis(self.params.axis, len(bottoms[0]), "axis", 0)
         classes = bottoms[0][self._axis]
         samples = math.prod(bottoms[0]) // classes
+        rows = bottoms[0][:1] == bottoms[1][:1]
+        self.require(rows, f"scores {bottoms[0]} and labels {bottoms[1]} with another first axis: put a Reshape before")
         self.require(math.prod(bottoms[1]) == samples, f"{bottoms[1]} labels for {samples} samples")
         given = bottoms[2] if self._matrix is None else tuple(self._matrix.shape)
         whole = math.prod(given) == classes * classes and given[-1:] == (classes,)
@@ -77,7 +79,8 @@ class InfogainLoss(Layer):
             matrix = self._matrix.to(x)
         valid = self._normalizer.counted(labels)
         rows = matrix[torch.where(valid, labels, 0)] * valid[:, None]
-        divisor = self._normalizer(int(valid.sum()), labels.numel(), bottoms[0].shape[0])
+        before = math.prod(bottoms[0].shape[: self._axis])
+        divisor = self._normalizer(int(valid.sum()), labels.numel(), before)
         loss = _Infogain.apply(x, rows, divisor)
         for other in bottoms[1:]:
             loss = no_gradient(loss, other, self.spec, "its labels and matrix have no gradient")
