@@ -236,3 +236,8 @@ def test_a_batch_size_is_that_of_the_axes_before_the_classes():
     layer = "type: 'SoftmaxWithLoss' bottom: 'a' bottom: 'b' softmax_param { axis: -1 } loss_param { normalization: %s }"
     by = {mode: run(fed(layer % mode, x.shape, labels.shape), x, labels)[0].item() for mode in ("BATCH_SIZE", "NONE")}
     assert by["NONE"] == pytest.approx(6 * by["BATCH_SIZE"])
+
+
+def test_prelu_takes_up_to_four_axes():
+    with pytest.raises(PrototxtError, match="takes up to four axes"):
+        fed("type: 'PReLU' bottom: 'a' top: 'y'", (2, 3, 1, 1, 1))
