@@ -241,3 +241,12 @@ def test_a_batch_size_is_that_of_the_axes_before_the_classes():
 def test_prelu_takes_up_to_four_axes():
     with pytest.raises(PrototxtError, match="takes up to four axes"):
         fed("type: 'PReLU' bottom: 'a' top: 'y'", (2, 3, 1, 1, 1))
+
+
+def test_a_window_past_the_edge_has_place_minus_one():
+    net = fed("type: 'Pooling' bottom: 'a' top: 'y' top: 'at' pooling_param { kernel_size: 3 stride: 4 }", (1, 1, 5, 8))
+    x = values(1, 1, 5, 8)
+    _, blobs = run(net, x)
+    places = blobs["at"].flatten().long().tolist()
+    assert [place == -1 for place in places] == [False, False, True] * 2
+    assert x.flatten()[[p for p in places if p >= 0]].tolist() == blobs["y"].flatten()[[0, 1, 3, 4]].tolist()

@@ -33,7 +33,7 @@ class Pooling(Layer):
 
     Sizes round up unless round_mode is FLOOR, so the last window may exceed the image; it is clipped, as is a window
     larger than the image.  AVE divides by the window's area including padding, clipped at the padded edge.  With MAX a
-    second top has the index y W + x of each maximum.
+    second top has the index y W + x of each maximum, -1 for a window wholly past the edge.
     """
 
     param_field = "pooling_param"
@@ -140,7 +140,8 @@ class Pooling(Layer):
         padded = functional.pad(x, margins, value=_LOWEST)
         y, places = functional.max_pool2d(padded, self.kernel, self.stride, return_indices=True)
         rows = torch.div(places, padded.shape[3], rounding_mode="floor") - margins[2]
-        return [y, (rows * x.shape[3] + places % padded.shape[3] - margins[0]).to(x.dtype)]
+        index = rows * x.shape[3] + places % padded.shape[3] - margins[0]
+        return [y, torch.where(y > _LOWEST, index, -1).to(x.dtype)]
 
     def _average(self, x: torch.Tensor) -> torch.Tensor:
         sums = functional.avg_pool2d(functional.pad(x, self._margins(x)), self.kernel, self.stride, divisor_override=1)
