@@ -250,3 +250,11 @@ def test_a_window_past_the_edge_has_place_minus_one():
     places = blobs["at"].flatten().long().tolist()
     assert [place == -1 for place in places] == [False, False, True] * 2
     assert x.flatten()[[p for p in places if p >= 0]].tolist() == blobs["y"].flatten()[[0, 1, 3, 4]].tolist()
+
+
+def test_a_scalar_factor_with_a_bias_needs_an_axis_for_the_bias():
+    layer = "type: 'Scale' bottom: 'a' bottom: 'b' top: 'y' scale_param { bias_term: true %s }"
+    with pytest.raises(PrototxtError, match="axis 1 of a blob with 1 axes"):
+        fed(layer % "", (3,), ())
+    net = fed(layer % "axis: 0", (3,), ())
+    assert net.node("it").layer.blobs[0].shape == ()
