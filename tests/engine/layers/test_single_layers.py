@@ -258,3 +258,10 @@ def test_a_scalar_factor_with_a_bias_needs_an_axis_for_the_bias():
         fed(layer % "", (3,), ())
     net = fed(layer % "axis: 0", (3,), ())
     assert net.node("it").layer.blobs[0].shape == ()
+
+
+def test_crop_takes_sizes_from_a_bottom_with_more_axes():
+    layer = "type: 'Crop' bottom: 'a' bottom: 'b' top: 'y'"
+    assert fed(layer, (2, 3, 4, 5), (9, 9, 2, 3, 7)).shapes["y"] == (2, 3, 2, 3)
+    with pytest.raises(PrototxtError, match="bottoms of shapes"):
+        fed(layer, (2, 3, 4, 5), (2, 3, 2))
