@@ -265,3 +265,9 @@ def test_crop_takes_sizes_from_a_bottom_with_more_axes():
     assert fed(layer, (2, 3, 4, 5), (9, 9, 2, 3, 7)).shapes["y"] == (2, 3, 2, 3)
     with pytest.raises(PrototxtError, match="bottoms of shapes"):
         fed(layer, (2, 3, 4, 5), (2, 3, 2))
+
+
+def test_an_accuracy_within_the_best_none_is_zero():
+    layer = "type: 'Accuracy' bottom: 'a' bottom: 'b' top: 'y' accuracy_param { top_k: 0 }"
+    _, blobs = run(fed(layer, (2, 3), (2,), phase="TEST"), torch.eye(2, 3), torch.tensor([0.0, 1.0]), train=False)
+    assert float(blobs["y"]) == 0
