@@ -271,3 +271,8 @@ def test_an_accuracy_within_the_best_none_is_zero():
     layer = "type: 'Accuracy' bottom: 'a' bottom: 'b' top: 'y' accuracy_param { top_k: 0 }"
     _, blobs = run(fed(layer, (2, 3), (2,), phase="TEST"), torch.eye(2, 3), torch.tensor([0.0, 1.0]), train=False)
     assert float(blobs["y"]) == 0
+
+
+def test_empty_arrays_are_refused():
+    with pytest.raises(PrototxtError, match=r"net.prototxt:1: .*top 'a' of shape \(0, 2\) is empty"):
+        fed("type: 'ReLU' bottom: 'a' top: 'y'", (0, 2))
