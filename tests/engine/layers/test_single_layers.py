@@ -276,3 +276,18 @@ def test_an_accuracy_within_the_best_none_is_zero():
 def test_empty_arrays_are_refused():
     with pytest.raises(PrototxtError, match=r"net.prototxt:1: .*top 'a' of shape \(0, 2\) is empty"):
         fed("type: 'ReLU' bottom: 'a' top: 'y'", (0, 2))
+
+
+@pytest.mark.parametrize(("shape", "axis"), [((2, 3, 4, 5), 1), ((2, 3, 4, 5), -2), ((2, 3, 4, 5), 0), ((2, 3, 6), 1)])
+def test_im2col_has_the_values_that_a_convolution_multiplies(shape, axis):
+    window = f"convolution_param {{ num_output: 2 kernel_size: 2 stride: 2 pad: 1 dilation: 2 axis: {axis} bias_term: false }}"
+    x = values(*shape)
+    convolved = fed(f"type: 'Convolution' bottom: 'a' top: 'y' {window}", shape)
+    (weight,) = convolved.node("it").tensors()
+    weight.copy_(values(*weight.shape).detach())
+    net = fed(f"type: 'Im2col' bottom: 'a' top: 'y' {window}", shape)
+    columns = run(net, x)[1]["y"]
+    assert columns.shape == net.shapes["y"]
+    wanted = run(convolved, x)[1]["y"]
+    product = torch.tensordot(columns.movedim(axis, -1), weight.flatten(1), dims=([-1], [1])).movedim(-1, axis)
+    np.testing.assert_allclose(product.detach().numpy(), wanted.detach().numpy(), atol=1e-5)
