@@ -59,7 +59,7 @@ def run(caffe, path, phase, header, given, out):
     }
     send(out, dict(shapes, phase=phase, reached="setup"), {})
     for name, values in given.items():
-        net.blobs[name].data[...] = values
+        net.blobs[name].data[...] = values.reshape(net.blobs[name].shape)  # a layer in place may have added axes
     for index, name in enumerate(header["fed"]):
         net.blobs[name].data[...] = drawn(header["seed"], 200 + index, net.blobs[name].shape)
     for index, blob in enumerate(params):

@@ -24,9 +24,10 @@ UNFORCED = {name: 1 for name in LOSSES - {"EuclideanLoss"}} | {"ContrastiveLoss"
 
 # layers that work in place in Caffe
 IN_PLACE = frozenset(
-    "BNLL BatchNorm Bias Clip Dropout ELU Exp LRN Log MVN PReLU Power ReLU Scale Sigmoid Softmax Swish TanH "
+    "BNLL BatchNorm Bias Clip Dropout ELU Exp Log MVN PReLU Power ReLU Scale Sigmoid Softmax Swish TanH "
     "Threshold".split()
 )
+WITH_PARAMETERS = frozenset("Convolution Deconvolution Embed InnerProduct PReLU Parameter".split())
 
 
 @dataclass
@@ -67,14 +68,17 @@ class Drawing:
         return self.rng.random() < share
 
     def shape(self, low: int = 1, high: int = 5, largest: int = 5) -> Shape:
-        """A shape with ``low`` to ``high`` axes."""
+        """A shape with ``low`` to ``high`` axes; three at least where a right axis is set."""
+        if not self.wild and "axis" in self.settings:
+            low, high = max(low, 3), max(high, 3)
         return tuple(self.rng.randint(1, largest) for _ in range(self.rng.randint(low, high)))
 
     def usual(self, share: float = 0.85) -> Shape:
         """A picture (N, C, H, W) of up to 8 x 8, or any other shape."""
-        if not self.chance(share):
+        if self.wild and not self.chance(share):
             return self.shape()
-        return (*(self.rng.randint(1, 4) for _ in range(2)), *(self.rng.randint(1, 8) for _ in range(2)))
+        small = 1 if self.wild else 4
+        return (*(self.rng.randint(1, 4) for _ in range(2)), *(self.rng.randint(small, 8) for _ in range(2)))
 
     def number(self, name: str, default: int) -> int:
         """A setting that has one value."""
@@ -285,7 +289,36 @@ def draw_settings(rng: random.Random, message: str, wild: bool) -> Fields:
     if not wild and "kernel_size" in SETTINGS[message]:
         for stem, whole in (("kernel", "kernel_size"), ("stride", "stride"), ("pad", "pad")):
             _settle(rng, drawn, stem, whole)
+    if not wild and message == "dummy_data_param":
+        for name in _OLD_SIZES if rng.random() < 0.6 else ("shape",):
+            drawn.pop(name, None)
+        if "shape" not in drawn:
+            drawn.update({name: drawn.get(name, ["2"]) for name in _OLD_SIZES})
+    if not wild:
+        _repair(rng, message, drawn)
     return drawn
+
+
+_OLD_SIZES = ("num", "channels", "height", "width")
+# pairs of fields of which a layer takes one
+_EITHER = (("axis", "concat_dim"), ("axis", "slice_dim"))
+
+
+def _repair(rng: random.Random, message: str, drawn: Fields) -> None:
+    """Make settings right that contradict each other, or are missing."""
+    for pair in _EITHER:
+        if all(name in drawn for name in pair):
+            drawn.pop(rng.choice(pair))
+    if drawn.get("operation") == ["PROD"]:
+        drawn.pop("coeff", None)
+    if message == "pooling_param" and not {"pad", "pad_h", "pad_w"}.isdisjoint(drawn):
+        for stem in ("kernel", "pad"):
+            for name in (stem, f"{stem}_size", f"{stem}_h", f"{stem}_w"):
+                if name in drawn:
+                    drawn[name] = ["3" if stem == "kernel" else rng.choice("012")]
+    for name, (share, values) in SETTINGS[message].items():
+        if share > 0.8 and name not in drawn and name != "source":
+            drawn[name] = [str(values[0])]
 
 
 def _settle(rng: random.Random, drawn: Fields, stem: str, whole: str) -> None:
@@ -326,7 +359,7 @@ def _logarithm(d: Drawing) -> None:
 def _labels(d: Drawing, shape: Shape, axis: int, kind: str) -> list[tuple[Shape, str]]:
     """Scores along ``axis`` and their labels, as a row or with the scores' other axes."""
     others = shape[:axis] + shape[axis + 1 :]
-    labels = d.rng.choice([(math.prod(others),), others, (*shape[:axis], 1, *shape[axis + 1 :])])
+    labels = d.rng.choice([*[(math.prod(others),)] * (d.wild or d.type == "Accuracy"), others, (*shape[:axis], 1, *shape[axis + 1 :])])
     return [(shape, kind), (labels, f"label {shape[axis]}")]
 
 
@@ -374,10 +407,10 @@ def _two_alike(d: Drawing) -> None:
 
 def _contrastive(d: Drawing) -> None:
     n, c = d.rng.randint(1, 5), d.rng.randint(1, 5)
-    shapes = [(n, c), (n, c), (n, c, 1), (n, c, 1, 1), (n, c, 1, 2), (n,), (n, c, 1, 1, 1)]
+    shapes = [(n, c), (n, c), (n, c, 1), (n, c, 1, 1), *([(n, c, 1, 2), (n,), (n, c, 1, 1, 1)] if d.wild else [])]
     first = d.rng.choice(shapes)
     second = first if d.chance(0.7) else d.rng.choice(shapes)
-    d.bottoms = [(first, "normal"), (second, "normal"), (d.rng.choice([(n,), (n,), (n, 1), (n, 1, 1, 1), (n, 2)]), "label 2")]
+    d.bottoms = [(first, "normal"), (second, "normal"), (d.rng.choice([(n,), (n,), (n, 1), (n, 1, 1, 1), *[(n, 2)] * d.wild]), "label 2")]
     d.tops = d.rng.choice([0, 1, 1])
 
 
@@ -415,13 +448,13 @@ def _embed(d: Drawing) -> None:
 def _filter(d: Drawing) -> None:
     n, blobs = d.rng.randint(1, 5), d.rng.choice([1, 1, 2])
     d.bottoms = [((n, *d.shape(0, 3)), "normal") for _ in range(blobs)]
-    d.bottoms.append((d.rng.choice([(n,), (n, 1), (n, 1, 1, 1), (n, 2)]), "label 2"))
+    d.bottoms.append((d.rng.choice([(n,), (n, 1), (n, 1, 1, 1), *[(n, 2)] * d.wild]), "label 2"))
     d.tops = blobs
 
 
 def _reindex(d: Drawing) -> None:
     n, m = d.rng.randint(1, 5), d.rng.randint(1, 5)
-    d.bottoms = [((n, *d.shape(0, 4)), "normal"), (d.rng.choice([(m,), (m,), (m,), (m, 1)]), f"label {n}")]
+    d.bottoms = [((n, *d.shape(0, 4)), "normal"), (d.rng.choice([(m,), *[(m, 1)] * d.wild]), f"label {n}")]
 
 
 def _broadcast(d: Drawing) -> None:
@@ -539,7 +572,7 @@ def _of_layer(d: Drawing) -> tuple[str, list[float] | None, list[bool] | None]:
     if d.chance(0.08) and d.bottoms:
         passes = [d.chance(0.5) for _ in range(len(d.bottoms) if d.chance(right) else len(d.bottoms) + 1)]
         text += "".join(f" propagate_down: {str(p).lower()}" for p in passes)
-    if d.chance(0.08):
+    if d.chance(0.08) and (d.wild or d.type in WITH_PARAMETERS):
         text += "".join(f" param {{ lr_mult: {d.rng.choice([0, 1, 2])} }}" for _ in range(d.rng.randint(1, 3)))
     return text, weights, passes
 
@@ -548,7 +581,7 @@ def draw(type_name: str, message: str | None, number: int, seed: int) -> Case:
     """Case ``number`` of a layer type whose settings are in ``message``."""
     rng = random.Random(f"{seed} {type_name} {number}")
     d = Drawing(rng, type_name)
-    d.wild = d.chance(0.4)
+    d.wild = d.chance(0.3)
     if message:
         d.settings = draw_settings(rng, message, d.wild)
     BOTTOMS.get(type_name, _one)(d)

@@ -291,3 +291,8 @@ def test_im2col_has_the_values_that_a_convolution_multiplies(shape, axis):
     wanted = run(convolved, x)[1]["y"]
     product = torch.tensordot(columns.movedim(axis, -1), weight.flatten(1), dims=([-1], [1])).movedim(-1, axis)
     np.testing.assert_allclose(product.detach().numpy(), wanted.detach().numpy(), atol=1e-5)
+
+
+def test_batch_reindex_selects_from_rows():
+    with pytest.raises(PrototxtError, match="expected rows to select from"):
+        fed("type: 'BatchReindex' bottom: 'a' bottom: 'b' top: 'y'", (), (1,))
