@@ -24,9 +24,9 @@ from typing import IO, Any
 
 import numpy as np
 import torch
+
 from compare_layers_caffe import PHASES, drawn, receive, send
 from layer_cases import FILES, Array, Case, draw
-
 from siamplex.engine.net.layer import LAYERS, Context
 from siamplex.engine.net.layer_types import known_types
 from siamplex.engine.net.net import Net
@@ -48,7 +48,10 @@ ON_PURPOSE: list[tuple[str, str, str, str]] = [
         "ContrastiveLoss|HingeLoss|MultinomialLogisticLoss", "siamplex", r"labels for \d+ (samples|pairs)",
         "Caffe reads the first labels of too many, and memory beside too few",
     ),
-    ("(Dec|C)onvolution", "siamplex", "no axis to slide over|up to three axes|kernel_size is missing", "an InnerProduct, or a higher axis, does it"),
+    (
+        "(Dec|C)onvolution", "siamplex", "no axis to slide over|three axes|kernel_size is missing|must be positive",
+        "without an axis to slide over an InnerProduct does it, with more than three a higher axis",
+    ),
     ("(Dec|C)onvolution|Im2col", "siamplex", "dilation must be positive", "with 0 all taps read one value"),
 ]  # fmt: skip
 
@@ -196,7 +199,8 @@ def compare(case: Case, phase: str, ours: Outcome, caffes: Outcome) -> Finding |
         if mine.shape != theirs.shape:
             return finding(f"shape of {name}", mine.shape, theirs.shape)
         if not near(mine, theirs):
-            return finding(name.split(" x")[0].split(" y")[0], _shown(mine), _shown(theirs))
+            kind = re.sub(r" [xy]\d+$", " of a bottom" if name.startswith("gradient") else "", name)
+            return finding(kind.replace("of of", "of"), _shown(mine), _shown(theirs))
     return None
 
 
@@ -222,7 +226,9 @@ def _shown(values: Array) -> str:
     return f"{values.shape}: {np.array2string(values.reshape(-1)[:8], precision=5)}"
 
 
-def compare_type(type_name: str, cases: int, seed: int, caffe: Caffe) -> Iterator[tuple[Case, str, Outcome, Finding | None]]:
+def compare_type(
+    type_name: str, cases: int, seed: int, caffe: Caffe
+) -> Iterator[tuple[Case, str, Outcome, Finding | None]]:
     """Each case of a type in each phase: what siamplex makes of it, and where Caffe disagrees."""
     for number in range(cases):
         case = draw(type_name, LAYERS[type_name].param_field, number, seed)

@@ -1,14 +1,19 @@
 """The side of real Caffe in compare_layers.py: runs nets of one layer under Caffe's own Python.
 
-It imports only numpy and Caffe's Python module, and runs on old Pythons (3.6 on).  Cases come in on stdin, what Caffe
-made of them goes out on stdout.  Each case runs in a process of its own, since a failed check of Caffe ends the process.
+It imports only numpy and Caffe's Python module, and runs on old Pythons (3.8 on).  Cases come in on stdin, what Caffe
+made of them goes out on stdout.  Each case runs in a process of its own, since a failed check of Caffe ends it.
 """
 
+from __future__ import annotations
+
+import importlib
 import json
 import os
 import signal
 import sys
 import tempfile
+from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 
@@ -16,17 +21,17 @@ SECONDS = 30  # a case may take
 PHASES = ("TEST", "TRAIN")  # a backward pass of Caffe may write beside its arrays, so it comes last
 
 
-def send(stream, header, arrays):
+def send(stream: IO[bytes], header: dict[str, Any], arrays: dict[str, Any]) -> None:
     """Write one message: a line of JSON with the arrays' names and shapes, then their float32 values."""
     arrays = {name: np.array(values, np.float32) for name, values in arrays.items()}
-    header = dict(header, arrays=[[name, list(values.shape)] for name, values in arrays.items()])
-    stream.write(json.dumps(header).encode() + b"\n")
+    told = dict(header, arrays=[[name, list(values.shape)] for name, values in arrays.items()])
+    stream.write(json.dumps(told).encode() + b"\n")
     for values in arrays.values():
         stream.write(values.tobytes())
     stream.flush()
 
 
-def receive(stream):
+def receive(stream: IO[bytes]) -> tuple[dict[str, Any], dict[str, Any]] | None:
     """Read one message: its header and its arrays by name; None at the end of the stream."""
     line = stream.readline()
     if not line.endswith(b"\n"):
@@ -42,14 +47,14 @@ def receive(stream):
     return header, arrays
 
 
-def drawn(seed, index, shape):
+def drawn(seed: int, index: int, shape: Any) -> Any:
     """The values that both sides give to a parameter, or to the gradient of a top."""
     count = int(np.prod(shape, dtype=np.int64))
     values = np.random.RandomState((seed * 31 + index) % (1 << 32)).standard_normal(count)
     return values.astype(np.float32).reshape(shape)
 
 
-def run(caffe, path, phase, header, given, out):
+def run(caffe: Any, path: str, phase: str, header: dict[str, Any], given: dict[str, Any], out: IO[bytes]) -> None:
     """Run one net in one phase; a message to ``out`` after setup, forward and backward pass."""
     net = caffe.Net(path, getattr(caffe, phase))
     params = list(net.params["it"]) if "it" in net.params else []
@@ -74,71 +79,68 @@ def run(caffe, path, phase, header, given, out):
         net.backward()
         slopes = {"gradient of " + name: net.blobs[name].diff for name in header["bottoms"]}
         for index, blob in enumerate(params):
-            slopes["gradient of blob %d" % index] = blob.diff
+            slopes[f"gradient of blob {index}"] = blob.diff
         send(out, {"phase": phase, "reached": "backward"}, slopes)
     send(out, {"phase": phase, "reached": "end"}, {})
 
 
-def why(errors, status):
+def why(errors: str, status: int) -> str:
     """What Caffe said before it ended the process, in one line."""
     lines = [line for line in errors.splitlines() if line[:1] in "FE[" and line.strip()]
     said = " | ".join(line.partition("] ")[2] or line for line in lines[:3])
     if os.WIFSIGNALED(status) and os.WTERMSIG(status) != signal.SIGABRT:
-        said = "died of signal %d; %s" % (os.WTERMSIG(status), said)
-    return said or "exit status %d" % status
+        said = f"died of signal {os.WTERMSIG(status)}; {said}"
+    return said or f"exit status {status}"
 
 
-def fork(caffe, path, phases, header, given):
+def fork(
+    caffe: Any, path: str, phases: list[str], header: dict[str, Any], given: dict[str, Any]
+) -> tuple[list[tuple[dict[str, Any], dict[str, Any]]], str]:
     """Messages of a process that runs the net in some phases, and what ended it ("" where nothing did)."""
-    messages, errors = tempfile.TemporaryFile(), tempfile.TemporaryFile()
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            os.dup2(errors.fileno(), 2)
-            signal.alarm(SECONDS)
-            for phase in phases:
-                run(caffe, path, phase, header, given, messages)
-            code = 0
-        except BaseException as error:  # whatever Python may say of it
-            os.write(2, ("E] %s: %s" % (type(error).__name__, error)).encode())
-        finally:
-            os._exit(code)
-    status = os.waitpid(pid, 0)[1]
-    messages.seek(0)
-    errors.seek(0)
-    said = errors.read().decode("utf-8", "replace")
-    found = []
-    while True:
+    found: list[tuple[dict[str, Any], dict[str, Any]]] = []
+    with tempfile.TemporaryFile() as messages, tempfile.TemporaryFile() as errors:
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                os.dup2(errors.fileno(), 2)
+                signal.alarm(SECONDS)
+                for phase in phases:
+                    run(caffe, path, phase, header, given, messages)
+                code = 0
+            except BaseException as error:  # whatever Python may say of it
+                os.write(2, f"E] {type(error).__name__}: {error}".encode())
+            finally:
+                os._exit(code)
+        status = os.waitpid(pid, 0)[1]
+        messages.seek(0)
+        errors.seek(0)
+        said = errors.read().decode("utf-8", "replace")
         message = receive(messages)
-        if message is None:
-            break
-        found.append(message)
-    messages.close()
-    errors.close()
+        while message is not None:
+            found.append(message)
+            message = receive(messages)
     return found, why(said, status) if status else ""
 
 
-def serve():
+def serve() -> None:
     """Run the cases that come in on stdin until it ends."""
     os.environ.setdefault("GLOG_minloglevel", "2")
-    os.environ["GLOG_logtostderr"] = "1"
+    os.environ["GLOG_logtostderr"] = "1"  # noqa: SIM112 (glog reads it so)
     source = sys.stdin.buffer
     answers = os.fdopen(os.dup(1), "wb")  # whatever Caffe prints goes to stderr
     os.dup2(2, 1)
-    import caffe
-
+    caffe = importlib.import_module("caffe")
     caffe.set_mode_cpu()
     send(answers, {"types": sorted(caffe.layer_type_list())}, {})
     with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "net.prototxt")
+        path = str(Path(folder) / "net.prototxt")
         while True:
             case = receive(source)
             if case is None:
                 return
             header, given = case
-            with open(path, "w") as file:
-                file.write(header["text"])
+            Path(path).write_text(header["text"])
             left = list(PHASES)
             while left:
                 found, said = fork(caffe, path, left, header, given)

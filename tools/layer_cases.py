@@ -20,7 +20,7 @@ LOSSES = frozenset(
     "SoftmaxWithLoss".split()
 )
 # bottoms of losses that force_backward leaves without a gradient (AllowForceBackward in Caffe's layers)
-UNFORCED = {name: 1 for name in LOSSES - {"EuclideanLoss"}} | {"ContrastiveLoss": 2}
+UNFORCED = dict.fromkeys(LOSSES - {"EuclideanLoss"}, 1) | {"ContrastiveLoss": 2}
 
 # layers that work in place in Caffe
 IN_PLACE = frozenset(
@@ -35,7 +35,8 @@ class Case:
     """A net with the layer ``it`` fed by Input layers, and the values of their tops.
 
     Values of tops in ``drawn`` do not add to the loss; their gradients are given.  ``wanted`` are the bottoms whose
-    gradients Caffe computes, ``fed`` the tops of ``it`` that the caller gives.  ``random`` says in which phases the layer draws its values.
+    gradients Caffe computes, ``fed`` the tops of ``it`` that the caller gives.  ``random`` says in which
+    phases the layer draws its values.
     """
 
     type: str
@@ -90,8 +91,8 @@ class Drawing:
         return axis % rank if -rank <= axis < rank else rank - 1
 
 
-# --- settings: by parameter message and field, how often it is set and to what; behind the bar are values at the edge or
-# beyond it; a tuple has the values of a repeated field
+# --- settings: by parameter message and field, how often it is set and to what; behind the bar are values at the edge
+# or beyond it; a tuple has the values of a repeated field
 
 AXES = "1 1 1 0 2 -1 -2 | 0 2 3 -3 4 -5 7".split()
 BOOLS = ["true", "false"]
@@ -125,9 +126,11 @@ _WINDOW: dict[str, tuple[float, Values]] = {
     "engine": (0.2, ENGINES),
 }
 _SHAPES = [
-    "{ dim: 2 dim: 3 }", "{ dim: 4 }", "{ dim: 1 dim: 2 dim: 3 dim: 4 }", "{ }", "{ dim: 2 dim: 1 dim: 1 dim: 2 dim: 3 }",
+    "{ dim: 2 dim: 3 }", "{ dim: 4 }", "{ dim: 1 dim: 2 dim: 3 dim: 4 }", "{ }",
+    "{ dim: 2 dim: 1 dim: 1 dim: 2 dim: 3 }",
     "|", "{ dim: 0 dim: 2 }", "{ dim: -1 dim: 2 }",
 ]  # fmt: skip
+_BASES: Values = ["2", "10", "0.5", "-1", "|", "1", "0", "-3"]
 _SIZES: Values = ["1", "2", "3", "|", ("2", "1"), ("1", "2", "3"), "0"]
 
 SETTINGS: dict[str, dict[str, tuple[float, Values]]] = {
@@ -174,8 +177,8 @@ SETTINGS: dict[str, dict[str, tuple[float, Values]]] = {
         "weight_filler": (0.2, FILLERS),
         "bias_filler": (0.1, FILLERS),
     },
-    "exp_param": {"base": (0.5, ["2", "10", "0.5", "-1", "|", "1", "0", "-3"]), "scale": (0.5, FLOATS), "shift": (0.5, FLOATS)},
-    "log_param": {"base": (0.5, ["2", "10", "0.5", "-1", "|", "1", "0", "-3"]), "scale": (0.5, FLOATS), "shift": (0.5, FLOATS)},
+    "exp_param": {"base": (0.5, _BASES), "scale": (0.5, FLOATS), "shift": (0.5, FLOATS)},
+    "log_param": {"base": (0.5, _BASES), "scale": (0.5, FLOATS), "shift": (0.5, FLOATS)},
     "flatten_param": {"axis": (0.5, AXES), "end_axis": (0.5, AXES)},
     "hinge_loss_param": {"norm": (0.6, ["L1", "L2"])},
     "infogain_loss_param": {"axis": (0.5, AXES), "source": (0.05, ["'none.binaryproto'"])},
@@ -202,7 +205,11 @@ SETTINGS: dict[str, dict[str, tuple[float, Values]]] = {
         "height": (0.9, "2 4 | 0".split()),
         "width": (0.9, "2 4 | 0".split()),
     },
-    "mvn_param": {"normalize_variance": (0.5, BOOLS), "across_channels": (0.5, BOOLS), "eps": (0.3, ["1e-3", "0.1", "0"])},
+    "mvn_param": {
+        "normalize_variance": (0.5, BOOLS),
+        "across_channels": (0.5, BOOLS),
+        "eps": (0.3, ["1e-3", "0.1", "0"]),
+    },
     "norm_param": {
         "across_spatial": (0.5, BOOLS),
         "channel_shared": (0.5, BOOLS),
@@ -237,8 +244,10 @@ SETTINGS: dict[str, dict[str, tuple[float, Values]]] = {
         "shape": (
             0.95,
             [
-                "{ dim: 0 dim: -1 }", "{ dim: -1 }", "{ dim: 0 dim: 0 dim: -1 }", "{ dim: 2 dim: -1 }", "{ dim: -1 dim: 1 }",
-                "{ dim: 1 dim: -1 dim: 1 }", "|", "{ }", "{ dim: -1 dim: -1 }", "{ dim: 3 dim: 5 }", "{ dim: -2 dim: -1 }",
+                "{ dim: 0 dim: -1 }", "{ dim: -1 }", "{ dim: 0 dim: 0 dim: -1 }", "{ dim: 2 dim: -1 }",
+                "{ dim: -1 dim: 1 }",
+                "{ dim: 1 dim: -1 dim: 1 }", "|", "{ }", "{ dim: -1 dim: -1 }", "{ dim: 3 dim: 5 }",
+                "{ dim: -2 dim: -1 }",
                 "{ dim: 0 dim: 0 dim: 0 dim: 0 }", "{ dim: 0 }",
             ],
         ),
@@ -359,7 +368,9 @@ def _logarithm(d: Drawing) -> None:
 def _labels(d: Drawing, shape: Shape, axis: int, kind: str) -> list[tuple[Shape, str]]:
     """Scores along ``axis`` and their labels, as a row or with the scores' other axes."""
     others = shape[:axis] + shape[axis + 1 :]
-    labels = d.rng.choice([*[(math.prod(others),)] * (d.wild or d.type == "Accuracy"), others, (*shape[:axis], 1, *shape[axis + 1 :])])
+    labels = d.rng.choice(
+        [*[(math.prod(others),)] * (d.wild or d.type == "Accuracy"), others, (*shape[:axis], 1, *shape[axis + 1 :])]
+    )
     return [(shape, kind), (labels, f"label {shape[axis]}")]
 
 
@@ -380,7 +391,9 @@ def _infogain(d: Drawing) -> None:
     classes = shape[d.axis(len(shape))]
     d.bottoms = _labels(d, shape, d.axis(len(shape)), "normal")
     if d.chance(0.9):
-        d.bottoms.append((d.rng.choice([(classes, classes), (1, 1, classes, classes), (1, classes, classes)]), "normal"))
+        d.bottoms.append(
+            (d.rng.choice([(classes, classes), (1, 1, classes, classes), (1, classes, classes)]), "normal")
+        )
     d.tops = d.rng.choice([0, 1, 1, 2])
 
 
@@ -395,7 +408,9 @@ def _flat_labels(d: Drawing) -> None:
 def _other_shape(d: Drawing, shape: Shape) -> Shape:
     """A shape with as many values, and mostly as many rows."""
     rest = math.prod(shape[1:])
-    return d.rng.choice([shape, shape, (shape[0], rest), (shape[0], rest, 1, 1), (shape[0], 1, rest), (math.prod(shape),)])
+    return d.rng.choice(
+        [shape, shape, (shape[0], rest), (shape[0], rest, 1, 1), (shape[0], 1, rest), (math.prod(shape),)]
+    )
 
 
 def _two_alike(d: Drawing) -> None:
@@ -410,7 +425,11 @@ def _contrastive(d: Drawing) -> None:
     shapes = [(n, c), (n, c), (n, c, 1), (n, c, 1, 1), *([(n, c, 1, 2), (n,), (n, c, 1, 1, 1)] if d.wild else [])]
     first = d.rng.choice(shapes)
     second = first if d.chance(0.7) else d.rng.choice(shapes)
-    d.bottoms = [(first, "normal"), (second, "normal"), (d.rng.choice([(n,), (n,), (n, 1), (n, 1, 1, 1), *[(n, 2)] * d.wild]), "label 2")]
+    d.bottoms = [
+        (first, "normal"),
+        (second, "normal"),
+        (d.rng.choice([(n,), (n,), (n, 1), (n, 1, 1, 1), *[(n, 2)] * d.wild]), "label 2"),
+    ]
     d.tops = d.rng.choice([0, 1, 1])
 
 
@@ -547,7 +566,7 @@ def _disturb(d: Drawing) -> None:
 def _values(kind: str, shape: Shape, stream: np.random.RandomState) -> Array:
     if kind.startswith("label"):
         return stream.randint(0, max(1, int(kind.split()[1])), shape).astype(np.float32)
-    values = stream.standard_normal(shape).astype(np.float32)
+    values: npt.NDArray[np.floating] = stream.standard_normal(shape).astype(np.float32)
     if kind == "grid":
         values = np.round(values * 2) / 2
     elif kind == "positive":
@@ -595,7 +614,7 @@ def draw(type_name: str, message: str | None, number: int, seed: int) -> Case:
     more, weights, passes = _of_layer(d)
     if type_name in LOSSES and d.chance(0.5):
         more += f" loss_param {{ {_text(draw_settings(rng, 'loss_param', d.wild))} }}"
-    shapes = {name: shape for name, (shape, _) in zip(bottoms, d.bottoms)}
+    shapes = {name: shape for name, (shape, _) in zip(bottoms, d.bottoms, strict=True)}
     text = "force_backward: true\n" + "".join(
         f"layer {{ name: 'in_{name}' type: 'Input' top: '{name}' "
         f"input_param {{ shape {{ {' '.join(f'dim: {size}' for size in shape)} }} }} }}\n"
@@ -607,7 +626,7 @@ def draw(type_name: str, message: str | None, number: int, seed: int) -> Case:
     text += f"{own}{more} }}\n"
     number_seed = rng.randrange(1 << 30)
     stream = np.random.RandomState(number_seed)
-    given = {name: _values(kind, shape, stream) for name, (shape, kind) in zip(bottoms, d.bottoms)}
+    given = {name: _values(kind, shape, stream) for name, (shape, kind) in zip(bottoms, d.bottoms, strict=True)}
     unforced = UNFORCED.get(type_name)
     asked = [i != unforced or bool(passes and i < len(passes) and passes[i]) for i in range(len(bottoms))]
     if weights is None:
@@ -619,8 +638,8 @@ def draw(type_name: str, message: str | None, number: int, seed: int) -> Case:
         tops=tops,
         given=given,
         seed=number_seed,
-        drawn=[name for name, weight in zip(tops, weights) if weight == 0],
-        wanted={name for name, wants in zip(bottoms, asked) if wants},
+        drawn=[name for name, weight in zip(tops, weights, strict=False) if weight == 0],
+        wanted={name for name, wants in zip(bottoms, asked, strict=True) if wants},
         fed=tops if type_name == "Input" else [],
         random=_random_phases(type_name, d.settings),
     )
@@ -630,6 +649,8 @@ def _random_phases(type_name: str, settings: Fields) -> frozenset[str]:
     if type_name == "Dropout":
         return frozenset({"TRAIN"})
     fillers = " ".join(settings.get("data_filler", ()))
-    if type_name == "DummyData" and any(kind in fillers for kind in ("xavier", "gaussian", "uniform", "msra", "unitball")):
+    if type_name == "DummyData" and any(
+        kind in fillers for kind in ("xavier", "gaussian", "uniform", "msra", "unitball")
+    ):
         return frozenset({"TRAIN", "TEST"})
     return frozenset()
