@@ -61,6 +61,7 @@ def test_force_backward_does_not_reach_labels():
         "type: 'InnerProduct' bottom: 'a' top: 'a' inner_product_param { num_output: 4 }",
         "type: 'Convolution' bottom: 'a' top: 'a' convolution_param { num_output: 3 kernel_size: 1 }",
         "type: 'Pooling' bottom: 'a' top: 'a' pooling_param { kernel_size: 1 }",
+        "type: 'Crop' bottom: 'a' bottom: 'b' top: 'a'",
         "type: 'LRN' bottom: 'a' top: 'a'",
         "type: 'EuclideanLoss' bottom: 'a' bottom: 'b' top: 'a'",
         "type: 'Tile' bottom: 'a' top: 'a' tile_param { tiles: 2 }",
@@ -105,7 +106,9 @@ def test_contrastive_loss_takes_embeddings_with_and_without_axes_of_one():
     ],
 )
 def test_older_layers_take_up_to_four_axes(layer, shapes):
-    with pytest.raises(PrototxtError, match=r"net.prototxt:1: .* takes up to four axes, found \(2, .*Reshape or Flatten"):
+    with pytest.raises(
+        PrototxtError, match=r"net.prototxt:1: .* takes up to four axes, found \(2, .*Reshape or Flatten"
+    ):
         fed(layer, *shapes)
 
 
@@ -172,7 +175,10 @@ def test_a_power_of_a_constant_is_computed_as_in_c(power, shift, wanted):
 @pytest.mark.parametrize("kind", ["xavier", "msra", "positive_unitball"])
 def test_fillers_that_count_rows_are_refused_for_a_single_number(kind):
     with pytest.raises(PrototxtError, match=rf"net.prototxt:1: .*filler '{kind}' needs a blob with an axis"):
-        fed(f"type: 'PReLU' bottom: 'a' top: 'y' prelu_param {{ channel_shared: true filler {{ type: '{kind}' }} }}", (2, 3))
+        fed(
+            f"type: 'PReLU' bottom: 'a' top: 'y' prelu_param {{ channel_shared: true filler {{ type: '{kind}' }} }}",
+            (2, 3),
+        )
 
 
 def test_a_logarithm_of_a_constant_has_gradient_zero():
@@ -184,7 +190,9 @@ def test_a_logarithm_of_a_constant_has_gradient_zero():
 
 def test_spp_of_too_small_an_image_says_so():
     layer = "type: 'SPP' bottom: 'a' top: 'y' spp_param { pyramid_height: 3 }"
-    with pytest.raises(PrototxtError, match=r"layer 'it' \(SPP\): an image of 2x5 is too small .*smaller pyramid_height"):
+    with pytest.raises(
+        PrototxtError, match=r"layer 'it' \(SPP\): an image of 2x5 is too small .*smaller pyramid_height"
+    ):
         fed(layer, (1, 1, 2, 5))
     assert fed(layer, (1, 1, 4, 4)).shapes["y"] == (1, 1 + 4 + 16)
 
@@ -213,7 +221,9 @@ def test_the_loss_weight_of_a_parameter_has_no_effect():
 )
 def test_a_convolution_slides_over_one_to_three_axes(shape, settings, said):
     with pytest.raises(PrototxtError, match=said):
-        layer = f"type: 'Convolution' bottom: 'a' top: 'y' convolution_param {{ num_output: 4 kernel_size: 1 {settings} }}"
+        layer = (
+            f"type: 'Convolution' bottom: 'a' top: 'y' convolution_param {{ num_output: 4 kernel_size: 1 {settings} }}"
+        )
         fed(layer, shape)
 
 
@@ -233,7 +243,9 @@ def test_scores_and_labels_have_as_many_rows(kind):
 
 def test_a_batch_size_is_that_of_the_axes_before_the_classes():
     x, labels = values(1, 3, 2, 5), torch.zeros(1, 3, 2)
-    layer = "type: 'SoftmaxWithLoss' bottom: 'a' bottom: 'b' softmax_param { axis: -1 } loss_param { normalization: %s }"
+    layer = (
+        "type: 'SoftmaxWithLoss' bottom: 'a' bottom: 'b' softmax_param { axis: -1 } loss_param { normalization: %s }"
+    )
     by = {mode: run(fed(layer % mode, x.shape, labels.shape), x, labels)[0].item() for mode in ("BATCH_SIZE", "NONE")}
     assert by["NONE"] == pytest.approx(6 * by["BATCH_SIZE"])
 
@@ -280,7 +292,8 @@ def test_empty_arrays_are_refused():
 
 @pytest.mark.parametrize(("shape", "axis"), [((2, 3, 4, 5), 1), ((2, 3, 4, 5), -2), ((2, 3, 4, 5), 0), ((2, 3, 6), 1)])
 def test_im2col_has_the_values_that_a_convolution_multiplies(shape, axis):
-    window = f"convolution_param {{ num_output: 2 kernel_size: 2 stride: 2 pad: 1 dilation: 2 axis: {axis} bias_term: false }}"
+    window = f"num_output: 2 kernel_size: 2 stride: 2 pad: 1 dilation: 2 axis: {axis} bias_term: false"
+    window = f"convolution_param {{ {window} }}"
     x = values(*shape)
     convolved = fed(f"type: 'Convolution' bottom: 'a' top: 'y' {window}", shape)
     (weight,) = convolved.node("it").tensors()
@@ -296,3 +309,17 @@ def test_im2col_has_the_values_that_a_convolution_multiplies(shape, axis):
 def test_batch_reindex_selects_from_rows():
     with pytest.raises(PrototxtError, match="expected rows to select from"):
         fed("type: 'BatchReindex' bottom: 'a' bottom: 'b' top: 'y'", (), (1,))
+
+
+@pytest.mark.parametrize("kind", ["Convolution", "Im2col"])
+def test_a_kernel_may_exceed_its_bottom_by_less_than_the_stride(kind):
+    """C rounds (4 - 5) / 3 to 0: there is one window, and it meets zeros behind the edge."""
+    window = "convolution_param { num_output: 2 kernel_size: 5 stride: %d weight_filler { type: 'xavier' } }"
+    net = fed(f"type: '{kind}' bottom: 'a' top: 'y' {window % 3}", (1, 2, 4, 6))
+    wider = fed(f"type: '{kind}' bottom: 'a' top: 'y' {window % 3}", (1, 2, 5, 6))
+    x = values(1, 2, 4, 6)
+    found, wanted = (run(n, v)[1]["y"] for n, v in ((net, x), (wider, torch.nn.functional.pad(x, (0, 0, 0, 1)))))
+    assert net.shapes["y"] == found.shape == wider.shapes["y"]
+    np.testing.assert_allclose(found.detach().numpy(), wanted.detach().numpy(), atol=1e-6)
+    with pytest.raises(PrototxtError, match="kernel spans 5 of 4"):
+        fed(f"type: '{kind}' bottom: 'a' top: 'y' {window % 1}", (1, 2, 4, 6))

@@ -146,7 +146,9 @@ def test_mvn_in_place_overwrites_the_gradient_that_it_reads():
     np.testing.assert_allclose(found, (share - share / 16) / deviation, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize(("kind", "settings"), [("ReLU", "relu_param { negative_slope: -1 }"), ("ELU", "elu_param { alpha: -2 }")])
+@pytest.mark.parametrize(
+    ("kind", "settings"), [("ReLU", "relu_param { negative_slope: -1 }"), ("ELU", "elu_param { alpha: -2 }")]
+)
 def test_a_slope_below_zero_turns_the_signs_that_a_layer_in_place_reads(kind, settings):
     copied = one("Power", "a", "x", "power_param { scale: 1 }")
     found = gradient(copied + one(kind, "a", "a", settings), "a")

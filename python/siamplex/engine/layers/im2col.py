@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from siamplex.engine.layers.convolution import CONVOLUTION_FIELDS
 from siamplex.engine.net.layer import Context, Layer, Shape, register
-from siamplex.engine.net.windows import window_of
+from siamplex.engine.net.windows import overhang, positions, window_of
 
 
 @register("Im2col")
@@ -36,8 +36,8 @@ class Im2col(Layer):
         self._window = w = window_of(p, len(sizes), self.require)
         self._extents = []
         for size, span, stride, pad in zip(sizes, w.spans(), w.stride, w.pad, strict=True):
-            self.require(size + 2 * pad >= span, f"kernel spans {span} of {size + 2 * pad}")
-            self._extents.append((size + 2 * pad - span) // stride + 1)
+            self._extents.append(positions(size, span, stride, pad, self.require))
+        self._overhang = overhang(sizes, w)
         self._shape = (*shape[: self._axis], shape[self._axis] * math.prod(w.kernel), *self._extents)
         return [self._shape]
 
@@ -45,7 +45,8 @@ class Im2col(Layer):
         self, bottoms: Sequence[torch.Tensor], params: Sequence[torch.Tensor], context: Context
     ) -> list[torch.Tensor]:
         w, first = self._window, self._axis + 1
-        x = functional.pad(bottoms[0], [pad for pad in reversed(w.pad) for _ in range(2)])
+        margins = [(pad, pad + more) for pad, more in zip(w.pad, self._overhang, strict=True)]
+        x = functional.pad(bottoms[0], [margin for pair in reversed(margins) for margin in pair])
         for i, (kernel, stride, dilation, extent) in enumerate(
             zip(w.kernel, w.stride, w.dilation, self._extents, strict=True)
         ):
