@@ -86,7 +86,8 @@ class ContrastiveLoss(Layer):
     """1/(2N) sum of y d^2 + (1 - y) max(margin - d, 0)^2 over N pairs, where d is the pair's Euclidean distance.
 
     Bottoms: two (N, D[, 1, 1]) embeddings and (N) labels y, 1 for similar pairs (the paper's Y is the
-    reverse); one embedding may have the axes of size 1 that the other has not.  With ``legacy_version`` a dissimilar pair's term is max(margin - d^2, 0), as in Caffe before 2014.
+    reverse); one embedding may have the axes of size 1 that the other has not.  With ``legacy_version`` a dissimilar
+    pair's term is max(margin - d^2, 0), as in Caffe before 2014.
     """
 
     param_field = "contrastive_loss_param"

@@ -19,6 +19,7 @@ class Crop(Layer):
     param_field = "crop_param"
     supported = frozenset({"axis", "offset"})
     bottom_count = (2, 2)
+    in_place = False
 
     @property
     def per_sample(self) -> bool:  # type: ignore[override]

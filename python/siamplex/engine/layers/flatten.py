@@ -12,7 +12,10 @@ from siamplex.engine.net.layer import Context, Layer, Shape, register
 
 @register("Flatten")
 class Flatten(Layer):
-    """(N, C, H, W) -> (N, C*H*W) by default.  With ``end_axis`` right before ``axis``, an axis of size 1 comes between."""
+    """(N, C, H, W) -> (N, C*H*W) by default.
+
+    With ``end_axis`` right before ``axis``, an axis of size 1 comes between.
+    """
 
     param_field = "flatten_param"
     supported = frozenset({"axis", "end_axis"})

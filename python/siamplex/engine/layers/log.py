@@ -43,9 +43,7 @@ class _Logarithm(torch.autograd.Function):
     """In place Caffe writes the slope over the top's gradient before it multiplies by that."""
 
     @staticmethod
-    def forward(
-        ctx: Any, x: torch.Tensor, scale: float, shift: float, factor: float, in_place: bool
-    ) -> torch.Tensor:
+    def forward(ctx: Any, x: torch.Tensor, scale: float, shift: float, factor: float, in_place: bool) -> torch.Tensor:
         ctx.save_for_backward(x)
         ctx.in_place = in_place
         ctx.settings = scale, shift, factor

@@ -17,9 +17,7 @@ class _Power(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(
-        ctx: Any, x: torch.Tensor, power: float, scale: float, shift: float, in_place: bool
-    ) -> torch.Tensor:
+    def forward(ctx: Any, x: torch.Tensor, power: float, scale: float, shift: float, in_place: bool) -> torch.Tensor:
         y = (x * scale + shift if shift else x * scale).pow(power)
         ctx.save_for_backward(x, y)
         ctx.settings = power, scale, shift

@@ -18,8 +18,8 @@ _TINY = float(torch.finfo(torch.float32).tiny)
 class SoftmaxWithLoss(Layer):
     """-sum log p[label] over samples, divided as ``normalization`` says; labels are (N, ...) floats.
 
-    VALID (default) divides by samples not ignored, FULL by all, BATCH_SIZE by the samples before ``axis``
-    (N), NONE by 1; never by less than 1.  ``normalize: false`` is the older spelling of BATCH_SIZE.  A second top has the
+    VALID (default) divides by samples not ignored, FULL by all, BATCH_SIZE by those before ``axis`` (N), NONE by 1;
+    never by less than 1.  ``normalize: false`` is the older spelling of BATCH_SIZE.  A second top has the
     probabilities, in the bottom's shape; no gradient comes back from it.
     """
 
@@ -51,7 +51,9 @@ class SoftmaxWithLoss(Layer):
         chosen = torch.log_softmax(scores, dim=1)[valid].gather(1, labels[valid, None])
         # the loss is bounded by the least positive float, the gradient is not cut off
         chosen = chosen + (chosen.clamp(min=math.log(_TINY)) - chosen).detach()
-        loss = -chosen.sum() / self._normalizer(int(valid.sum()), labels.numel(), math.prod(bottoms[0].shape[: self._axis]))
+        loss = -chosen.sum() / self._normalizer(
+            int(valid.sum()), labels.numel(), math.prod(bottoms[0].shape[: self._axis])
+        )
         loss = no_gradient(loss, bottoms[1], self.spec, LABELS)
         if len(self.spec.message.top) < 2:
             return [loss]

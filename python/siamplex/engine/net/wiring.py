@@ -128,7 +128,9 @@ class Wiring:
                 what = f"works not in place on {self.shapes[name]}, as its top has another size, {shape}"
                 raise spec.error(f"{what}: give its top another name than its bottom's", "top", i)
             if 0 in shape:
-                raise spec.error(f"top '{name}' of shape {shape} is empty: every axis needs a size of at least 1", "top", i)
+                raise spec.error(
+                    f"top '{name}' of shape {shape} is empty: every axis needs a size of at least 1", "top", i
+                )
             refused = None if in_place else self.budget.take(shape)
             if refused:
                 raise spec.error(f"top '{name}': {refused}", "top", i)
