@@ -33,7 +33,7 @@ class _MeanVariance(torch.autograd.Function):
         if ctx.in_place:
             share = y * (dy * y).sum(dim=1, keepdim=True)
             share = share + share.sum(dim=1, keepdim=True)
-            return (share - share / y.shape[1]) / deviation, None, None
+            return share * (-2 / y.shape[1]) / deviation, None, None
         slope = (dy * y).mean(dim=1, keepdim=True)
         return (dy - y * slope - dy.mean(dim=1, keepdim=True)) / deviation, None, None
 
