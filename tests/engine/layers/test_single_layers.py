@@ -323,3 +323,9 @@ def test_a_kernel_may_exceed_its_bottom_by_less_than_the_stride(kind):
     np.testing.assert_allclose(found.detach().numpy(), wanted.detach().numpy(), atol=1e-6)
     with pytest.raises(PrototxtError, match="kernel spans 5 of 4"):
         fed(f"type: '{kind}' bottom: 'a' top: 'y' {window % 1}", (1, 2, 4, 6))
+
+
+@pytest.mark.parametrize("kind", ["HingeLoss", "MultinomialLogisticLoss"])
+def test_a_loss_of_rows_has_labels_along_the_first_axis(kind):
+    with pytest.raises(PrototxtError, match="another first axis"):
+        fed(f"type: '{kind}' bottom: 'a' bottom: 'b' top: 'l'", (3, 4), (1, 3))

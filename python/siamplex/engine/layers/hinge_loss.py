@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from siamplex.engine.net.four_axes import four_axes
-from siamplex.engine.net.labels import LABELS, labels_of
+from siamplex.engine.net.labels import LABELS, check_rows, labels_of
 from siamplex.engine.net.layer import Context, Layer, Shape, no_gradient, register
 from siamplex.schema.messages import enum_name
 
@@ -50,6 +50,7 @@ class HingeLoss(Layer):
     def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
         rows = bottoms[0][0]
         four_axes(bottoms[0], self.require)
+        check_rows(bottoms[0], bottoms[1], self.require)
         self.require(math.prod(bottoms[1]) == rows, f"{bottoms[1]} labels for {rows} samples")
         return [()]
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from siamplex.engine.net.four_axes import four_axes
-from siamplex.engine.net.labels import LABELS, labels_of
+from siamplex.engine.net.labels import LABELS, check_rows, labels_of
 from siamplex.engine.net.layer import Context, Layer, Shape, no_gradient, register
 
 LEAST = 1e-20  # lower bound of a probability in the logarithm
@@ -45,6 +45,7 @@ class MultinomialLogisticLoss(Layer):
         rows = bottoms[0][0]
         for shape in bottoms:
             four_axes(shape, self.require)
+        check_rows(bottoms[0], bottoms[1], self.require)
         self.require(math.prod(bottoms[1]) == rows, f"{bottoms[1]} labels for {rows} samples")
         return [()]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from siamplex.engine.net.labels import LABELS, labels_of
+from siamplex.engine.net.labels import LABELS, check_rows, labels_of
 from siamplex.engine.net.layer import Context, Layer, Shape, no_gradient, register
 from siamplex.engine.net.normalizer import Normalizer
 
@@ -37,8 +37,7 @@ class SoftmaxWithLoss(Layer):
     def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
         self._axis = self.canonical_axis(self.params.axis, len(bottoms[0]), "axis", 0)
         samples = math.prod(bottoms[0]) // bottoms[0][self._axis]
-        rows = bottoms[0][:1] == bottoms[1][:1]
-        self.require(rows, f"scores {bottoms[0]} and labels {bottoms[1]} with another first axis: put a Reshape before")
+        check_rows(bottoms[0], bottoms[1], self.require)
         self.require(math.prod(bottoms[1]) == samples, f"{bottoms[1]} labels for {samples} samples")
         return [(), bottoms[0]][: max(1, len(self.spec.message.top))]
 
