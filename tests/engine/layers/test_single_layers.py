@@ -329,3 +329,9 @@ def test_a_kernel_may_exceed_its_bottom_by_less_than_the_stride(kind):
 def test_a_loss_of_rows_has_labels_along_the_first_axis(kind):
     with pytest.raises(PrototxtError, match="another first axis"):
         fed(f"type: '{kind}' bottom: 'a' bottom: 'b' top: 'l'", (3, 4), (1, 3))
+
+
+def test_infogain_loss_has_no_older_form_of_normalization():
+    layer = "type: 'InfogainLoss' bottom: 'a' bottom: 'b' bottom: 'c' top: 'l' loss_param { normalize: true }"
+    with pytest.raises(PrototxtError, match="use normalization"):
+        fed(layer, (2, 3), (2,), (3, 3))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from siamplex.engine.net.labels import labels_of
+from siamplex.engine.net.labels import check_rows, labels_of
 from siamplex.engine.net.layer import Context, Layer, Shape, no_gradient, register
 from siamplex.engine.net.normalizer import Normalizer
 from siamplex.schema.weights import read_mean_file
@@ -48,7 +48,10 @@ class InfogainLoss(Layer):
     unforced = frozenset({1})
 
     def configure(self) -> None:
-        self._normalizer = Normalizer(self.spec.message.loss_param)
+        loss = self.spec.message.loss_param
+        if loss.HasField("normalize"):
+            raise self.spec.error("normalize is too old for this layer: use normalization", "loss_param", 0, "normalize", 0)
+        self._normalizer = Normalizer(loss)
         self._matrix: torch.Tensor | None = None
         if len(self.spec.message.bottom) < 3:
             self.require(bool(self.params.source), "source is missing, and there is no third bottom")
@@ -59,8 +62,7 @@ class InfogainLoss(Layer):
         self._axis = self.canonical_axis(self.params.axis, len(bottoms[0]), "axis", 0)
         classes = bottoms[0][self._axis]
         samples = math.prod(bottoms[0]) // classes
-        rows = bottoms[0][:1] == bottoms[1][:1]
-        self.require(rows, f"scores {bottoms[0]} and labels {bottoms[1]} with another first axis: put a Reshape before")
+        check_rows(bottoms[0], bottoms[1], self.require)
         self.require(math.prod(bottoms[1]) == samples, f"{bottoms[1]} labels for {samples} samples")
         given = bottoms[2] if self._matrix is None else tuple(self._matrix.shape)
         whole = math.prod(given) == classes * classes and given[-1:] == (classes,)
