@@ -335,12 +335,3 @@ def test_infogain_loss_has_no_older_form_of_normalization():
     layer = "type: 'InfogainLoss' bottom: 'a' bottom: 'b' bottom: 'c' top: 'l' loss_param { normalize: true }"
     with pytest.raises(PrototxtError, match="use normalization"):
         fed(layer, (2, 3), (2,), (3, 3))
-
-
-@pytest.mark.parametrize("kind", ["SoftmaxWithLoss", "InfogainLoss"])
-def test_a_loss_with_two_tops_needs_two_weights(kind):
-    more = " bottom: 'c'" if kind == "InfogainLoss" else ""
-    layer = f"type: '{kind}' bottom: 'a' bottom: 'b'{more} top: 'l' top: 'p'"
-    with pytest.raises(PrototxtError, match=r"net.prototxt:1: .*loss_weight: 1 loss_weight: 0$"):
-        fed(layer, (2, 3), (2,), (3, 3))
-    assert fed(layer + " loss_weight: 1 loss_weight: 0", (2, 3), (2,), (3, 3)).shapes["p"] == (2, 3)

@@ -120,7 +120,7 @@ layer { name: "sum" type: "Eltwise" bottom: "ca" bottom: "cb" top: "sum" }
 
 def test_second_tops(train, tmp_path):
     accuracy = 'layer { name: "a" type: "Accuracy" bottom: "fc" bottom: "label" top: "a" top: "by_class" }\n'
-    solver = train(FC + LOSS.replace('top: "loss"', 'top: "loss" top: "p" loss_weight: 1 loss_weight: 0') + accuracy)
+    solver = train(FC + LOSS.replace('top: "loss"', 'top: "loss" top: "p"') + accuracy)
     assert solver.net.outputs == ["a", "by_class", "loss", "p"]
     assert [solver.net.shapes[name] for name in solver.net.outputs] == [(), (3,), (), (4, 3)]
 

@@ -147,9 +147,6 @@ class Wiring:
             return [0.0] * len(tops)
         if given:
             return given
-        if layer.is_loss and len(tops) > 1:
-            more = " loss_weight: 0" * (len(tops) - 1)
-            raise layer.spec.error(f"several tops need a loss weight each: loss_weight: 1{more}", "top", 1)
         return [1.0 if layer.is_loss and i == 0 else 0.0 for i in range(len(tops))]
 
     def _parameter(self, node: Node, index: int, blob: BlobSpec) -> Parameter:
