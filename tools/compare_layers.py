@@ -43,6 +43,7 @@ SHAPES_ONLY = frozenset({"BatchNorm"})
 ON_PURPOSE: list[tuple[str, str, str, str]] = [
     (".*", "siamplex", "works not in place", "Caffe overwrites what it still reads"),
     (".*", "siamplex", r"(label|index) .*\d+\.\.", "Caffe reads memory beside its arrays"),
+    ("SoftmaxWithLoss|InfogainLoss", "Caffe", "specified once per top blob", "a second top needs no weight"),
     ("BatchNorm", "Caffe", "axis 1 out of range for 1-D Blob", "a fork's BatchNorm; that of Caffe 1.0 takes one axis"),
     ("Dropout", "siamplex", "is not between 0 and 1", "Caffe's release builds do not look at the ratio"),
     (

@@ -335,3 +335,12 @@ def test_infogain_loss_has_no_older_form_of_normalization():
     layer = "type: 'InfogainLoss' bottom: 'a' bottom: 'b' bottom: 'c' top: 'l' loss_param { normalize: true }"
     with pytest.raises(PrototxtError, match="use normalization"):
         fed(layer, (2, 3), (2,), (3, 3))
+
+
+def test_an_infogain_matrix_may_have_any_shape():
+    layer = "type: 'InfogainLoss' bottom: 'a' bottom: 'b' bottom: 'c' top: 'l'"
+    x, labels, matrix = values(2, 3), torch.tensor([0.0, 2.0]), values(3, 3).detach()
+    flat, square = (run(fed(layer, (2, 3), (2,), m.shape), x, labels, m)[0] for m in (matrix.reshape(-1, 1), matrix))
+    assert flat.item() == square.item()
+    with pytest.raises(PrototxtError, match="for 3 classes"):
+        fed(layer, (2, 3), (2,), (3, 2))

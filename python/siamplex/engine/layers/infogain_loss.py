@@ -35,7 +35,8 @@ class _Infogain(torch.autograd.Function):
 class InfogainLoss(Layer):
     """-sum over samples and classes k of H[label, k] log softmax(x)[k], divided as ``normalization`` says.
 
-    Bottoms: scores x along ``axis``, labels, and H (C, C), unless ``source`` names a mean file with H.  A second top
+    Bottoms: scores x along ``axis``, labels, and H (C, C) under any
+    shape, unless ``source`` names a mean file with H.  A second top
     has the probabilities, without a gradient.
     """
 
@@ -50,7 +51,8 @@ class InfogainLoss(Layer):
     def configure(self) -> None:
         loss = self.spec.message.loss_param
         if loss.HasField("normalize"):
-            raise self.spec.error("normalize is too old for this layer: use normalization", "loss_param", 0, "normalize", 0)
+            what = "normalize is too old for this layer: use normalization"
+            raise self.spec.error(what, "loss_param", 0, "normalize", 0)
         self._normalizer = Normalizer(loss)
         self._matrix: torch.Tensor | None = None
         if len(self.spec.message.bottom) < 3:
@@ -65,8 +67,7 @@ class InfogainLoss(Layer):
         check_rows(bottoms[0], bottoms[1], self.require)
         self.require(math.prod(bottoms[1]) == samples, f"{bottoms[1]} labels for {samples} samples")
         given = bottoms[2] if self._matrix is None else tuple(self._matrix.shape)
-        whole = math.prod(given) == classes * classes and given[-1:] == (classes,)
-        self.require(whole, f"a matrix of {given} for {classes} classes")
+        self.require(math.prod(given) == classes * classes, f"a matrix of {given} for {classes} classes")
         return [(), bottoms[0]][: max(1, len(self.spec.message.top))]
 
     def forward(
