@@ -107,6 +107,24 @@ def test_what_does_not_build_is_one_line(folder, capsys):
     assert not out and len(err.splitlines()) == 1 and "net.prototxt:9: layer 'loss': type 'SoftMaxOfMine'" in err
 
 
+def test_shapes_that_are_guesses_are_named_with_the_fault(folder, capsys):
+    text = """layer { name: "d" type: "HDF5Data" top: "x" top: "y"
+      hdf5_data_param { source: "list.txt" batch_size: 2 } }
+    layer { name: "c" type: "Convolution" bottom: "x" top: "c" convolution_param { num_output: 3 kernel_size: 3 } }
+    layer { name: "f" type: "InnerProduct" bottom: "c" top: "f" inner_product_param { num_output: 9 } }
+    layer { name: "r" type: "Reshape" bottom: "y" top: "r" reshape_param { shape { dim: -1 dim: 7 } } }
+    layer { name: "e" type: "EuclideanLoss" bottom: "f" bottom: "x" top: "e" }
+    layer { name: "q" type: "Silence" bottom: "r" }"""
+    Path("guessed.prototxt").write_text(text)
+    assert main(["net", "guessed.prototxt"]) == 2
+    said = capsys.readouterr().err
+    assert "guessed.prototxt:6: layer 'e' (EuclideanLoss)" in said and len(said.splitlines()) == 1
+    assert "layer 'd' (HDF5Data): list.txt is not there" in said and "--input x=2,3,28,28" in said
+    assert main(["net", "guessed.prototxt", "--input", "x=2,1,3,3", "--input", "y=2,7"]) == 0
+    rows = {row.split()[0]: row for row in capsys.readouterr().out.splitlines()[2:]}
+    assert rows["q"].split() == ["q", "Silence"]  # neither a top nor a loss
+
+
 def test_the_graph_is_written_and_drawn(folder, capsys):
     assert main(["net", "net.prototxt", "--phase", "TRAIN", "--dot", "net.dot"]) == 0
     dot = (folder / "net.dot").read_text()

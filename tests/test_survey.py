@@ -100,6 +100,7 @@ GOOD: dict[str, str] = {
     "channels: 1 height: 5 width: 5 } }\n" + FC + LOSS,
     "dummy": 'layer { name: "m" type: "DummyData" top: "data" top: "label" dummy_data_param { shape { dim: 2 dim: 3 } '
     "shape { dim: 2 } } }\n" + FC + LOSS,
+    "train_alone": DATA.replace("phase: TEST", "phase: TRAIN stage: 'no'") + FC + LOSS,
     "stages": 'layer { name: "i" type: "Input" top: "data" include { stage: "deploy" } '
     + "input_param { shape { dim: 1 dim: 9 } } }"
     + FC,
@@ -130,10 +131,20 @@ CAFFE: dict[str, str] = {
     + FC.replace("inner_product_param", "include { phase: TEST } exclude { phase: TRAIN } inner_product_param"),
     "misspelt": INPUT + FC.replace("InnerProduct", "Innerproduct"),
     "twice": INPUT + FC + FC.replace('name: "fc"', 'name: "fc2"'),
+    "lost_hash": INPUT + FC.replace('bottom: "data"', 'bottom: "data" N x 10 x 20'),
+    "letters": INPUT + FC.replace("bottom", "botoom"),
+    "label_maps": DATA + LOSS.replace('"fc"', '"data"'),
+}
+SYNTAX = {"unquoted": "layer { name:z type: 'ReLU' odd_param { } }"}  # and a fork's field, behind the fault
+SHAPES = {
+    "decoder": 'layer { name: "d" type: "HDF5Data" top: "x" top: "y" hdf5_data_param { source: "n" batch_size: 2 } }'
+    'layer { name: "c" type: "Convolution" bottom: "x" top: "data" convolution_param { num_output: 3 kernel_size: 3 } }'
+    + FC
+    + 'layer { name: "e" type: "Eltwise" bottom: "fc" bottom: "x" top: "e" }',
 }
 OURS = {
-    "lstm": 'input: "x" input_shape { dim: 3 dim: 2 dim: 4 } input: "cont" input_shape { dim: 3 dim: 2 }\n'
-    'layer { name: "l" type: "LSTM" bottom: "x" bottom: "cont" top: "h" recurrent_param { num_output: 3 } }',
+    "output": 'input: "x" input_shape { dim: 3 dim: 2 dim: 4 } input: "y" input_shape { dim: 3 dim: 2 }\n'
+    'layer { name: "o" type: "HDF5Output" bottom: "x" bottom: "y" hdf5_output_param { file_name: "out.h5" } }',
 }
 SOLVERS = {
     "solver": 'net: "not/there.prototxt"\nbase_lr: 0.01\nlr_policy: "step"\ngamma: 0.1\nstepsize: 9\nmax_iter: 10\n',
@@ -142,14 +153,22 @@ SOLVERS = {
 SOLVER_BAD = {
     "solver_fork": 'net: "a"\nbase_lr: 1\nlr_policy: "plateau"\nplateau_winsize: 3\nmax_iter: 3\n',
     "solver_type": 'net: "a"\nbase_lr: 1\nlr_policy: "fixed"\ntype: "sgd"\nmax_iter: 3\n',
+    "solver_no_net": 'base_lr: 1\nlr_policy: "fixed"\nmax_iter: 3\n',
+    "solver_two_nets": 'net: "a"\ntrain_net: "b"\nbase_lr: 1\nlr_policy: "fixed"\nmax_iter: 3\n',
+    "solver_blank": 'net:\nbase_lr: 1\nlr_policy: "fixed"\nmax_iter: 3\n',
+    "solver_comma": 'net: "a"\nbase_lr: 0,1\nlr_policy: "fixed"\nmax_iter: 3\n',
+    "solver_policy": 'net: "a"\nbase_lr: 1\nlr_policy: "Step"\nmax_iter: 3\n',
+    "solver_quotes": 'net: "a"\nbase_lr: 1\nlr_policy: "fixed"\nmax_iter: 3\nsolver_mode: "CPU"\n',
+    "solver_case": 'net: "a"\nbase_lr: 1\nlr_policy: "fixed"\nmax_iter: 3\nsolver_mode: gpu\n',
 }
+ALL = {**GOOD, **FORK, **PYTHON, **CAFFE, **SYNTAX, **SHAPES, **OURS, **SOLVERS, **SOLVER_BAD}
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = tmp_path_factory.mktemp("wild")
     (base / "deep" / "er").mkdir(parents=True)
-    for number, (name, text) in enumerate({**GOOD, **FORK, **PYTHON, **CAFFE, **OURS, **SOLVERS, **SOLVER_BAD}.items()):
+    for number, (name, text) in enumerate(ALL.items()):
         where = (base, base / "deep", base / "deep" / "er")[number % 3]
         (where / f"{name}.prototxt").write_text(text, newline="")
     hostile = base / "hostile"
@@ -209,7 +228,9 @@ def test_what_was_assumed_is_said(found):
 
 
 @pytest.mark.parametrize(
-    ("names", "kind"), [(FORK, "fork"), (PYTHON, "python"), (CAFFE, "caffe"), (OURS, "ours")], ids=lambda x: str(x)[:9]
+    ("names", "kind"),
+    [(FORK, "fork"), (PYTHON, "python"), (CAFFE, "caffe"), (OURS, "ours"), (SHAPES, "shapes")],
+    ids=lambda x: str(x)[:9],
 )
 def test_refusals_are_of_their_kind(found, names, kind):
     for name in names:
@@ -223,13 +244,16 @@ def test_all_that_blocks_a_file_is_found(found):
     assert [b["what"] for b in found["hole"]["blockers"]] == ["field hole of ConvolutionParameter"]
     assert [b["said"] for b in found["python"]["blockers"]] == ["line 1: Python layer m.L"]
     assert len(found["no_bottom"]["blockers"]) == 1
+    assert {b["kind"] for b in found["unquoted"]["blockers"]} == {"fork", "caffe"}
 
 
 def test_solvers(found):
     for name in SOLVERS:
         assert (found[name]["sort"], found[name]["builds"]) == ("solver", True), found[name]
     assert [b["kind"] for b in found["solver_fork"]["blockers"]] == ["fork"]
-    assert [b["kind"] for b in found["solver_type"]["blockers"]] == ["caffe"]
+    for name in SOLVER_BAD.keys() - {"solver_fork"}:
+        one = found[name]
+        assert (one["sort"], one["builds"], [b["kind"] for b in one["blockers"]]) == ("solver", False, ["caffe"]), one
 
 
 def test_hostile_files_stop_nothing(found):
@@ -242,7 +266,7 @@ def test_hostile_files_stop_nothing(found):
     assert not found["huge_input"]["builds"]
     assert found["many"]["builds"]
     assert sum("n\nl" in name for name in found) == 1 and "notes" not in found
-    assert len(found) == sum(map(len, (GOOD, FORK, PYTHON, CAFFE, OURS, SOLVERS, SOLVER_BAD))) + 12
+    assert len(found) == len(ALL) + 12
 
 
 def test_the_table_and_the_list(found):
@@ -261,13 +285,16 @@ def test_the_table_and_the_list(found):
     assert any(r"n\nl\x1b[31m.prototxt" in line for line in listed) and "\x1b" not in "".join(listed)
     most, other = "        2      1  layer type TripletLoss", "        1      0  layer type Permute"
     assert table.index(most) < table.index(other)
-    solvers = table.index("solvers: 4")
-    assert table[solvers + 2].split() == "build 2 of 4 (50.0 %)".split()
+    count = len(SOLVERS) + len(SOLVER_BAD)
+    solvers = table.index(f"solvers: {count}")
+    assert table[solvers + 2].split()[:4] == f"build {len(SOLVERS)} of {count}".split()
     assert "  blocked by what is of kind 'python' (a Python layer): 1 files" in table
     taken = next(line for line in table if "those that Caffe takes" in line)
     others = [name for name in found if not found[name]["builds"] and found[name]["sort"] == "net"]
     ours = [name for name in others if {b["kind"] for b in found[name]["blockers"]} == {"ours"}]
-    assert ours == ["lstm"] and taken.split()[-5:-2] == [str(len(GOOD) + 3), "of", str(len(GOOD) + 4)]
+    assert ours == ["output"] and taken.split()[-5:-2] == [str(len(GOOD) + 3), "of", str(len(GOOD) + 5)]
+    one_phase = next(line for line in table if "build in one phase alone" in line)
+    assert one_phase.split()[-3:] == ["1", "of", str(len([f for f in findings if f.sort == "net"]))]
 
 
 def test_the_list_by_the_command(tmp_path):

@@ -7,8 +7,10 @@ need not be there: shapes are then those that the net tells or needs, or a guess
 forward and a backward pass go through on made-up values; nets that would take too much memory or time are left out of
 that.  A solver *builds* where its settings are taken; the nets it names are not looked for.
 
-What stands in the way is of four kinds: ``fork`` (a layer type or field that Caffe 1.0 has not), ``python`` (a Python
-layer), ``caffe`` (Caffe 1.0 refuses the file too) and ``ours`` (Caffe takes it, siamplex does not).
+What stands in the way is of five kinds: ``fork`` (a layer type or field that Caffe 1.0 has not), ``python`` (a Python
+layer), ``caffe`` (Caffe 1.0 refuses the file too), ``ours`` (Caffe takes it, siamplex does not) and ``shapes`` (no
+shape that was guessed for missing data fits: Caffe may take the net with the true one, so it counts as one that it
+takes).
 
 Each file is looked at in a process of its own, with a limit on its memory and time: none stops the others.
 """
@@ -38,22 +40,24 @@ from siamplex.engine.net.costs import cost_of
 from siamplex.engine.net.layer import Context
 from siamplex.engine.net.layer_types import about_type
 from siamplex.engine.net.net import Net
-from siamplex.engine.net.outline import Outline, outline
+from siamplex.engine.net.outline import GuessError, Outline, outline
 from siamplex.engine.training.rates import RatePolicy
+from siamplex.engine.training.sgd import SGD
 from siamplex.engine.training.solver_file import SolverFile
 from siamplex.errors import PrototxtError, SiamplexError, printable
 from siamplex.schema import locations, messages, prototxt
 from siamplex.schema.file_kinds import SOLVER, kind_of_text
 
 NET, OTHER = "net", "other"
-FORK, PYTHON, CAFFE, OURS = "fork", "python", "caffe", "ours"
-KINDS = (FORK, PYTHON, CAFFE, OURS)
+FORK, PYTHON, CAFFE, OURS, SHAPES = "fork", "python", "caffe", "ours", "shapes"
+KINDS = (FORK, PYTHON, CAFFE, OURS, SHAPES)
 SUFFIXES = (".prototxt", ".prototext", ".pbtxt", ".pt")
 _WORDS = {
     FORK: "a layer type or field that Caffe 1.0 has not",
     PYTHON: "a Python layer",
     CAFFE: "Caffe 1.0 refuses it too",
     OURS: "Caffe takes it, siamplex does not",
+    SHAPES: "no shape guessed for missing data fits",
 }
 _STEPS = 3_000_000_000  # multiply-adds of a forward pass, up to which a net is run
 _SAMPLES = 6  # of a batch of made-up values
@@ -71,7 +75,10 @@ class Blocker:
 
 @dataclass
 class Finding:
-    """What came of a file.  ``phases`` are those that build, ``ran`` those that ran; ``notes`` say what was assumed."""
+    """What came of a file.  ``phases`` are those that build, ``ran`` those that ran; ``notes`` say what was assumed.
+
+    ``one_phase`` says that it builds in one phase, and is refused in the other.
+    """
 
     file: str
     sort: str = OTHER
@@ -82,6 +89,7 @@ class Finding:
     ran: list[str] = field(default_factory=list)
     blockers: list[Blocker] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    one_phase: bool = False
 
     def block(self, kind: str, what: str, said: str = "") -> None:
         """Add a blocker that is not there yet."""
@@ -143,8 +151,7 @@ def _survey_net(path: Path, text: str, found: Finding, memory: int, run: bool) -
     try:
         source = prototxt.read(path, "NetParameter")
     except SiamplexError as error:
-        if not found.blockers:
-            found.block(_kind(error), _general(error), _said(error))
+        _block_by_parser(found, error)
         return
     found.parses = True
     faults: list[tuple[str, SiamplexError]] = []
@@ -166,6 +173,7 @@ def _survey_net(path: Path, text: str, found: Finding, memory: int, run: bool) -
         if found.phases:
             break
     found.builds, found.runs = bool(found.phases), bool(found.ran)
+    found.one_phase = len(found.phases) == 1 and bool(faults)
     if found.builds:
         found.notes += [f"{label} does not build: {_said(fault)}" for label, fault in faults]
     else:
@@ -248,11 +256,26 @@ def _survey_solver(path: Path, text: str, found: Finding) -> None:
     try:
         prototxt.read(path, "SolverParameter")
         found.parses = True
-        RatePolicy(SolverFile(path, outside=True).source)
+        solver = SolverFile(path, outside=True)
+        solver.nets_stated()
+        RatePolicy(solver.source)
+        SGD(solver.source, [])
         found.builds = True
     except SiamplexError as error:
-        if not found.blockers:
-            found.block(_kind(error), _general(error), _said(error))
+        _block_by_parser(found, error)
+
+
+def _block_by_parser(found: Finding, error: SiamplexError) -> None:
+    """Add what was raised, unless it is of what was found in the text already.
+
+    A fork's field or value would have been found there; what the parser alone takes for one is none.
+    """
+    kind = _kind(error)
+    if kind == FORK:
+        kind = CAFFE
+    known = _TYPE.search(str(error)) or _NO_VALUE.search(str(error)) or _FORK_WORDS.search(str(error))
+    if not found.blockers or (kind == CAFFE and not known):
+        found.block(kind, _general(error), _said(error))
 
 
 # --- what stands in the way
@@ -275,7 +298,28 @@ def _unknown_parts(text: str, message: Any) -> Iterator[Blocker]:
         holder = _holder(message.DESCRIPTOR, path)
         if holder is not None and str(path[-2]) not in holder.fields_by_name:
             what = f"field {path[-2]} of {holder.name}"
-            yield Blocker(FORK, what, f"line {line}: {what}")
+            misspelt = any(_one_letter_apart(str(path[-2]), known) for known in holder.fields_by_name)
+            yield Blocker(CAFFE if misspelt else FORK, what, f"line {line}: {what}")
+    for path, (line, value) in scanned.items():
+        holder = _holder(message.DESCRIPTOR, path)
+        enum = (
+            holder.fields_by_name[str(path[-2])].enum_type
+            if holder and str(path[-2]) in holder.fields_by_name
+            else None
+        )
+        if enum is not None and value.isidentifier() and not value.isdigit() and path[-2] != "type":
+            kind = _kind_of_value(enum.name, value)
+            if kind:
+                yield Blocker(kind, f"value {value} of {enum.name}", f"line {line}: {path[-2]}: {value}")
+
+
+def _one_letter_apart(word: str, known: str) -> bool:
+    """Whether a word is another with one letter too many, missing, wrong, or changed with its neighbour."""
+    if len(word) < 4 or not word.isascii() or any(c.isdigit() for c in word) or abs(len(word) - len(known)) > 1:
+        return False
+    same = next((i for i, (a, b) in enumerate(zip(word, known, strict=False)) if a != b), min(len(word), len(known)))
+    rest, of = word[same:], known[same:]
+    return rest[1:] in (of, of[1:]) or rest == of[1:] or (rest[:2] == of[1::-1] and rest[2:] == of[2:])
 
 
 def _about_layer(
@@ -315,17 +359,31 @@ def _holder(descriptor: Any, path: locations.Path) -> Any:
 
 _NO_TOP = re.compile(r"bottom '.*' is no top of a layer before it")
 _TYPE = re.compile(r"type '.*' .*is not (?:supported|known)")
-_FORK_WORDS = re.compile(r"Caffe 1\.0 has no such layer|has no value|none of the old form's|no field|field '\w+' of")
-_OUR_WORDS = re.compile(r"is not supported|than the [\d.]+ GiB there are")
+_FORK_WORDS = re.compile(r"Caffe 1\.0 has no such layer|none of the old form's|no field|field '[A-Za-z_]\w*' of")
+_OUR_WORDS = re.compile(r"type '.*' is not supported|than the [\d.]+ GiB there are")
+_NO_VALUE = re.compile(r"\b(\w+) has no value (\S+)")
 
 
 def _kind(error: SiamplexError) -> str:
     said = str(error)
+    if isinstance(error, GuessError):
+        return SHAPES
     if "type 'Python'" in said:
         return PYTHON
+    value = _NO_VALUE.search(said)
+    if value:
+        return _kind_of_value(value.group(1), value.group(2)) or CAFFE
     if _FORK_WORDS.search(said):
         return FORK
     return OURS if _OUR_WORDS.search(said) else CAFFE
+
+
+def _kind_of_value(enum: str, value: str) -> str | None:
+    """The kind of a value that an enum has not: a fork's, unless it is a known one in quotes or small letters."""
+    names = next((names for name, names in messages.ENUMS.items() if name.split(".")[-1] == enum.split(".")[-1]), {})
+    if value in names:
+        return None
+    return CAFFE if value[0] in "\"'" or value.upper() in names else FORK
 
 
 def _general(error: SiamplexError) -> str:
@@ -449,6 +507,7 @@ def report(findings: Sequence[Finding]) -> Iterator[str]:
         yield f"  parse                                   {_of(those, 'parses')}"
         yield f"  build                                   {_of(those, 'builds')}"
         if sort == NET:
+            yield f"  build in one phase alone                {sum(f.one_phase for f in those)} of {len(those)}"
             yield f"  ran forward and backward                {_of(those, 'runs')}"
         yield f"  build, of those without fork or Python  {_of(plain, 'builds')}"
         yield f"  build, of those that Caffe takes        {_of(sound, 'builds')}"
@@ -490,7 +549,7 @@ def listing(findings: Sequence[Finding]) -> Iterator[str]:
     """A line for each file, with what stands in its way or what was assumed below it."""
     for f in findings:
         state = "runs" if f.runs else "builds" if f.builds else "parses" if f.parses else "-"
-        phases = f" ({', '.join(f.phases)})" if f.phases else ""
+        phases = f" ({', '.join(f.ran or f.phases)})" if f.phases else ""
         yield f"{f.sort:<7} {state:<7} {printable(f.file)}{phases}"
         for b in f.blockers:
             yield f"          {b.kind}: {printable(b.said)}"
@@ -512,6 +571,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     if not args.folder.exists():
         parser.error(f"{args.folder}: expected a folder of prototxts, found nothing there")
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # as in | head
     torch.set_num_threads(1)  # processes are forked from this one
     findings = []
     base = args.folder if args.folder.is_dir() else args.folder.parent

@@ -32,6 +32,23 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., P
 
 @pytest.fixture
 def drop_in(stand_in: Callable[..., Path]) -> Path:
-    """A binary that trains as Caffe does: ``siamplex caffe`` in a process of its own."""
-    environment = f'export PYTHONPATH="{ROOT}/python" OMP_NUM_THREADS=1'
-    return stand_in(f'{environment}; exec {sys.executable} -m siamplex caffe "$@"')
+    """A binary that trains as Caffe does: ``siamplex caffe`` in a process of its own.
+
+    Of the files that Caffe does not write it leaves none: no manifests, and ``PREFIX_run.json`` as it was.
+    """
+    body = f"""export PYTHONPATH="{ROOT}/python" OMP_NUM_THREADS=1
+exec {sys.executable} -c '
+import sys
+from pathlib import Path
+from siamplex.cli import main
+solver = next((Path(a[8:]) for a in sys.argv if a.startswith("-solver=")), Path("-"))
+folder = solver.absolute().parent
+before = {{path: path.read_bytes() for path in folder.rglob("*_run.json")}}
+code = main(["caffe", *sys.argv[1:]])
+for path in folder.rglob("*_iter_*.caffemodel*"):
+    Path(str(path).removesuffix(".h5").removesuffix(".caffemodel") + ".json").unlink(missing_ok=True)
+for path in folder.rglob("*_run.json"):
+    path.write_bytes(before[path]) if path in before else path.unlink()
+sys.exit(code)
+' "$@" """
+    return stand_in(body)

@@ -14,6 +14,7 @@ import pytest
 from siamplex.caffe_engine.binary import find_binary
 from siamplex.cli import main
 from siamplex.engine.training.loss_log import read_losses
+from siamplex.engine.training.snapshot import own
 from siamplex.engine.training.solver import Solver, TrainOptions
 from siamplex.errors import InputError
 from siamplex.geometry.embedding import read_embedding
@@ -64,6 +65,7 @@ def test_the_pipeline_is_the_same_on_both_engines(real_caffe, faces, tmp_path, m
         ours, theirs = (read_losses(f"{engine}/stage{stage}/snap_losses.csv") for engine in ("torch", "caffe"))
         assert [r[0] for r in ours] == [r[0] for r in theirs] == list(range(9))
         np.testing.assert_allclose([r[1] for r in ours], [r[1] for r in theirs], rtol=1e-4)
+        assert own(f"caffe/stage{stage}/snap") == own(f"torch/stage{stage}/snap") == [4, 8]
         tests = [(tmp_path / engine / f"stage{stage}/snap_test.csv").read_text() for engine in ("torch", "caffe")]
         values = [[float(line.split(",")[3]) for line in text.splitlines()[1:]] for text in tests]
         np.testing.assert_allclose(values[0], values[1], rtol=1e-4)

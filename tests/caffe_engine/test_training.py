@@ -19,7 +19,9 @@ from siamplex.caffe_engine import binary as binaries
 from siamplex.caffe_engine.binary import find_binary, find_path, gpus_of
 from siamplex.caffe_engine.training import command, newest_snapshot, train
 from siamplex.cli import main
+from siamplex.engine.training.course import Course
 from siamplex.engine.training.loss_log import read_losses
+from siamplex.engine.training.snapshot import own
 from siamplex.engine.training.solver import Solver, TrainOptions
 from siamplex.errors import InputError, Stopped, TrainingError, UsageError
 from siamplex.run.record import read_record
@@ -265,3 +267,21 @@ def test_databases_are_looked_at_before_the_binary_runs(own_run, stand_in, tmp_p
     said = capsys.readouterr().err
     assert re.search(r"prototxt:\d+: layer 'pair_data' \(Data\): source 'run/pairs/val\S+': expected an LMDB", said)
     assert not (tmp_path / "ran").exists()
+
+
+def test_snapshots_without_manifests_are_the_runs_own(twin_solver, tmp_path, drop_in):  # noqa: F811
+    """Real Caffe writes no manifest: its course says so, and those of its iterations belong to the run."""
+    path = twin_solver()
+    path.write_text(path.read_text().replace("max_iter: 12", "max_iter: 6").replace("snapshot: 6", "snapshot: 2"))
+    prefix = str(tmp_path / "snap")
+    assert main(["train", "--engine", "caffe", "--solver", str(path)]) == 0
+    assert not list(tmp_path.glob("snap_iter_*.json")) and own(prefix) == [2, 4, 6]
+    course = Course.read(prefix)
+    assert course is not None and not course.segments[-1].manifests
+    path.write_text(path.read_text().replace("max_iter: 6", "max_iter: 8"))
+    state = f"{prefix}_iter_6.solverstate"
+    assert main(["train", "--solver", str(path), "--snapshot", state]) == 0  # the embedded engine goes on
+    assert [p.name for p in tmp_path.glob("snap_iter_*.json")] == ["snap_iter_8.json"]
+    assert own(prefix) == [2, 4, 6, 8]
+    (tmp_path / "snap_iter_8.json").unlink()  # half written
+    assert own(prefix) == [2, 4, 6]

@@ -80,10 +80,10 @@ def check_resumes(prefix: str, snapshot: Path | None, settings: Settings) -> Non
 def course_from(prefix: str, snapshot: Path | None, first: int, settings: Settings) -> Course:
     """The course of the run that begins now.  Raises InputError."""
     if snapshot is None:
-        return Course.fresh(settings)
+        return Course.fresh(settings, manifests=False)
     mine = str(snapshot).startswith(f"{prefix}_iter_")
-    known = (Course.read(prefix) if mine else None) or Course((Segment(0, first, {}),))
-    return known.going_on(first, settings)
+    known = (Course.read(prefix) if mine else None) or Course((Segment(0, first, {}, False),))
+    return known.going_on(first, settings, manifests=False)
 
 
 def occupied(prefix: str, iteration: int, settings: Settings) -> UsageError:

@@ -50,7 +50,7 @@ def extract(deploy: Path, weights: Path, images: Array, blob: str, batch: int, d
             lines = (done.stdout + done.stderr).splitlines()
             what = fatal(lines) or (lines[-1] if lines else "no word")
             raise TrainingError(f"{weights}: expected {tool.name} to read it, found exit {done.returncode}: {what}")
-        values, _ = DataSource(top / "features_lmdb").batch(batches * batch)
+        values, _ = DataSource(top / "features_lmdb").uniform_batch(batches * batch)
         return np.ascontiguousarray(values[: len(images)].reshape(len(images), -1), np.float32)
 
 

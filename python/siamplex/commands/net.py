@@ -80,7 +80,8 @@ def _costs(file: Path, phases: Sequence[str], state: Any, given: dict[str, Shape
     for phase, source, message, path, extra in _nets(file, phases, state, bounds):
         unknown = next((blob for blob in given if not any(blob in layer.top for layer in message.layer)), None)
         if unknown is not None:
-            raise UsageError(f"--input {unknown}: {source.path} has no layer with that top")
+            what = f"{source.path} has no layer with that top; where none gives it, the net needs"
+            raise UsageError(f'--input {unknown}: {what} input: "{unknown}" and input_shape {{ dim: ... }}')
         try:
             here = _of_phase(given, message, phase, extra)
             found = outline(source, phase, message=message, path=path, state=extra, given=here)
@@ -139,18 +140,21 @@ def _table(cost: NetCost, phase: str, other: NetCost | None = None) -> Iterator[
     """
     rows: list[tuple[str, ...]] = [("layer", "type", "top", "shape", "parameters", "multiply-adds", "memory")]
     for layer in cost.layers:
-        tops = layer.tops or (("(loss)", ()),)
+        tops: tuple[tuple[str, Shape | None], ...] = layer.tops or (
+            ("(loss)", ()) if layer.unnamed_loss else ("", None),
+        )
         parameters = f"{layer.parameters:,}" if layer.parameters else ""
         if layer.shared_with:
             parameters = f"{parameters} + {layer.shared_with[0]}'s" if parameters else f"{layer.shared_with[0]}'s"
         for number, (top, shape) in enumerate(tops):
             own = "in place" if top in layer.bottoms else ""
-            sizes = " x ".join(map(str, shape)) or "one value"
+            sizes = "" if shape is None else " x ".join(map(str, shape)) or "one value"
             if number:
                 rows.append(("", "", top, sizes, "", "", ""))
                 continue
             adds = f"{layer.multiply_adds:,}" if layer.multiply_adds else ""
-            rows.append((layer.name, layer.type, top, sizes, parameters, adds, own or _bytes(layer.memory)))
+            rows.append((layer.name, layer.type, top, sizes, parameters, adds,
+                         own or (_bytes(layer.memory) if top else "")))  # fmt: skip
     rows.append(("total", "", "", "", f"{cost.parameters:,}", f"{cost.multiply_adds:,}", _bytes(cost.memory)))
     yield printable(f"{cost.name or '(without a name)'}, {phase}")
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]

@@ -70,6 +70,18 @@ def is_encoded(record: bytes) -> bool:
     return bool(datum.encoded)
 
 
+def shape_of(record: bytes, mode: str = "native") -> tuple[int, ...] | None:
+    """(C, H, W) of a stored Datum, decoded as :func:`decode` does; None for what is no Datum or does not decode."""
+    datum = messages.Datum()
+    try:
+        datum.ParseFromString(record)
+        if datum.encoded:
+            return decode(record, mode)[0].shape
+    except (DecodeError, DatumError):
+        return None
+    return (datum.channels, datum.height, datum.width)
+
+
 def decode_uniform(records: Sequence[bytes]) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32]] | None:
     """Values (N, C, H, W) and labels (N,) of records laid out alike but for their values, all at once.
 

@@ -86,7 +86,8 @@ def scan(text: str) -> dict[Path, tuple[int, str]]:
     stack: list[tuple[Path, Counter[str]]] = [((), Counter())]
     name: str | None = None
     in_list = False
-    for kind, token, line in _tokens(text):
+    tokens = list(_tokens(text))
+    for (kind, token, line), (_, after, _) in zip(tokens, [*tokens[1:], ("", "", 0)], strict=True):
         if token in ("{", "<"):
             path, counts = stack[-1]
             if name is not None and len(stack) > _DEEPEST:
@@ -107,8 +108,8 @@ def scan(text: str) -> dict[Path, tuple[int, str]]:
             in_list, name = False, None
         elif token in (":", ",", ";"):
             continue
-        elif name is None:
-            name = token if kind == "word" else None
+        elif name is None or (kind == "word" and after == ":" and not in_list):  # a name whose value is missing
+            name = token if kind == "word" and not token[0].isdigit() and after in (":", "{", "<") else None
         else:
             path, counts = stack[-1]
             here = (*path, name, counts[name])

@@ -8,7 +8,7 @@ import pytest
 from siamplex.engine.fast import shortcut as shortcuts
 from siamplex.engine.fast.prefix import find_prefix
 from siamplex.engine.fast.twins import merge_twins
-from siamplex.engine.training.loss_log import read_losses
+from siamplex.engine.training.loss_log import read_losses, read_tests
 from siamplex.engine.training.occupied import REMOVE
 from siamplex.engine.training.sgd import SGD
 from siamplex.engine.training.solver import Solver, TrainOptions
@@ -169,3 +169,16 @@ def test_a_table_that_overflows_gives_way(twin_solver, tmp_path, monkeypatch, it
     assert solver.plan is None
     ours, theirs = ([r[1] for r in read_losses(tmp_path / f"{n}_losses.csv")] for n in ("over", "full"))
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_a_table_that_overflows_in_a_test_gives_way(twin_solver, tmp_path, monkeypatch):
+    path = twin_solver(conv=0, more="test_interval: 4 test_iter: 2")
+    Solver(path, TrainOptions(snapshot_prefix=str(tmp_path / "full"), shortcut=False, quiet=True)).solve()
+    monkeypatch.setattr(shortcuts, "_MAX_ROWS", 10)  # the test's first batch has 8 images, its second 8 more
+    solver = Solver(path, TrainOptions(snapshot_prefix=str(tmp_path / "over"), quiet=True))
+    solver.solve()
+    assert solver.plan is None
+    for read, table, column in ((read_losses, "losses", 1), (read_tests, "test", 3)):
+        ours, theirs = ([r[column] for r in read(tmp_path / f"{n}_{table}.csv")] for n in ("over", "full"))
+        assert ours
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)

@@ -71,9 +71,9 @@ def test_reading_ahead_changes_nothing(rgb, monkeypatch):
 
 def test_a_broken_record_read_ahead_is_named_when_its_batch_is_due(tmp_path, monkeypatch):
     monkeypatch.setattr("siamplex.engine.net.data_source._AHEAD", 0)
-    folder = write_lmdb(
-        tmp_path / "odd", [(np.zeros((1, 2, 2), np.uint8), 0)] * 3 + [(np.zeros((1, 1, 1), np.uint8), 0)]
-    )
+    folder = write_lmdb(tmp_path / "odd", [(np.zeros((1, 2, 2), np.uint8), 0)] * 3)
+    with lmdb.open(str(folder)) as env, env.begin(write=True) as txn:
+        txn.put(b"%08d" % 3, b"no datum")
     source = DataSource(folder)
     source.batch(2)
     with pytest.raises(InputError, match="record 3"):
@@ -167,7 +167,7 @@ def test_encoded_samples_are_refused_where_caffe_would(tmp_path):
         layer_of(encoded(tmp_path / "a", COLOURS), more=both).setup([])
     with pytest.raises(PrototxtError, match="found an encoded image of 8 bits a channel, found uint16"):
         layer_of(encoded(tmp_path / "b", COLOURS.astype(np.uint16))).setup([])
-    with pytest.raises(InputError, match=r"record 1: expected shape \(3, 5, 4\)"):
+    with pytest.raises(InputError, match=r"record 1: expected 3 channels, as the first record has, found 1"):
         layer = layer_of(encoded(tmp_path / "c", COLOURS, GREY))
         layer.setup([])
         layer.forward([], [], Context(train=True))
@@ -208,8 +208,60 @@ def test_missing_and_truncated_lmdbs(rgb, tmp_path):
 
 def test_a_record_of_another_shape(tmp_path):
     folder = write_lmdb(tmp_path / "odd", [(np.zeros((1, 2, 2), np.uint8), 0), (np.zeros((1, 3, 2), np.uint8), 0)])
+    with pytest.raises(InputError, match=r"record 1: expected shape \(1, 2, 2\), as record 0 has, found \(1, 3, 2\)"):
+        DataSource(folder).uniform_batch(2)
     with pytest.raises(InputError, match=r"record 1: expected shape"):
-        DataSource(folder).batch(2)
+        DataSource(folder).at(1, 1)
+    source = DataSource(folder)
+    values, labels = source.batch(3)
+    assert source.mixed and [one.shape for one in values] == [(1, 2, 2), (1, 3, 2), (1, 2, 2)] and len(labels) == 3
+
+
+def mixed(path, *sizes, dtype=np.uint8):
+    """An LMDB of samples of these sizes, and they."""
+    stream = np.random.default_rng(1)
+    samples = [stream.integers(0, 256, (3, *size)).astype(dtype) for size in sizes]
+    return write_lmdb(path, [(sample, i) for i, sample in enumerate(samples)]), samples
+
+
+def test_samples_of_several_sizes_are_cropped_to_one(tmp_path):
+    folder, samples = mixed(tmp_path / "l", (9, 12), (14, 11), (8, 8), (21, 9))
+    layer = layer_of(folder, more="transform_param { crop_size: 8 mean_value: 9 }")
+    assert layer.setup([]) == [(3, 3, 8, 8), (3,)] and not layer.sizes_vary and not layer.uniform
+    x, y = layer.forward([], [], Context(train=False))
+    assert y.tolist() == [0, 1, 2]
+    for found, sample in zip(x.numpy(), samples, strict=False):
+        top, left = (sample.shape[1] - 8) // 2, (sample.shape[2] - 8) // 2
+        np.testing.assert_array_equal(found, sample[:, top : top + 8, left : left + 8].astype(np.float32) - 9)
+    layer.spec.message.transform_param.crop_size = 9
+    layer.setup([])
+    with pytest.raises(InputError, match=r"record 2: expected at least 9x9 pixels, crop_size, found 8x8"):
+        layer.forward([], [], Context(train=True))
+
+
+def test_samples_of_other_sizes_than_the_first_records(tmp_path):
+    folder, samples = mixed(tmp_path / "l", *[(9, 12)] * 33, (8, 8), (8, 8), (8, 8))
+    layer = layer_of(folder)
+    layer.setup([])
+    layer.source.seek(33)
+    said = r"record 33: expected 9x12 pixels \(height x width\), as all the first records have, found 8x8"
+    with pytest.raises(InputError, match=said):
+        layer.forward([], [], Context(train=True))
+    cropped = layer_of(folder, more="transform_param { crop_size: 8 }")
+    cropped.setup([])
+    cropped.source.seek(32)
+    x, _ = cropped.forward([], [], Context(train=False))
+    np.testing.assert_array_equal(x.numpy()[1], samples[33])
+
+
+def test_samples_of_several_sizes_have_that_of_the_mean(tmp_path):
+    folder, _ = mixed(tmp_path / "l", (9, 12), (8, 8), (9, 12))
+    mean = messages.BlobProto(data=[1.0] * 324, num=1, channels=3, height=9, width=12)
+    (tmp_path / "mean.binaryproto").write_bytes(mean.SerializeToString())
+    layer = layer_of(folder, more=f"transform_param {{ mean_file: '{tmp_path}/mean.binaryproto' }}")
+    layer.setup([])
+    with pytest.raises(InputError, match=r"record 1: expected 9x12 pixels .*, as its mean_file has, found 8x8"):
+        layer.forward([], [], Context(train=True))
 
 
 def test_a_record_that_is_no_datum(tmp_path):

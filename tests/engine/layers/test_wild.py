@@ -27,14 +27,14 @@ def test_every_stock_layer_is_known_or_refused_by_its_name():
         "SigmoidCrossEntropyLoss Silence Slice Softmax SoftmaxWithLoss Split Swish TanH Threshold Tile "
         "WindowData".split()
     )
-    refused = {"HDF5Output", "LSTM", "Python", "RNN", "WindowData"}
+    refused = {"HDF5Output", "Python", "WindowData"}
     assert stock - refused <= set(known_types())
     for kind in refused:
         with pytest.raises(PrototxtError, match=f"layer 'it': type '{kind}' is not supported: (?!Caffe 1.0 has no)"):
             make_layer(f"type: '{kind}'")
     # every message of settings belongs to a layer
     fields = {f.name for f in messages.LayerParameter.DESCRIPTOR.fields if f.name.endswith("_param")}
-    of_no_layer = "transform loss hdf5_output memory_data python recurrent window_data".split()
+    of_no_layer = "transform loss hdf5_output memory_data python window_data".split()
     read = {LAYERS[kind].param_field for kind in known_types()} - {None}
     assert fields - {f"{name}_param" for name in of_no_layer} <= read <= fields
 

@@ -113,13 +113,29 @@ def test_a_bottom_whose_layer_is_left_out_is_named_with_the_state():
         make_net(INPUT + staged, "TEST")
     with pytest.raises(PrototxtError, match=said + "check, x$"):
         make_net("state { stage: 'check' stage: 'x' }" + INPUT + staged, "TEST")
-    with pytest.raises(PrototxtError, match=r"'b' is no top of a layer before it$"):  # it comes too late
+    with pytest.raises(
+        PrototxtError, match=r"'b' is no top of a layer before it; layer 'late', which makes it, comes after it$"
+    ):  # it comes too late
         make_net(
             "state { stage: 'fit' }"
             + INPUT
             + fc("c", bottom="b")
             + fc("late", top="b", more="exclude { stage: 'fit' }")
         )
+
+
+@pytest.mark.parametrize(
+    ("net", "said"),
+    [
+        (INPUT + fc("conv10-b") + fc("c", bottom="conv10"), "'conv10' is no top .*; is 'conv10-b' meant[?]$"),
+        (INPUT + fc("a") + fc("c", bottom="quite_other"), "'quite_other' is no top of a layer before it$"),
+        (fc("c", bottom="data"), "'data' is no top .*; the net has no data: write input: \"data\" and input_shape"),
+        (INPUT + fc("c", bottom="c"), "'c' is no top .*; layer 'c', which makes it, is that layer$"),
+    ],
+)
+def test_what_a_missing_bottom_may_be(net, said):
+    with pytest.raises(PrototxtError, match=said):
+        make_net(net)
 
 
 def test_loss_weights_and_in_place_layers():

@@ -27,6 +27,7 @@ CONV = (
     'layer { name: "c" type: "Convolution" bottom: "x" top: "c" convolution_param { num_output: 4 kernel_size: 3 } }\n'
 )
 FC = 'layer { name: "f" type: "InnerProduct" bottom: "c" top: "f" inner_product_param { num_output: 7 } }\n'
+SILENT = 'layer { type: "Silence" bottom: "y" }\n'
 DISTANCE = 'layer { name: "e" type: "EuclideanLoss" bottom: "f" bottom: "y" } '
 SOFTMAX = 'layer { name: "l" type: "SoftmaxWithLoss" bottom: "f" bottom: "y" top: "l" }\n'
 
@@ -177,9 +178,15 @@ def test_labels_that_two_layers_want_otherwise_are_refused():
 
 def test_what_a_program_fills_in():
     unnamed, unsized = DATA.replace('source: "no_lmdb"', ""), DATA.replace("batch_size: 5", "")
-    for text, said in ((unnamed, "it names no source"), (unsized, "it states no batch_size")):
+    for text, said in (
+        (unnamed, "it states no source, which a program must fill in"),
+        (unsized, "it states no batch_size"),
+    ):
         found = of(text.format("transform_param { crop_size: 24 }") + CONV)
-        assert said in found.missing[0] and found.net.shapes["c"][1:] == (4, 22, 22)
+        assert said in found.missing[0] and "is not read" not in found.missing[0]
+        assert found.net.shapes["c"][1:] == (4, 22, 22)
+    other = DATA.replace("data_param {{", "image_data_param {{")
+    assert "(image_data_param is not read by type Data)" in of(other.format("") + CONV).missing[0]
 
 
 @pytest.mark.parametrize(
@@ -297,3 +304,41 @@ layer { name: "d" type: "Dropout" bottom: "x" top: "y" dropout_param { dropout_r
     assert shapes["y"] == shapes["x"]
     with pytest.raises(PrototxtError, match=r"net.prototxt:2: layer 'd' .*dropout_ratio 1 is not between"):
         outline(source, "TRAIN")
+
+
+def test_shapes_by_what_reads_them_first():
+    slides = CONV.replace("kernel_size: 3", "kernel_size: 3 kernel_size: 5 kernel_size: 5")
+    assert shapes(of(H5 + slides + SILENT))["x"] == (5, 3, 16, 227, 227)
+    words = 'layer { name: "e" type: "Embed" bottom: "x" top: "e" embed_param { input_dim: 9 num_output: 4 } }\n'
+    assert shapes(of(H5 + words + SILENT))["x"] == (5,)
+    assert of(H5 + words + SILENT).net.shapes["e"] == (5, 4)
+
+
+def test_the_size_of_an_autoencoders_pictures_is_that_of_its_output():
+    net = (
+        DATA.format("")
+        + """layer { name: "in" type: "Flatten" bottom: "x" top: "in" }
+    layer { name: "f" type: "InnerProduct" bottom: "in" top: "f" inner_product_param { num_output: 60 } }
+    layer { name: "r" type: "Reshape" bottom: "f" top: "r" reshape_param { shape { dim: 0 dim: 3 dim: 4 dim: 5 } } }
+    layer { name: "d" type: "Deconvolution" bottom: "r" top: "out"
+      convolution_param { num_output: 3 kernel_size: 2 stride: 2 } }
+    layer { name: "flat" type: "Flatten" bottom: "out" top: "flat" }
+    layer { name: "e" type: "SigmoidCrossEntropyLoss" bottom: "flat" bottom: "in" top: "e" }"""
+    )
+    assert shapes(of(net))["x"] == (5, 3, 8, 10)
+
+
+def test_sequences():
+    net = (
+        H5.replace('top: "y"', 'top: "cont" top: "y"')
+        + """
+    layer { name: "e" type: "Embed" bottom: "x" top: "e" embed_param { input_dim: 9 num_output: 4 } }
+    layer { name: "l" type: "LSTM" bottom: "e" bottom: "cont" top: "l" recurrent_param { num_output: 3 } }
+    layer { name: "p" type: "InnerProduct" bottom: "l" top: "p" inner_product_param { axis: 2 num_output: 9 } }
+    layer { name: "s" type: "SoftmaxWithLoss" bottom: "p" bottom: "y" top: "s" softmax_param { axis: 2 } }"""
+    )
+    found = of(net)
+    assert shapes(found) == {"x": (5, 16), "cont": (5, 16), "y": (5, 1, 16)}
+    assert found.net.shapes["l"] == (5, 16, 3)
+    bare = 'layer { name: "l" type: "RNN" bottom: "x" bottom: "y" top: "l" recurrent_param { num_output: 3 } }'
+    assert shapes(of(H5 + bare)) == {"x": (5, 16, 64), "y": (5, 16)}

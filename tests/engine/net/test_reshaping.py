@@ -24,7 +24,7 @@ from siamplex.engine.training.solver import Solver, TrainOptions
 from siamplex.errors import InputError, PrototxtError
 from siamplex.schema import messages
 from siamplex.schema.weights import read_solverstate
-from tests.engine.conftest import make_layer, make_net
+from tests.engine.conftest import make_layer, make_net, write_lmdb
 from tests.engine.layers.test_image_data import listed, write
 from tests.engine.training.test_process_group import together
 
@@ -73,6 +73,8 @@ AGAIN = [
     ("'MultinomialLogisticLoss'", 1, [(2, 4, 3, 3), (2,)], [(2, 4, 1, 5), (2,)]),
     ("'EuclideanLoss'", 1, TWO, TWO_OTHER),
     ("'SigmoidCrossEntropyLoss'", 1, TWO, TWO_OTHER),
+    *((f"'{kind}' recurrent_param {{ num_output: 3 }}", 1, [(4, 3, 5), (4, 3)], [(4, 2, 5), (4, 2)])
+      for kind in ("LSTM", "RNN")),
     ("'ContrastiveLoss'", 1, [(2, 4), (2, 4), (2,)], [(2, 7), (2, 7), (2,)]),
 ]  # fmt: skip
 
@@ -164,6 +166,53 @@ def test_each_batch_has_the_loss_and_gradients_of_its_own_size(tmp_path, count, 
         seen.add(net.shapes["conv2"])
     assert len(seen) == len(set(sizes))
     assert all(p.tensor is array for p, array in zip(net.parameters, arrays, strict=True))
+
+
+def stored(folder: Path, sizes=SIZES) -> tuple[str, list[np.ndarray]]:
+    """A Data layer over samples of these sizes, as :func:`text_of` has it, and they (H, W, 3)."""
+    stream = np.random.default_rng(2)
+    pictures = [stream.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
+    write_lmdb(folder / "l", [(picture.transpose(2, 0, 1), i % 5) for i, picture in enumerate(pictures)])
+    text = f"""layer {{ name: "d" type: "Data" top: "data" top: "label" data_param {{ source: "{folder / "l"}"
+      batch_size: 1 backend: LMDB }} transform_param {{ scale: 0.01 mean_value: 90 }} }}\n"""
+    return text, pictures
+
+
+def test_stored_samples_of_several_sizes(tmp_path):
+    data, pictures = stored(tmp_path)
+    net = make_net(data + LAYERS)
+    for turn, (loss, gradients, _) in enumerate(losses_and_gradients(net, 2 * len(SIZES))):
+        wanted, theirs = by_torch(net, [pictures[turn % len(SIZES)]], [turn % len(SIZES)])
+        torch.testing.assert_close(loss, wanted, rtol=1e-5, atol=1e-6)
+        for mine, other in zip(gradients, theirs, strict=True):
+            torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-6)
+        assert net.shapes["data"][2:] == SIZES[turn % len(SIZES)]
+    with pytest.raises(PrototxtError, match=r"layer 'fc' .*; the batch begins with .*/l record 1, 14x11 pixels"):
+        fixed = make_net(data + FC)
+        for _ in range(2):
+            fixed.forward(Context(True))
+    mixed = make_net(data.replace("batch_size: 1", "batch_size: 2") + LAYERS)
+    said = r"l record 1: expected 9x12 pixels .*, as the first sample of its batch has \(record 0\), found 14x11"
+    with pytest.raises(InputError, match=said):
+        mixed.forward(Context(True))
+
+
+def test_stored_samples_of_several_sizes_have_no_shortcut(tmp_path):
+    data, _ = stored(tmp_path)
+    frozen = LAYERS.replace('bottom: "data" top: "conv1"', 'bottom: "data" top: "conv1" param { lr_mult: 0 } '
+                            "param { lr_mult: 0 }")  # fmt: skip
+    (tmp_path / "net.prototxt").write_text(data + frozen)
+    (tmp_path / "solver.prototxt").write_text(
+        f'net: "{tmp_path}/net.prototxt" base_lr: 0.1 lr_policy: "fixed" max_iter: 12 display: 1 random_seed: 3'
+    )
+    losses = []
+    for shortcut in (True, False):
+        prefix = str(tmp_path / f"s{shortcut}")
+        options = TrainOptions(snapshot_prefix=prefix, quiet=True, shortcut=shortcut, allow_unfilled=True)
+        solver = Solver(tmp_path / "solver.prototxt", options)
+        solver.solve()
+        losses.append(read_losses(f"{prefix}_losses.csv"))
+    assert losses[0] == losses[1] and losses[0][-1][1] != losses[0][0][1]
 
 
 def test_a_mixed_batch_is_refused_by_its_line(tmp_path):

@@ -67,6 +67,24 @@ def test_types_that_begin_otherwise(kind):
     assert holes(f'layer {{ name: "it" type: "{kind}" }}', learning=False) != []
 
 
+@pytest.mark.parametrize(("kind", "count"), [("LSTM", 3), ("RNN", 5)])
+@pytest.mark.parametrize("static", [False, True])
+@pytest.mark.parametrize("expose", [False, True])
+def test_recurrent_layers(kind, count, static, expose):
+    """Each frozen weight is named; a bias may be any constant."""
+    fillers = 'weight_filler { type: "xavier" } bias_filler { value: 0 }'
+    states = ("h", "c")[: 1 + (kind == "LSTM")] if expose else ()
+    bottoms = " ".join(f'bottom: "{name}"' for name in ("x", "cont", *(("s",) if static else ()), *states))
+    biases = {1, count + static - 1} if kind == "RNN" else {1}
+    for frozen in range(count + static):
+        rules = " ".join(f"param {{ lr_mult: {int(index != frozen)} }}" for index in range(count + static))
+        settings = f"recurrent_param {{ {fillers} expose_hidden: {str(expose).lower()} }}"
+        text = f'layer {{ name: "it" type: "{kind}" {bottoms} {rules} {settings} }}'
+        assert holes(text) == ([] if frozen in biases else [("it", "xavier")])
+        assert holes(text, {"it"}) == []
+    assert holes(text.replace("xavier", "constant").replace("lr_mult: 1", "lr_mult: 0")) == [("it", "constant 0")]
+
+
 def test_twins_share_what_either_has():
     shared = 'param { name: "w" lr_mult: 0 }'
     text = layer("bias_term: false", "a", "Embed", shared) + layer(

@@ -48,7 +48,7 @@ def find_prefix(net: Net, learning: bool = False) -> Prefix:
     held: dict[str, Feature] = {}
     for node in net.nodes:
         layer = node.layer
-        if isinstance(layer, Data) and not layer.transform.is_random and len(layer.source.shape) == 3:
+        if isinstance(layer, Data) and not layer.transform.is_random and layer.uniform:
             held[node.tops[0]] = Feature(node.name, (0, layer.source.shape[0]))
             prefix.data[node.name] = node
             continue

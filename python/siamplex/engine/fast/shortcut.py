@@ -214,7 +214,7 @@ class LookedUp:
         if self._shortcut.threads and context.train:
             self._shortcut.threads.tick()
         position = layer.source.position
-        values, labels = layer.source.batch(int(layer.params.batch_size))
+        values, labels = layer.source.uniform_batch(int(layer.params.batch_size))
         self._look_up(values, position)  # the whole batch, so that every process has the same table
         self._whole = self._rows
         share = layer.spec.share

@@ -59,7 +59,7 @@ class _Batch:
     def read(self, context: Context) -> list[torch.Tensor]:
         layer = self.data.layer
         assert isinstance(layer, Data)
-        values, labels = layer.batch()
+        values, labels = layer.uniform_batch()
         numbers = SampleNumbers()
         for low, high in self._parts:
             rows = [numbers.number(sample) for sample in values[:, low:high]]

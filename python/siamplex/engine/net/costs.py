@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from siamplex.engine.layers.recurrent import Recurrent
 from siamplex.engine.net.layer import Shape
 from siamplex.engine.net.net import Net
 from siamplex.engine.net.node import Node
@@ -19,8 +20,9 @@ class LayerCost:
     """One layer: its tops with their shapes, its parameters, its cost at the file's batch size.
 
     ``parameters`` counts those that no earlier layer owns.  ``multiply_adds`` are those of a forward pass in
-    convolutions, deconvolutions and inner products; 0 for other types, whose work is of a lower order.  ``memory`` is
-    the bytes of new tops; a top written in place needs none.
+    convolutions, deconvolutions, inner products and recurrent layers; 0 for other types, whose work is of a lower
+    order.  ``memory`` is the bytes of new tops; a top written in place needs none.  ``unnamed_loss`` says that it is a
+    loss without tops.
     """
 
     name: str
@@ -31,6 +33,7 @@ class LayerCost:
     shared_with: tuple[str, ...]
     multiply_adds: int
     memory: int
+    unnamed_loss: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,7 @@ def cost_of(net: Net, types: Mapping[str, str] | None = None) -> NetCost:
                 shared_with=tuple(dict.fromkeys(p.layer for p in node.params if p.layer != node.name)),
                 multiply_adds=_multiply_adds(node, given, shapes),
                 memory=_FLOAT * sum(math.prod(shape) for shape in new),
+                unnamed_loss=AUTOMATIC in node.tops,
             )
         )
     learned = sum(p.tensor.numel() for p in net.parameters if p.lr_mult != 0)
@@ -88,6 +92,8 @@ def cost_of(net: Net, types: Mapping[str, str] | None = None) -> NetCost:
 
 def _multiply_adds(node: Node, bottoms: Mapping[str, Shape], tops: Mapping[str, Shape]) -> int:
     kind = node.layer.spec.type
+    if isinstance(node.layer, Recurrent):
+        return node.layer.multiply_adds([bottoms[name] for name in node.bottoms])
     if kind not in ("Convolution", "Deconvolution", "InnerProduct"):
         return 0
     weights = node.params[0].tensor.numel()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +13,24 @@ import numpy as np
 import numpy.typing as npt
 
 from siamplex.errors import InputError
-from siamplex.schema.datum import DatumError, decode, decode_uniform, is_encoded
+from siamplex.schema.datum import DatumError, decode, decode_uniform, is_encoded, shape_of
 from siamplex.schema.record_stores import open_store
 
 _SMALL, _MOST = 64, 1 << 26  # bytes of a sample's values, and of all, up to which a store is decoded whole
 _AHEAD = 1 << 20  # bytes of a batch from which the next one is read while this one is computed
+_LOOKED_AT = 32  # records whose shapes tell whether a store has samples of several
 
-Batch = tuple[npt.NDArray[Any], npt.NDArray[np.float32]]
+Samples = npt.NDArray[Any] | list[npt.NDArray[Any]]  # (N, C, H, W), or N of (C, H, W) where these differ
+Batch = tuple[Samples, npt.NDArray[np.float32]]
+Whole = tuple[npt.NDArray[Any], npt.NDArray[np.float32]]
 
 
 class DataSource:
     """Batches of Datums from an LMDB (or LevelDB) folder, wrapping around at its end as Caffe's reader does.
 
     If batches are large, a second thread reads the next one ahead; ``position`` counts only the batches returned.
-    ``mode`` says how encoded Datums are decoded: :func:`siamplex.schema.datum.decode`.
+    ``mode`` says how encoded Datums are decoded: :func:`siamplex.schema.datum.decode`.  ``shape`` (C, H, W) is that of
+    the first sample; ``mixed`` says that the first records have several.
     """
 
     def __init__(self, folder: Path, backend: str = "LMDB", mode: str = "native") -> None:
@@ -44,9 +49,14 @@ class DataSource:
         self.encoded = is_encoded(first)
         self.shape: tuple[int, ...] = values.shape
         self.dtype = values.dtype
-        self._whole: Batch | None = None  # all records of a small store, decoded at once
+        self._whole: Whole | None = None  # all records of a small store, decoded at once
         self._may_be_whole = values.nbytes <= _SMALL and values.nbytes * self.entries <= _MOST
+        self.mixed = self._shapes_differ()
         self.seek(0)
+
+    def _shapes_differ(self) -> bool:
+        few = islice(self._store.records(), _LOOKED_AT)
+        return any(shape_of(bytes(record), self._mode) not in (None, self.shape) for record in few)
 
     def fingerprint(self) -> str:
         """A hash of the number of records and their bytes: all records if small, else 64 spread over the store."""
@@ -66,14 +76,30 @@ class DataSource:
         self._records = self._from(self.position)
 
     def at(self, position: int, size: int) -> npt.NDArray[Any]:
-        """Values (N, C, H, W) of the ``size`` samples from record ``position``; the next batch follows them."""
+        """Values (N, C, H, W) of the ``size`` samples from record ``position``; the next batch follows them.
+
+        Raises InputError for samples of several shapes.
+        """
         self.seek(position)
-        values = self._read(self.position, size)[0]
+        values, _ = self._as_whole(self._read(self.position, size), self.position)
         self.position = (self.position + size) % self.entries
         return values
 
-    def all(self) -> Batch | None:
-        """All samples of a store of small records, as :meth:`batch` returns them; None for a large store."""
+    def uniform_batch(self, size: int) -> Whole:
+        """The next ``size`` samples: values (N, C, H, W), labels (N,).  Raises InputError where shapes differ."""
+        position = self.position
+        return self._as_whole(self.batch(size), position)
+
+    def _as_whole(self, batch: Batch, position: int) -> Whole:
+        values, labels = batch
+        if isinstance(values, np.ndarray) and values.shape[1:] == self.shape:
+            return values, labels
+        i, odd = next((i, one) for i, one in enumerate(values) if one.shape != self.shape)
+        where = f"{self.folder} record {(position + i) % self.entries}"
+        raise InputError(where, f"shape {self.shape}, as record 0 has", f"{odd.shape}")
+
+    def all(self) -> Whole | None:
+        """Values (N, C, H, W) and labels (N,) of a store of small records; None for a large store."""
         if self._may_be_whole:
             self._read(0, 0)
         return self._whole
@@ -100,13 +126,13 @@ class DataSource:
             raise InputError(f"{self.folder} record {number}", "a Datum", str(error)) from None
 
     def batch(self, size: int) -> Batch:
-        """The next ``size`` samples: values (N, C, H, W), bytes or floats, and labels (N,)."""
+        """The next ``size`` samples: values, bytes or floats, and labels (N,)."""
         if self._ahead and self._ahead[0] != size:
             self.seek(self.position)
         batch = self._ahead[1].result() if self._ahead else self._read(self.position, size)
         self._ahead = None
         self.position = (self.position + size) % self.entries
-        if batch[0].nbytes >= _AHEAD:
+        if sum(sample.nbytes for sample in batch[0]) >= _AHEAD:
             self._reader = self._reader or ThreadPoolExecutor(1, "reader")
             self._ahead = size, self._reader.submit(self._read, self.position, size)
         return batch
@@ -120,12 +146,15 @@ class DataSource:
                 return self._whole[0][position : position + size], self._whole[1][position : position + size]
             chosen = np.arange(position, position + size) % self.entries
             return self._whole[0][chosen], self._whole[1][chosen]
-        values = np.empty((size, *self.shape), self.dtype)
+        values: Samples = np.empty((size, *self.shape), self.dtype)
         labels = np.empty(size, np.float32)
         for i in range(size):
-            number = (position + i) % self.entries
-            sample, labels[i] = self._decode(number, next(self._records))
-            if sample.shape != self.shape or sample.dtype != self.dtype:
-                raise InputError(f"{self.folder} record {number}", f"shape {self.shape}", f"{sample.shape}")
-            values[i] = sample
+            sample, labels[i] = self._decode((position + i) % self.entries, next(self._records))
+            if isinstance(values, np.ndarray) and (sample.shape, sample.dtype) != (values.shape[1:], values.dtype):
+                # a whole batch of another shape is an array too
+                values = list(values[:i]) if i else np.empty((size, *sample.shape), sample.dtype)
+            if isinstance(values, list):
+                values.append(sample)
+            else:
+                values[i] = sample
         return values, labels

@@ -18,6 +18,8 @@ _SIZES = (*((n, n) for n in (227, 28, 256, 32, 64, 128, 512)), (360, 480), (96, 
 _SAMPLES = frozenset({"Convolution", "Deconvolution", "Pooling", "LRN", "InnerProduct", "BatchNorm", "Crop", "Im2col"})
 _SCORED = frozenset({"SoftmaxWithLoss", "Accuracy", "InfogainLoss", "HingeLoss", "MultinomialLogisticLoss"})
 _ALIKE = frozenset({"EuclideanLoss", "SigmoidCrossEntropyLoss", "Eltwise", "Concat"})
+_RECURRENT = frozenset({"LSTM", "RNN"})
+_FRAMES, _SEQUENCES, _INPUTS = 16, 16, 64  # of a further axis; of a recurrent layer's batch, and of its inputs
 _LABEL = "one label a sample"
 _REPAIRS = 6  # corrections of one guess by shapes that later layers need
 
@@ -58,9 +60,11 @@ class Guesses:
     """Guessed shapes of the tops of missing sources; each is fixed when a layer first reads it."""
 
     def __init__(
-        self, sources: Sequence[Source], given: Mapping[str, Shape], channels: int, size: tuple[int, int]
-    ) -> None:
-        self._sources, self._channels, self._size = sources, channels, size
+        self, sources: Sequence[Source], given: Mapping[str, Shape], channels: int, size: tuple[int, int],
+        sequences: bool = False,
+    ) -> None:  # fmt: skip
+        """``sequences`` says that the net has recurrent layers, so that batches are of T steps."""
+        self._sources, self._channels, self._size, self._sequences = sources, channels, size, sequences
         self._by_top = {top: one for one in sources for top in one.tops}
         self.shapes: dict[str, Shape] = {top: given[top] for top in self._by_top if top in given}
         self._why: dict[str, str] = dict.fromkeys(self.shapes, "given")
@@ -72,16 +76,17 @@ class Guesses:
     def repaired(self, top: str, shape: Shape, why: str) -> Guesses:
         """A new guess like this one, with the shape of ``top`` fixed as well."""
         kept = {name: s for name, s in self.shapes.items() if self._why[name] == "given" or name in self.mended}
-        made = Guesses(self._sources, kept, self._channels, self._size)
+        made = Guesses(self._sources, kept, self._channels, self._size, self._sequences)
         made._why |= {name: self._why[name] for name in kept}
         made.mended = self.mended | {top}
         made.settle(top, shape, why)
         return made
 
-    def samples(self, top: str) -> Shape:
-        """(N, C, H, W) as the source states it, completed by this guess."""
+    def samples(self, top: str, reader: LayerSpec | None = None) -> Shape:
+        """(N, C, H, W) as the source states it, completed by this guess; with the axes that its reader slides over."""
         one = self._by_top[top]
-        return (one.batch, one.channels or self._channels, *(one.size or self._size))
+        more = _axes_slid_over(reader) - 2 if reader and one.free else 0
+        return (one.batch, one.channels or self._channels, *[_FRAMES] * max(more, 0), *(one.size or self._size))
 
     def settle(self, top: str, shape: Shape, why: str) -> None:
         self.shapes[top], self._why[top] = shape, why
@@ -99,12 +104,16 @@ class Guesses:
         one = self._by_top[name]
         other = next((shape for shape in bottoms if shape is not None), None)
         needed = _needed(spec, i, other) if other is not None else None
+        if spec.type == "Embed":  # a number for each
+            needed = needed or ((one.batch, _SEQUENCES) if self._sequences else (one.batch,))
+        elif spec.type in _RECURRENT and i < 2:  # x and cont, each of T x N
+            needed = needed or ((one.batch, _SEQUENCES, _INPUTS) if i == 0 else (one.batch, _SEQUENCES))
         held = one.holds(needed) if needed is not None else None
         if held is not None:
             self.settle(name, held, _as_needed(spec))
         elif spec.type in _SAMPLES or not self.is_label(name):
             told = one.told()
-            self.settle(name, self.samples(name), f"{told} tell it" if one.size and one.channels else
+            self.settle(name, self.samples(name, spec), f"{told} tell it" if one.size and one.channels else
                         f"a guess{f', but for {told}' if told else ''}")  # fmt: skip
         else:
             shape = self._label(one, spec)
@@ -166,6 +175,14 @@ class Guesses:
         return net
 
 
+def _axes_slid_over(spec: LayerSpec) -> int:
+    """The spatial axes of a convolution, as far as a kernel, stride or pad for each of them tells."""
+    if spec.type not in ("Convolution", "Deconvolution"):
+        return 0
+    p = spec.message.convolution_param
+    return max(len(p.kernel_size), len(p.stride), len(p.pad))
+
+
 def _as_needed(spec: LayerSpec) -> str:
     return f"as layer '{spec.name}' ({spec.type}) needs it"
 
@@ -179,6 +196,8 @@ def _needed(spec: LayerSpec, i: int, other: Shape) -> Shape | None:
         return (rest[0], 1, *rest[1:]) if spread and len(rest) > 1 else tuple(rest[:1]) or (1,)
     if spec.type in _ALIKE:
         return other
+    if spec.type in _RECURRENT and i == 1:
+        return other[:2]
     return other[:1] if spec.type == "ContrastiveLoss" and i == 2 else None
 
 
@@ -217,7 +236,7 @@ def guess(
     absent: set[int],
 ) -> Trial:
     """Shapes for all sources, corrected where a later layer needs others."""
-    guesses = Guesses(sources, given, channels, size)
+    guesses = Guesses(sources, given, channels, size, any(spec.type in _RECURRENT for _, spec in specs))
     best: Trial | None = None
     for _ in range(_REPAIRS):
         trial, repair = _go_through(specs, absent, guesses)
@@ -233,7 +252,10 @@ def guess(
 _Repair = tuple[str, Shape, str]
 
 
-def _repair(spec: LayerSpec, bottoms: Sequence[Shape], roots: Mapping[str, str], guesses: Guesses) -> _Repair | None:
+def _repair(
+    spec: LayerSpec, bottoms: Sequence[Shape], roots: Mapping[str, str], known: Mapping[str, Shape | None],
+    guesses: Guesses,
+) -> _Repair | None:  # fmt: skip
     """A guessed blob from which a layer's bottoms are computed, the shape that the layer needs, and why."""
     names = [str(bottom) for bottom in spec.message.bottom]
     for i in reversed(range(min(len(names), len(bottoms)))):
@@ -243,12 +265,23 @@ def _repair(spec: LayerSpec, bottoms: Sequence[Shape], roots: Mapping[str, str],
         for j, other in enumerate(bottoms):
             if j != i and roots.get(names[j]) != root:
                 needed = _needed(spec, i, other)
-                shape = guesses.other(root, needed) if needed is not None else None
+                shape = guesses.other(root, _unflattened(needed, known)) if needed is not None else None
                 if shape is not None:
                     return root, shape, _as_needed(spec)
         if len(names) == 1 and guesses.may_be_a_column(root):
             return root, (*guesses.shapes[root], 1), _as_needed(spec)
     return None
+
+
+def _unflattened(shape: Shape, known: Mapping[str, Shape | None]) -> Shape:
+    """``shape``, or that of a picture of as many values in the net, as the output of an autoencoder is one."""
+    alike = [
+        other
+        for other in known.values()
+        if other and len(other) == 4 and other[:1] == shape[:1] and math.prod(other) == math.prod(shape)
+    ]
+    spread = [other for other in alike if math.prod(other[2:]) > 1]
+    return spread[-1] if len(shape) == 2 and spread else shape
 
 
 def _go_through(
@@ -284,7 +317,7 @@ def _go_through(
             shapes = layer.setup(bottoms)
         except (PrototxtError, IndexError, ValueError, ZeroDivisionError) as error:
             trial = Trial(guesses, number, _as_fault(spec, bottoms, error), spec, read)
-            return trial, _repair(spec, bottoms, roots, guesses)
+            return trial, _repair(spec, bottoms, roots, known, guesses)
         for top in tops:
             roots.pop(top, None) if top not in names else None
             origins[top] = read

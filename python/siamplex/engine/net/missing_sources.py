@@ -79,7 +79,8 @@ def missing_source(index: int, spec: LayerSpec) -> Source | None:
     lost = [said for file in (name, mean) if file and (said := why_lost(spec.source, file))]
     told = bool(name) and (p.HasField("batch_size") or spec.type not in ("Data", "HDF5Data"))
     if not told:  # a program fills it in, as DIGITS does
-        lost.insert(0, "it states no batch_size" if name else "it names no source")
+        unset = "batch_size" if name else "source"
+        lost.insert(0, f"it states no {unset}, which a program must fill in{_misplaced(spec, param)}")
     try:
         if told:
             layer = create(spec)  # its settings are looked at all the same
@@ -104,6 +105,12 @@ def missing_source(index: int, spec: LayerSpec) -> Source | None:
         size = int(p.new_height), int(p.new_width)
     counted = p.HasField("batch_size") or told
     return Source(index, spec, said, max(int(p.batch_size), 1), channels, size, counted)
+
+
+def _misplaced(spec: LayerSpec, own: str) -> str:
+    """Which settings of another data layer's type stand in a layer; empty if none do."""
+    given = [other for other, _ in SOURCES.values() if other != own and spec.message.HasField(other)]
+    return f" ({given[0]} is not read by type {spec.type})" if given else ""
 
 
 def why_lost(source: Prototxt, name: str) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from siamplex.engine.net import arrays
+from siamplex.engine.net.carrying import carrying, shared_notes
 from siamplex.engine.net.layer import ALL, Context, Shape, Share
 from siamplex.engine.net.node import Node, Parameter
 from siamplex.engine.net.phase import net_state
@@ -97,7 +98,7 @@ class Net:
     @property
     def notes(self) -> list[str]:
         """Remarks on the prototxt, for the log."""
-        return [note for node in self.nodes for note in node.layer.notes]
+        return [*(note for node in self.nodes for note in node.layer.notes), *shared_notes(self.nodes)]
 
     def node(self, name: str) -> Node:
         """The node of a layer's name."""
@@ -134,6 +135,9 @@ class Net:
                 loss = part if loss is None else loss if part is None else loss + part
             if node is last:
                 break
+        if self._wiring.arrays.marked:
+            for _, layer in carrying(self.nodes):
+                layer.after_pass()
         return torch.zeros((), device=self.device) if loss is None else loss, blobs
 
     def _is_given(self, node: Node, given: Mapping[str, torch.Tensor]) -> bool:

@@ -137,7 +137,7 @@ def _check_given(
     for blob in given:
         if blob not in takes:
             raise source.error(
-                f"no input or missing source has the top '{blob}' (these have: {', '.join(takes) or '-'})"
+                f"no input or missing source has the top '{blob}' (these have: {', '.join(takes) or 'none'})"
             )
 
 

@@ -114,6 +114,10 @@ class Overwritten:
             if array in self._found:
                 self._of_tensor[(tensor.data_ptr(), tensor.numel())] = array
 
+    def last_top(self, index: int) -> torch.Tensor | None:
+        """The last values of the array of the node's top in this pass; None where it is not overwritten."""
+        return self._arrays.latest().get(self._tops[index])
+
     def __enter__(self) -> Overwritten:
         latest = self._arrays.latest()
         found = self._of_tensor = {}

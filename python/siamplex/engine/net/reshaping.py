@@ -1,11 +1,11 @@
 """Setting layers up again where the pictures of a source change size.
 
 Caffe reshapes a layer before each of its passes, so a net whose source takes pictures as they are (ImageData without a
-crop and without new_height) runs at the size of each batch.  Here the layers behind such a source are looked at before
-each pass, and set up again where the shape of a bottom has changed.  Parameters keep their arrays; a layer that would
-need others is refused, as in Caffe.
+crop and without new_height, Data with samples of several sizes) runs at the size of each batch.  Here the layers behind
+such a source are looked at before each pass, and set up again where the shape of a bottom has changed.  Parameters keep
+their arrays; a layer that would need others is refused, as in Caffe.
 
-The stand-ins of a plan stay: they replace layers that depend on Data layers alone, whose samples have one size.
+The stand-ins of a plan stay: they replace layers that depend on Data layers alone whose samples have one size.
 """
 
 from __future__ import annotations

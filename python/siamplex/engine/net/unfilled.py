@@ -38,7 +38,12 @@ FILLERS: dict[str, tuple[str, tuple[str, ...], float]] = {
     "PReLU": ("prelu_param", ("filler",), 0.25),
     "Normalize": ("norm_param", ("scale_filler",), 1.0),
     "Parameter": ("parameter_param", (), 0.0),
+    # the third array is that of x_static
+    "LSTM": ("recurrent_param", (*_WEIGHTS, "weight_filler", "weight_filler"), 0.0),
+    "RNN": ("recurrent_param", (*_WEIGHTS, "weight_filler", "weight_filler", *_WEIGHTS), 0.0),
 }
+# layer types with a state: the number of bottoms that give it, where it is exposed
+_STATES = {"LSTM": 2, "RNN": 1}
 STATISTICS = {"BatchNorm": 3}  # layer types with statistics: the number of these arrays
 
 
@@ -128,8 +133,10 @@ def _begins(layer: Any) -> Iterator[_Begin | None]:
     settings = getattr(layer, field)
     if kind == "Parameter":
         yield _Begin("constant", default)
+    if kind in _STATES and len(layer.bottom) <= 2 + _STATES[kind] * settings.expose_hidden:
+        names = (*names[:2], *names[3:])
     for index, name in enumerate(names):
-        if index and not settings.bias_term:
+        if index and kind not in _STATES and not settings.bias_term:
             return
         if not index and kind in ("Scale", "Bias") and len(layer.bottom) > 1:
             continue  # the second bottom takes its place

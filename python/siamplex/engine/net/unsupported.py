@@ -9,8 +9,6 @@ _STOCK = {
     "Python": "it runs code that a net file names; express it in stock layers, or run this net with Caffe",
     "WindowData": "it cuts R-CNN's windows out of images; write the crops as files for ImageData, or an LMDB for Data",
     "HDF5Output": "it writes what it reads to a file; leave it out and use extract_features on its bottoms",
-    "LSTM": "it keeps its state from one batch to the next, which snapshots here do not hold; run this net with Caffe",
-    "RNN": "it keeps its state from one batch to the next, which snapshots here do not hold; run this net with Caffe",
     "LSTMUnit": "it is a part of LSTM, which Caffe makes itself",
     "Recurrent": "it is what LSTM and RNN are made of, no type of its own",
 }
@@ -76,4 +74,7 @@ def unsupported(type_name: str, known: Sequence[str], python: str = "") -> str:
     if meant:
         return f"type '{type_name}' is not known; '{meant}' is ({listed})"
     hint = in_stock_layers(type_name)
+    own = {name.lower(): name for name in _STOCK}.get(type_name.lower())
+    if own:
+        hint = f" (its own '{own}' is not supported either: {_STOCK[own]})"
     return f"type '{type_name}' is not supported: Caffe 1.0 has no such layer, a fork may{hint}; {_PLUG_IN} ({listed})"

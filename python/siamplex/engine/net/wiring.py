@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from typing import Any
 
 import torch
@@ -97,23 +98,31 @@ class Wiring:
         names = [str(name) for name in spec.message.bottom]
         for i, name in enumerate(names):
             if name not in self.shapes:
-                what = f"bottom '{name}' is no top of a layer before it{self._left_out(name, spec)}"
+                what = f"bottom '{name}' is no top of a layer before it{self._about_missing(name, spec)}"
                 raise spec.error(what, "bottom", i)
             self._unread.pop(name, None)
         return names
 
-    def _left_out(self, name: str, reader: LayerSpec) -> str:
-        """Which earlier layer would have ``name`` as its top, were it not left out by its rules, as DIGITS's stages."""
-        for spec in self._specs:
-            if spec.path == reader.path:
-                break
-            if name in spec.message.top:
+    def _about_missing(self, name: str, reader: LayerSpec) -> str:
+        """What may be wrong with a bottom that no layer before ``reader`` makes; empty where nothing is known."""
+        at = next((i for i, spec in enumerate(self._specs) if spec.path == reader.path), len(self._specs))
+        makers = [(i, spec) for i, spec in enumerate(self._specs) if name in spec.message.top]
+        for i, spec in makers:
+            if i < at:  # left out by its rules, as DIGITS's stages
                 stages = ", ".join(self._state.stage) or "none"
                 return (
                     f"; layer '{spec.name}' makes it, but its include and exclude rules leave it out of "
                     f"phase {self._phase}, level {self._state.level}, stages: {stages}"
                 )
-        return ""
+        if makers:
+            after = "is that layer" if makers[0][0] == at else "comes after it"
+            return f"; layer '{makers[0][1].name}', which makes it, {after}"
+        near = get_close_matches(name, self.shapes, n=1, cutoff=0.8)
+        if near:
+            return f"; is '{near[0]}' meant?"
+        if any(not spec.message.bottom for spec in self._specs):
+            return ""
+        return f'; the net has no data: write input: "{name}" and input_shape {{ dim: ... }}, or a layer of type Input'
 
     def _place_tops(self, layer: Layer, bottoms: list[str], shapes: list[Shape]) -> list[str]:
         spec = layer.spec

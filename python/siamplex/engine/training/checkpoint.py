@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from siamplex.engine.net.arrays import values
+from siamplex.engine.net.carrying import as_text
 from siamplex.engine.net.node import Parameter
 from siamplex.engine.training import snapshot as snapshots
 from siamplex.engine.training.model_files import check_names, write_model
@@ -74,6 +75,7 @@ class Checkpoint:
             seed=solver.seed,
             caffemodel=snapshots.entry(paths.caffemodel, model),
             solverstate=snapshots.entry(paths.solverstate, state),
+            carried={key: as_text(layer.carried) for key, layer in solver.carrying_layers() if layer.carried},
             cursors={key: layer.source.position for key, layer in solver.data_layers()},
             weights=solver.start.loaded,
             segments=solver.start.course.up_to(solver.iteration).as_json(),

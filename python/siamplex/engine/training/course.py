@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +28,18 @@ _WHAT = "the course of a training run (siamplex train)"
 class Segment:
     """Iterations from ``first`` up to ``last`` (None: the run's end), all computed with ``settings``.
 
-    Empty settings mean that they are not known, as for a snapshot of real Caffe.
+    Empty settings mean that they are not known, as for a snapshot of real Caffe.  ``manifests`` says whether its
+    snapshots have manifests; real Caffe's have none.
     """
 
     first: int
     last: int | None
     settings: Settings
+    manifests: bool = True
 
     def as_json(self) -> dict[str, Any]:
-        return {"first": self.first, "last": self.last, "settings": self.settings}
+        content = {"first": self.first, "last": self.last, "settings": self.settings}
+        return content if self.manifests else {**content, "manifests": False}
 
     @classmethod
     def of(cls, content: Any) -> Segment:
@@ -44,7 +47,7 @@ class Segment:
         first, last, settings = content["first"], content["last"], content["settings"]
         if not isinstance(first, int) or not (last is None or isinstance(last, int)) or not isinstance(settings, dict):
             raise ValueError("no segment")
-        return cls(first, last, {str(k): str(v) for k, v in settings.items()})
+        return cls(first, last, {str(k): str(v) for k, v in settings.items()}, content.get("manifests") is not False)
 
 
 @dataclass(frozen=True)
@@ -54,9 +57,9 @@ class Course:
     segments: tuple[Segment, ...]
 
     @classmethod
-    def fresh(cls, settings: Settings) -> Course:
+    def fresh(cls, settings: Settings, manifests: bool = True) -> Course:
         """A run from its first iteration on."""
-        return cls((Segment(0, None, settings),))
+        return cls((Segment(0, None, settings, manifests),))
 
     @property
     def settings(self) -> Settings:
@@ -71,19 +74,27 @@ class Course:
     def up_to(self, iteration: int | None) -> Course:
         """The same with the last segment ending at ``iteration``."""
         *before, last = self.segments
-        return Course((*before, Segment(last.first, iteration, last.settings)))
+        return Course((*before, replace(last, last=iteration)))
 
-    def going_on(self, iteration: int, settings: Settings) -> Course:
+    def going_on(self, iteration: int, settings: Settings, manifests: bool = True) -> Course:
         """The course of a run that continues from this run's snapshot at ``iteration``.
 
-        It has one segment more where the settings differ.
+        It has one segment more where the settings differ, or where only one of the two writes manifests.
         """
-        if self.settings and not differences(self.settings, settings):
+        alike = self.settings and not differences(self.settings, settings)
+        if alike and self.segments[-1].manifests == manifests:
             return self.up_to(None)
         before = self.up_to(iteration).segments
         if before[-1].first == iteration:  # nothing was computed in it
             before = before[:-1]
-        return Course((*before, Segment(iteration, None, settings)))
+        return Course((*before, Segment(iteration, None, settings, manifests)))
+
+    def has_bare(self, iteration: int) -> bool:
+        """Whether a snapshot without a manifest, of this iteration, is the run's own: one by real Caffe."""
+        return any(
+            not s.manifests and s.first < max(iteration, 1) and (s.last is None or iteration <= s.last)
+            for s in self.segments
+        )
 
     def holds(self, other: Course) -> bool:
         """Whether ``other`` is the beginning of this course."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from siamplex.engine.net.carrying import from_text
 from siamplex.engine.training import snapshot as snapshots
 from siamplex.engine.training.course import Course, Segment
 from siamplex.engine.training.filling import own_layers
@@ -45,13 +46,15 @@ def restore(solver: Solver, start: Start, path: Path) -> tuple[Manifest, Snapsho
         model = paths.caffemodel
         solver.seed = _check_seed(solver, paths.manifest, manifest.seed)
         _seek(solver, manifest)
+        _carry(solver, manifest, paths.manifest)
         solver.in_full = manifest.in_full
         solver.tested_at = manifest.iteration if manifest.tested else None
     else:  # a snapshot of real Caffe: data are read from the beginning, as Caffe would
         solver.say(f"{path} has no manifest: resuming as Caffe does, from the first record")
         model = _model_of(solver, path, state.learned_net) if state.learned_net else paths.caffemodel
         start.load_given()
-        start.course = Course((Segment(0, state.iteration, {}), Segment(state.iteration, None, start.settings)))
+        bare = Segment(0, state.iteration, {}, manifests=False)
+        start.course = Course((bare, Segment(state.iteration, None, start.settings)))
     solver.net.load(read_caffemodel(model), model, own)
     _restore_history(solver, path, state.history)
     solver.iteration = state.iteration
@@ -91,6 +94,16 @@ def _model_of(solver: Solver, path: Path, named: str) -> Path:
 def _seek(solver: Solver, manifest: Manifest) -> None:
     for key, layer in solver.data_layers():
         layer.source.seek(manifest.cursors.get(key, 0))
+
+
+def _carry(solver: Solver, manifest: Manifest, path: Path) -> None:
+    """Let layers carry what they carried when the snapshot was taken; real Caffe's snapshots do not hold it."""
+    for key, layer in solver.carrying_layers():
+        try:
+            values = from_text(manifest.carried.get(key, ()), len(layer.states))
+        except ValueError as error:
+            raise InputError(path, f"what layer {key} carries from pass to pass", str(error)) from None
+        layer.carried = [value.to(solver.device) for value in values]
 
 
 def replay(solver: Solver) -> None:

@@ -78,6 +78,7 @@ class Manifest:
     ``cursors`` holds the next record of each data layer, by ``net:layer``.  ``growths`` is the table growth log,
     ``in_full`` says that a table overflowed.  ``gram`` is the file of dual forms of a run stopped on request,
     ``shown`` the state of the running mean of losses.  ``unfilled`` names frozen layers that no weights file filled.
+    ``carried`` are the values that layers carry from pass to pass (LSTM), by ``net:layer``.
     ``tested`` says that the tests of this iteration ran before the snapshot.  ``segments`` say which iterations were
     computed with which settings (:class:`~siamplex.engine.training.course.Course`); a run continues only its own
     snapshots.  ``note`` describes the origin of the weights.
@@ -98,6 +99,7 @@ class Manifest:
     gram: dict[str, Any] | None = None
     shown: dict[str, Any] = field(default_factory=dict)
     tested: bool = False
+    carried: dict[str, list[str]] = field(default_factory=dict)
     format: int = _FORMAT
 
     @property
@@ -135,6 +137,8 @@ def _fits(name: str, value: Any) -> bool:
         return value is None or isinstance(value, dict)
     if name == "cursors":
         return isinstance(value, dict) and all(isinstance(v, int) for v in value.values())
+    if name == "carried":
+        return isinstance(value, dict) and all(isinstance(v, list) for v in value.values())
     if name == "unfilled":
         return isinstance(value, list) and all(isinstance(one, str) for one in value)
     if name == "segments":
@@ -197,7 +201,8 @@ def own(prefix: str | Path, course: Course | None = None) -> list[int]:
     """Iterations of the snapshots under ``prefix`` that belong to its run, in rising order.
 
     The run is that of ``course`` or else of ``PREFIX_run.json``.  Without either (real Caffe's snapshots) all belong
-    to it.  A snapshot whose manifest cannot be read, or has another course, does not belong.
+    to it.  A snapshot whose manifest cannot be read, or has another course, does not belong; one without a manifest
+    only where the course says that the binary made it.
     Raises InputError for a broken ``PREFIX_run.json``.
     """
     course = course or Course.read(prefix)
@@ -207,7 +212,9 @@ def own(prefix: str | Path, course: Course | None = None) -> list[int]:
 
 
 def belongs(paths: SnapshotPaths, course: Course) -> bool:
-    """Whether a snapshot is of ``course``, by its manifest."""
+    """Whether a snapshot is of ``course``, by its manifest, or where it has none by its iteration."""
+    if not paths.manifest.exists() and paths.caffemodel.exists():
+        return course.has_bare(int(paths.manifest.stem.rpartition("_")[2]))
     try:
         return course.holds(Manifest.read(paths.manifest).course)
     except (InputError, StorageError):

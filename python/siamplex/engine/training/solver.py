@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
+from siamplex.engine.net.carrying import Carried, CarryingLayer, carrying
 from siamplex.engine.net.feeding import FeedingLayer
 from siamplex.engine.net.layer import ALL, Context
 from siamplex.engine.net.net import Net
@@ -43,6 +45,8 @@ from siamplex.run.progress import say
 from siamplex.run.stopping import StopRequest
 
 _EXPLODED = 1e6  # times the first loss
+
+Passed = TypeVar("Passed")
 
 
 class Solver:
@@ -134,11 +138,18 @@ class Solver:
 
     def data_layers(self) -> Iterator[tuple[str, FeedingLayer]]:
         """(net:layer, layer) of each layer that reads files."""
-        nets = [("train", self.net), *((f"test{i}", net) for i, net in enumerate(self.test_nets))]
-        for label, net in nets:
+        for label, net in self._labelled_nets():
             for node in net.nodes:
                 if isinstance(node.layer, FeedingLayer):
                     yield f"{label}:{node.name}", node.layer
+
+    def carrying_layers(self) -> Iterator[tuple[str, CarryingLayer]]:
+        """(net:layer, layer) of each layer that carries values from pass to pass."""
+        for label, net in self._labelled_nets():
+            yield from ((f"{label}:{name}", layer) for name, layer in carrying(net.nodes))
+
+    def _labelled_nets(self) -> list[tuple[str, Net]]:
+        return [("train", self.net), *((f"test{i}", net) for i, net in enumerate(self.test_nets))]
 
     def say(self, text: str) -> None:
         """A line of the log."""
@@ -185,7 +196,10 @@ class Solver:
         """Mean of each output of a test net over ``passes`` batches."""
         if self.plan and net not in self.plan.nets:
             self.plan.settle()
-        return mean_outputs(net, passes, self.seed, self.iteration, self.kernels, bool(self._p.test_compute_loss))
+        with_loss = bool(self._p.test_compute_loss)
+        return self._in_full_if_needed(
+            lambda: mean_outputs(net, passes, self.seed, self.iteration, self.kernels, with_loss)
+        )
 
     # --- one iteration
 
@@ -219,15 +233,8 @@ class Solver:
     def forward(self, sub_pass: int) -> torch.Tensor:
         """The loss of the train net over its next batch; a full plan is retired first."""
         context = Context(True, self.seed, self.iteration, sub_pass, self.kernels)
-        positions = [(layer, layer.source.position) for layer in self._data] if self.plan else []
         with torch.autocast(self.device.type, torch.bfloat16) if self.options.amp else nullcontext():
-            try:
-                loss, blobs = self.net.forward(context)
-            except PlanFull:
-                self._leave_plan()
-                for layer, position in positions:
-                    layer.source.seek(position)
-                loss, blobs = self.net.forward(context)
+            loss, blobs = self._in_full_if_needed(lambda: self.net.forward(context))
         if self.options.watcher and self.display_due:
             self.outputs = outputs_of(self.net, blobs)
         return loss
@@ -271,6 +278,21 @@ class Solver:
             self.say(f"none; the towers run as one from {merged[0]}, {quicker}")
         else:
             self.say(f"none: every layer runs at every iteration; {quicker}")
+
+    def _in_full_if_needed(self, run: Callable[[], Passed]) -> Passed:
+        """What ``run`` returns; a full plan is retired, and ``run`` called again from where it began."""
+        if not self.plan:
+            return run()
+        positions = [(layer, layer.source.position) for layer in self._data]
+        carried = Carried(node for net in (self.net, *self.test_nets) for node in net.nodes)
+        try:
+            return run()
+        except PlanFull:
+            self._leave_plan()
+            for layer, position in positions:
+                layer.source.seek(position)
+            carried.put_back()
+            return run()
 
     def _leave_plan(self) -> None:
         assert self.plan

@@ -83,6 +83,17 @@ class SolverFile:
 
     def nets(self) -> Iterator[NetSource]:
         """The train net, then each test net."""
+        main: tuple[Prototxt, Any, tuple[str | int, ...]] | None = None
+        for field, index, state in self.nets_stated():
+            if main is None or field.startswith("test_"):
+                net = self._net(field, index)
+                main = main or net
+            else:
+                net = main
+            yield NetSource(*net, state)
+
+    def nets_stated(self) -> list[tuple[str, int, Any]]:
+        """Field, place in it and state of the train net and of each test net.  No file is opened."""
         p, source = self.message, self.source
         shared = [name for name in ("net", "net_param") if p.HasField(name)]
         own = [name for name in ("train_net", "train_net_param") if p.HasField(name)]
@@ -90,22 +101,22 @@ class SolverFile:
             raise source.error(
                 f"expected exactly one of net, net_param, train_net, train_net_param, found {len(shared) + len(own)}"
             )
-        main = self._net(own[0] if own else shared[0], 0)
-        yield NetSource(*main, p.train_state if p.HasField("train_state") else None)
-        tests = [self._net("test_net_param", i) for i in range(len(p.test_net_param))]
-        tests += [self._net("test_net", i) for i in range(len(p.test_net))]
+        main = own[0] if own else shared[0]
+        tests = [("test_net_param", i) for i in range(len(p.test_net_param))]
+        tests += [("test_net", i) for i in range(len(p.test_net))]
         generic = len(p.test_iter) - len(tests)
         if generic < 0:
             raise source.error(f"{len(tests)} test nets with {len(p.test_iter)} test_iter", "test_iter", 0)
         if generic and not shared:
             raise source.error(f"{len(p.test_iter)} test_iter with {len(tests)} test nets", "test_iter", 0)
-        tests += [main] * generic
+        tests += [(main, 0)] * generic
         if p.test_state and len(p.test_state) != len(tests):
             raise source.error(f"{len(p.test_state)} test states for {len(tests)} test nets", "test_state", 0)
         if tests and p.test_interval <= 0:
             raise source.error("test_iter needs a test_interval", "test_iter", 0)
-        for i, test in enumerate(tests):
-            yield NetSource(*test, p.test_state[i] if p.test_state else None)
+        states = p.test_state or [None] * len(tests)
+        train = (main, 0, p.train_state if p.HasField("train_state") else None)
+        return [train, *((field, i, state) for (field, i), state in zip(tests, states, strict=True))]
 
     def _net(self, field: str, index: int) -> tuple[Prototxt, Any, tuple[str | int, ...]]:
         value = getattr(self.message, field)

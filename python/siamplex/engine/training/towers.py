@@ -94,11 +94,11 @@ def _chain(net: Net, loss: Node, index: int) -> tuple[Node, Part, list[Node]] | 
         at = net.nodes.index(node)
         layer = node.layer
         if isinstance(layer, Data):
-            whole = len(layer.source.shape) == 3 and blob == node.tops[0]
+            whole = layer.uniform and blob == node.tops[0]
             return (node, (0, layer.source.shape[0]), nodes[::-1]) if whole else None
         if isinstance(layer, Slice):
             data = _writer(net, node.bottoms[0], at)
-            if layer.axis != 1 or data is None or not isinstance(data.layer, Data) or len(data.layer.source.shape) != 3:
+            if layer.axis != 1 or data is None or not isinstance(data.layer, Data) or not data.layer.uniform:
                 return None
             number = node.tops.index(blob)
             low = sum(layer.sizes[:number])

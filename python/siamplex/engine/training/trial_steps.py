@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from siamplex.engine.net.carrying import Carried
 from siamplex.engine.training.towers import TowerPass, find_towers
 from siamplex.errors import TrainingError
 
@@ -69,6 +70,7 @@ def try_steps(solver: Solver, rate: float) -> Trial | None:
     positions = [(layer, layer.source.position) for _, layer in solver.data_layers()]
     # statistics that every forward pass changes, the first one included
     statistics = [(p.tensor, p.tensor.detach().clone()) for p in solver.net.parameters if p.moves]
+    carried = Carried(solver.net.nodes)
     kept: _Kept | None = None
     losses: list[float] = []
     try:
@@ -76,6 +78,7 @@ def try_steps(solver: Solver, rate: float) -> Trial | None:
             losses.append(solver.pass_over(learning=step < STEPS))
             for layer, position in positions:
                 layer.source.seek(position)
+            carried.put_back()
             trial = Trial(rate, tuple(losses))
             if not math.isfinite(losses[0]):
                 return None
@@ -85,6 +88,7 @@ def try_steps(solver: Solver, rate: float) -> Trial | None:
             kept = kept or _Kept(solver)
             solver.sgd.update(rate, solver.iteration)
     finally:
+        carried.put_back()
         solver.sgd.drop_gradients()
         if kept:
             kept.put_back()
