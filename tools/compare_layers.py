@@ -39,6 +39,7 @@ STEPS = ("setup", "forward", "backward", "end")
 LOWEST = float(np.finfo(np.float32).min)
 # types whose numbers are not compared: this Caffe may be a fork whose BatchNorm differs
 SHAPES_ONLY = frozenset({"BatchNorm"})
+MEANT = "on purpose"
 # differences on purpose: layer types, who refuses ("siamplex" or "Caffe"), what it says, and why the other does not
 ON_PURPOSE: list[tuple[str, str, str, str]] = [
     (".*", "siamplex", "works not in place", "Caffe overwrites what it still reads"),
@@ -184,7 +185,7 @@ def compare(case: Case, phase: str, ours: Outcome, caffes: Outcome) -> Finding |
         return finding("siamplex crashes", ours, caffes)
     if bool(ours.refused) != bool(caffes.refused):
         if on_purpose(case, ours, caffes):
-            return None
+            return finding(MEANT, ours, caffes)
         return finding("only Caffe refuses" if caffes.refused else "only siamplex refuses", ours, caffes)
     if "setup" in ours.reached and "setup" in caffes.reached and ours.shapes != caffes.shapes:
         return finding("shapes", ours.shapes, caffes.shapes)
@@ -269,10 +270,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _report(type_name: str, shown: int, results: list[tuple[Case, str, Outcome, Finding | None]]) -> int:
     """Print one type's counts and disagreements; returns how many there are."""
     taken = sum(not ours.refused for _, _, ours, _ in results)
-    findings = [finding for *_, finding in results if finding]
+    findings = [finding for *_, finding in results if finding and finding.what != MEANT]
+    meant = sum(finding is not None for *_, finding in results) - len(findings)
     counts = ", ".join(f"{what} {count}" for what, count in Counter(f.what for f in findings).most_common())
     agree = len(results) - len(findings)
-    print(f"{type_name:24} {agree} of {len(results)} agree ({taken} taken){'; ' if counts else ''}{counts}", flush=True)
+    also = f"{taken} taken" + (f", {meant} differ {MEANT}" if meant else "")
+    print(f"{type_name:24} {agree} of {len(results)} agree ({also}){'; ' if counts else ''}{counts}", flush=True)
     seen: Counter[str] = Counter()
     for finding in findings:
         seen[finding.what] += 1

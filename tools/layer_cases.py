@@ -19,15 +19,16 @@ LOSSES = frozenset(
     "ContrastiveLoss EuclideanLoss HingeLoss InfogainLoss MultinomialLogisticLoss SigmoidCrossEntropyLoss "
     "SoftmaxWithLoss".split()
 )
-# bottoms of losses that force_backward leaves without a gradient (AllowForceBackward in Caffe's layers)
+# bottoms that force_backward leaves without a gradient (AllowForceBackward in Caffe's layers)
 UNFORCED = dict.fromkeys(LOSSES - {"EuclideanLoss"}, 1) | {"ContrastiveLoss": 2}
+UNFORCED |= {"LSTM": 1, "RNN": 1}
 
 # layers that work in place in Caffe
 IN_PLACE = frozenset(
     "BNLL BatchNorm Bias Clip Dropout ELU Exp Log MVN PReLU Power ReLU Scale Sigmoid Softmax Swish TanH "
     "Threshold".split()
 )
-WITH_PARAMETERS = frozenset("Convolution Deconvolution Embed InnerProduct PReLU Parameter".split())
+WITH_PARAMETERS = frozenset("Convolution Deconvolution Embed InnerProduct LSTM PReLU Parameter RNN".split())
 
 
 @dataclass
@@ -234,6 +235,13 @@ SETTINGS: dict[str, dict[str, tuple[float, Values]]] = {
     },
     "power_param": {"power": (0.6, FLOATS), "scale": (0.6, FLOATS), "shift": (0.6, FLOATS)},
     "prelu_param": {"filler": (0.3, FILLERS), "channel_shared": (0.5, BOOLS)},
+    "recurrent_param": {
+        "num_output": (0.95, "1 2 3 | 0".split()),
+        "weight_filler": (0.2, FILLERS),
+        "bias_filler": (0.1, FILLERS),
+        "debug_info": (0.1, ["false"]),
+        "expose_hidden": (0.3, ["true", "false"]),
+    },
     "reduction_param": {
         "operation": (0.8, ["SUM", "ASUM", "SUMSQ", "MEAN"]),
         "axis": (0.5, AXES),
@@ -490,6 +498,17 @@ def _slice(d: Drawing) -> None:
     d.tops = points + 1 if points else d.rng.choice([1, 2, 2, 3])
 
 
+def _sequence(d: Drawing) -> None:
+    steps, streams = d.rng.randint(1, 4), d.rng.randint(1, 3)
+    d.bottoms = [((steps, streams, *d.shape(1, 2, 3)), "normal"), ((steps, streams), "label 2")]
+    if d.chance(0.3):
+        d.bottoms.append(((streams, d.rng.randint(1, 3)), "normal"))
+    if d.settings.get("expose_hidden") == ["true"]:
+        states = 2 if d.type == "LSTM" else 1
+        d.bottoms += [((1, streams, d.number("num_output", 1)), "normal")] * states
+        d.tops = 1 + states
+
+
 def _split(d: Drawing) -> None:
     d.bottoms, d.tops = [(d.shape(), "normal")], d.rng.choice([1, 2, 3])
 
@@ -522,6 +541,8 @@ BOTTOMS: dict[str, Callable[[Drawing], None]] = {
     "InfogainLoss": _infogain,
     "Input": _feeding,
     "LRN": _picture,
+    "LSTM": _sequence,
+    "RNN": _sequence,
     "Log": _logarithm,
     "MVN": _picture,
     "MemoryData": _feeding,

@@ -55,6 +55,13 @@ def test_force_backward_does_not_reach_labels():
     assert net.node("it").propagate == [True, False]
 
 
+@pytest.mark.parametrize("kind", ["LSTM", "RNN"])
+def test_force_backward_does_not_reach_where_sequences_go_on(kind):
+    layer = f"type: '{kind}' bottom: 'a' bottom: 'b' top: 'y' recurrent_param {{ num_output: 2 }} "
+    net = fed(layer + "propagate_down: false propagate_down: false", (2, 1, 3), (2, 1), net="force_backward: true")
+    assert net.node("it").propagate == [True, False]
+
+
 @pytest.mark.parametrize(
     "layer",
     [
