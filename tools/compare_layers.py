@@ -46,6 +46,7 @@ ON_PURPOSE: list[tuple[str, str, str, str]] = [
     (".*", "siamplex", r"(label|index) .*\d+\.\.", "Caffe reads memory beside its arrays"),
     ("SoftmaxWithLoss|InfogainLoss", "Caffe", "specified once per top blob", "a second top needs no weight"),
     ("BatchNorm", "Caffe", "axis 1 out of range for 1-D Blob", "a fork's BatchNorm; that of Caffe 1.0 takes one axis"),
+    ("LSTM|RNN", "siamplex", "where sequences go on", "a fork may leave out this check of Caffe 1.0"),
     ("Dropout", "siamplex", "is not between 0 and 1", "Caffe's release builds do not look at the ratio"),
     (
         "ContrastiveLoss|HingeLoss|MultinomialLogisticLoss", "siamplex", r"labels for \d+ (samples|pairs)",
