@@ -351,3 +351,8 @@ def test_an_infogain_matrix_may_have_any_shape():
     assert flat.item() == square.item()
     with pytest.raises(PrototxtError, match="for 3 classes"):
         fed(layer, (2, 3), (2,), (3, 2))
+
+
+def test_batch_norm_takes_no_single_number():
+    with pytest.raises(PrototxtError, match="found a single number"):
+        fed("type: 'BatchNorm' bottom: 'a' top: 'y'", ())
