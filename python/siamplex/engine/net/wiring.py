@@ -70,6 +70,8 @@ class Wiring:
             raise spec.error("give include rules or exclude rules, not both", "exclude", 0)
 
     def _add(self, spec: LayerSpec) -> None:
+        if any(name in spec.message.top and name not in self.shapes for name in spec.message.bottom):
+            self._take_bottoms(spec)  # raises: no layer makes its own bottom; it may not work in place either
         layer = create(spec)
         bottoms = self._take_bottoms(spec)
         given = [self.shapes[name] for name in bottoms]
