@@ -115,7 +115,7 @@ LABELS = np.array([2.0, 0.0, 1.0], np.float32)
         ("'HingeLoss' hinge_loss_param { norm: L2 }", [(3, 2, 2), LABELS]),
         ("'MultinomialLogisticLoss'", [(3, 4), LABELS]),
         ("'SoftmaxWithLoss'", [(3, 4), LABELS]),
-        ("'SoftmaxWithLoss' softmax_param { axis: 0 } loss_param { normalization: FULL }", [(4, 3), LABELS]),
+        ("'SoftmaxWithLoss' softmax_param { axis: 0 } loss_param { normalization: FULL }", [(3, 3), LABELS]),
         ("'InfogainLoss' loss_param { ignore_label: 0 }", [(3, 4), LABELS, np.eye(4, dtype=np.float32) + 0.1]),
         ("'SigmoidCrossEntropyLoss'", [(3, 4), np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4)]),
         (

@@ -191,10 +191,10 @@ def test_the_filler_of_a_shared_parameter_is_checked_in_each_layer():
         make_net(INPUT + fc("a", param=named) + fc("b", param=named, settings=ONES))
 
 
-def test_a_layer_that_makes_another_shape_cannot_work_in_place():
-    make_net(INPUT + fc("x", "x"))
-    with pytest.raises(PrototxtError, match=r"layer 'x' .*works not in place on 'x': it makes \(2, 4\) of \(2, 3\)"):
-        make_net(INPUT + fc("x", "x", settings="num_output: 4"))
+@pytest.mark.parametrize("layer", ["'Tile' tile_param { tiles: 2 }", "'Reduction'"])
+def test_a_layer_that_makes_another_size_cannot_work_in_place(layer):
+    with pytest.raises(PrototxtError, match=r"layer 'a' .*works not in place.*: give its top another name than its"):
+        make_net(INPUT + f"layer {{ name: 'a' bottom: 'x' top: 'x' type: {layer} }}")
 
 
 def test_propagate_down_false_stops_the_gradient():

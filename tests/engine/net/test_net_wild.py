@@ -187,7 +187,7 @@ layer { name: "small" type: "Reduction" bottom: "weight" top: "small" loss_weigh
 NORMALISED = """
 layer {{ name: "bn{0}" type: "BatchNorm" bottom: "fc{0}" top: "fc{0}" }}
 layer {{ name: "tanh{0}" type: "TanH" bottom: "fc{0}" top: "fc{0}" }}
-layer {{ name: "pow{0}" type: "Power" bottom: "fc{0}" top: "fc{0}" power_param {{ scale: 3 shift: 0.1 }} }}
+layer {{ name: "swish{0}" type: "Swish" bottom: "fc{0}" top: "fc{0}" swish_param {{ beta: 3 }} }}
 layer {{ name: "mvn{0}" type: "PReLU" bottom: "fc{0}" top: "fc{0}" }}
 """
 

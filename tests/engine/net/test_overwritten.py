@@ -59,7 +59,8 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-x))
 
 
-POWER = "power_param { scale: 2 shift: -0.5 }"  # in place and linear: Caffe's is exact but for what it overwrites
+# in place and linear: Caffe's is exact but for what it overwrites
+SCALE = "scale_param { filler { value: 2 } bias_term: true bias_filler { value: -0.5 } }"
 
 
 @pytest.mark.parametrize(
@@ -78,15 +79,15 @@ def test_layers_that_read_their_top(kind, slope):
         "ELU": lambda x: np.where(x > 0, x, np.exp(x) - 1), "Swish": lambda x: x * sigmoid(x),
     }[kind]  # fmt: skip
     y = forward(X)
-    found = gradient(one(kind, "y") + one("Power", "y", "y", POWER), "y")
+    found = gradient(one(kind, "y") + one("Scale", "y", "y", SCALE), "y")
     np.testing.assert_allclose(found, 2 * W * slope(X, 2 * y - 0.5), rtol=1e-4, atol=1e-5)
-    apart = gradient(one(kind, "y") + one("Power", "z", "y", POWER), "z")
+    apart = gradient(one(kind, "y") + one("Scale", "z", "y", SCALE), "z")
     np.testing.assert_allclose(apart, 2 * W * slope(X, y), rtol=1e-4, atol=1e-5)
 
 
 def test_a_relu_takes_its_signs_from_what_a_scale_in_place_left():
     found = gradient(one("Power", "a", "x", "power_param { scale: 1 }") + one("ReLU", "a", "a")
-                     + one("Power", "a", "a", POWER), "a")  # fmt: skip
+                     + one("Scale", "a", "a", SCALE), "a")  # fmt: skip
     left = 2 * np.maximum(X, 0) - 0.5
     np.testing.assert_allclose(found, 2 * W * (left > 0), rtol=1e-5)
 
@@ -118,11 +119,42 @@ def test_a_convolution_reads_its_bottom_as_a_later_layer_left_it():
         np.testing.assert_allclose(net.parameters[0].tensor.grad.numpy()[0], seen.sum(axis=0), rtol=1e-4, atol=1e-5)
 
 
-def test_a_power_in_place_reads_its_own_result():
-    square = "power_param { power: 2 }"
+@pytest.mark.parametrize(
+    ("kind", "settings", "forward", "slope"),
+    [
+        ("Power", "power_param { power: 2 }", np.square, lambda x: 2 * x),
+        ("Power", "power_param { scale: 3 shift: 1 }", lambda x: 3 * x + 1, lambda x: 0 * x + 3),
+        ("Power", "power_param { power: 3 shift: 4 }", lambda x: (x + 4) ** 3, lambda x: (X + 4) ** 3 / (x + 4) * 3),
+        ("Log", "log_param { shift: 9 }", lambda x: np.log(x + 9), lambda x: 1 / (x + 9)),
+    ],
+)
+def test_in_place_a_slope_is_multiplied_by_itself(kind, settings, forward, slope):
+    """Caffe writes the slope, from its own result, over the top's gradient, and then multiplies by what is there."""
     copied = one("Power", "a", "x", "power_param { scale: 1 }")
-    np.testing.assert_allclose(gradient(copied + one("Power", "a", "a", square), "a"), 2 * W * X**2, rtol=1e-4)
-    np.testing.assert_allclose(gradient(copied + one("Power", "b", "a", square), "b"), 2 * W * X, rtol=1e-4)
+    in_place = gradient(copied + one(kind, "a", "a", settings), "a")
+    np.testing.assert_allclose(in_place, slope(forward(X)) ** 2, rtol=1e-3)
+    apart = gradient(copied + one(kind, "b", "a", settings), "b")
+    np.testing.assert_allclose(apart, W * slope(X), rtol=1e-3)
+
+
+def test_mvn_in_place_overwrites_the_gradient_that_it_reads():
+    copied = one("Power", "a", "x", "power_param { scale: 1 }")
+    y, deviation = mvn(X)
+    share = y * (W * y).sum(axis=(2, 3), keepdims=True)
+    share = share + share.sum(axis=(2, 3), keepdims=True)
+    found = gradient(copied + one("MVN", "a", "a"), "a")
+    np.testing.assert_allclose(found, -share / 8 / deviation, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"), [("ReLU", "relu_param { negative_slope: -1 }"), ("ELU", "elu_param { alpha: -2 }")]
+)
+def test_a_slope_below_zero_turns_the_signs_that_a_layer_in_place_reads(kind, settings):
+    copied = one("Power", "a", "x", "power_param { scale: 1 }")
+    found = gradient(copied + one(kind, "a", "a", settings), "a")
+    y = np.where(X > 0, X, -X if kind == "ReLU" else -2 * (np.exp(X) - 1))
+    assert (y >= 0).all()
+    np.testing.assert_allclose(found, W, rtol=1e-4)  # all are taken for positive
 
 
 def test_lrn_reads_its_top():
@@ -135,13 +167,13 @@ def test_lrn_reads_its_top():
     ratio = 2 * W * left / scale
     sums = np.stack([ratio[:, max(0, c - 1) : c + 2].sum(axis=1) for c in range(3)], axis=1)
     expected = 2 * W * scale**-0.75 - 2 * 2 * 0.75 / 3 * X * sums
-    found = gradient(lrn + one("Power", "y", "y", POWER), "y")
+    found = gradient(lrn + one("Scale", "y", "y", SCALE), "y")
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
 
 
 def test_passes_of_one_net_keep_their_own_arrays():
     """Two forward passes before either goes back: each reads what it wrote itself."""
-    net = make_net(INPUT + one("Sigmoid", "y") + one("Power", "y", "y", POWER) + WEIGHED.replace("END", "y"))
+    net = make_net(INPUT + one("Sigmoid", "y") + one("Scale", "y", "y", SCALE) + WEIGHED.replace("END", "y"))
     inputs = [torch.tensor(x, requires_grad=True) for x in (X, X[::-1].copy())]
     losses = [net.forward(Context(train=True), {"x": x, "w": torch.tensor(W)})[0] for x in inputs]
     sum(losses).backward()

@@ -298,7 +298,7 @@ def test_what_a_layer_does_not_take_is_said_with_the_picture(tmp_path, layer, me
 def test_two_sources_meet_at_every_size(tmp_path):
     source, pictures = several(tmp_path)
     second = text_of(source, layers="").replace('"d"', '"e"').replace('"data"', '"more"').replace('"label"', '"l"')
-    layers = """layer { name: "pool" type: "Pooling" bottom: "data" top: "data" pooling_param { kernel_size: 1 } }
+    layers = """layer { name: "same" type: "Power" bottom: "data" top: "data" }
     layer { name: "sum" type: "Eltwise" bottom: "data" bottom: "more" top: "sum" }"""
     net = make_net(second + text_of(source, layers=layers))
     for _ in range(2):

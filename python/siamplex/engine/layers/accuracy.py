@@ -14,16 +14,14 @@ from siamplex.engine.net.layer import Context, Layer, Shape, no_gradient, regist
 class Accuracy(Layer):
     """The first top is a scalar, a second top (C,) the accuracy of each class; 0 for a class without samples.
 
-    Samples labelled ``ignore_label`` are left out.  There is no gradient.
+    Samples labelled ``ignore_label`` are left out.  With ``top_k: 0`` it is 0.  There is no gradient.
     """
 
     param_field = "accuracy_param"
     supported = frozenset({"top_k", "axis", "ignore_label"})
+    in_place = False
     bottom_count = (2, 2)
     top_count = (1, 2)
-
-    def configure(self) -> None:
-        self.require(self.params.top_k > 0, "top_k must be positive", "top_k", 0)
 
     def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
         self._axis = self.canonical_axis(self.params.axis, len(bottoms[0]), "axis", 0)

@@ -21,6 +21,7 @@ class ArgMax(Layer):
 
     param_field = "argmax_param"
     supported = frozenset({"out_max_val", "top_k", "axis"})
+    in_place = False
 
     def configure(self) -> None:
         self.require(self.params.top_k > 0, "top_k must be positive", "top_k", 0)
@@ -45,7 +46,7 @@ class ArgMax(Layer):
         return [no_gradient(y, bottoms[0], self.spec, "places have no gradient")]
 
     def _places(self, x: torch.Tensor) -> torch.Tensor:
-        rows = x.flatten(1) if self._axis is None else x.movedim(self._axis, -1)
+        rows = x.reshape(len(x), -1) if self._axis is None else x.movedim(self._axis, -1)
         size, k = rows.shape[-1], int(self.params.top_k)
         # in reversed order, a stable sort puts the higher index of equal values first
         values, order = rows.flip(-1).sort(dim=-1, descending=True, stable=True)

@@ -58,6 +58,7 @@ class BatchNorm(Layer):
     supported = frozenset({"use_global_stats", "moving_average_fraction", "eps"})
 
     def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
+        self.require(bool(bottoms[0]), "expected a (N[, C, ...]) bottom, found a single number")
         channels = bottoms[0][1] if len(bottoms[0]) > 1 else 1
         zero = filler()
         self.blobs = [BlobSpec(shape, zero, learns=False) for shape in ((channels,), (channels,), (1,))]

@@ -17,6 +17,7 @@ class BatchReindex(Layer):
     in_place = False
 
     def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
+        self.require(len(bottoms[0]) > 0, "expected rows to select from, found a single number")
         self.require(len(bottoms[1]) == 1, f"expected an index of one axis, found {bottoms[1]}")
         return [(bottoms[1][0], *bottoms[0][1:])]
 

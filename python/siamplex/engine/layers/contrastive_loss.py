@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from siamplex.engine.net.four_axes import four_axes
 from siamplex.engine.net.layer import Context, Layer, Shape, register
 
 # Caffe adds this to the distance it divides by in the backward pass, and only there
@@ -85,19 +86,25 @@ class ContrastiveLoss(Layer):
     """1/(2N) sum of y d^2 + (1 - y) max(margin - d, 0)^2 over N pairs, where d is the pair's Euclidean distance.
 
     Bottoms: two (N, D[, 1, 1]) embeddings and (N) labels y, 1 for similar pairs (the paper's Y is the
-    reverse).  With ``legacy_version`` a dissimilar pair's term is max(margin - d^2, 0), as in Caffe before 2014.
+    reverse); one embedding may have the axes of size 1 that the other has not.  With ``legacy_version`` a dissimilar
+    pair's term is max(margin - d^2, 0), as in Caffe before 2014.
     """
 
     param_field = "contrastive_loss_param"
     supported = frozenset({"margin", "legacy_version"})
     bottom_count = (3, 3)
     is_loss = True
+    in_place = False
+    unforced = frozenset({2})
 
     def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
         first, second, labels = bottoms
-        self.require(first == second, f"embeddings of shapes {first} and {second}")
-        flat = len(first) >= 2 and math.prod(first[2:]) == 1
-        self.require(flat, f"expected (N, D) embeddings, found {first}")
+        for shape in (first, second):
+            _, _, *spatial = four_axes(shape, self.require)
+            self.require(bool(shape) and spatial == [1, 1], f"expected (N, D) embeddings, found {shape}")
+        same = four_axes(first, self.require) == four_axes(second, self.require)
+        self.require(same, f"embeddings of shapes {first} and {second}")
+        four_axes(labels, self.require)
         self.require(math.prod(labels) == first[0], f"{labels} labels for {first[0]} pairs")
         return [()]
 

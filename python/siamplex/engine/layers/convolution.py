@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 from siamplex.engine.net.layer import BlobSpec, Context, Layer, Shape, register
-from siamplex.engine.net.windows import window_of
+from siamplex.engine.net.windows import overhang, positions, window_of
 
 # Channels from which channels-last memory pays on a CPU: the pooling and normalisation that follow keep
 # this format, and torch's pooling is an order of magnitude faster with it
@@ -26,13 +26,14 @@ CONVOLUTION_FIELDS = frozenset(
 class Convolution(Layer):
     """Cross-correlation over the one to three axes after ``axis``: (N, C, H, W) -> (N, num_output, H', W').
 
-    H' = (H + 2 pad - (dilation (kernel - 1) + 1)) / stride + 1, rounded down.  Weight is
-    (num_output, C / group, kernel_h, kernel_w), bias (num_output).  Several bottoms with the same number of
-    channels give as many tops, computed with the same weights.
+    H' = (H + 2 pad - (dilation (kernel - 1) + 1)) / stride + 1, rounded down; a kernel that exceeds an axis by
+    less than its stride meets zeros there.  Weight is (num_output, C / group, kernel_h, kernel_w), bias (num_output).
+    Several bottoms with the same number of channels give as many tops, computed with the same weights.
     """
 
     param_field = "convolution_param"
     supported = CONVOLUTION_FIELDS
+    in_place = False
     bottom_count = (1, 1000)
     top_count = (1, 1000)
     paired = True
@@ -54,9 +55,14 @@ class Convolution(Layer):
         p, rank = self.params, len(bottoms[0])
         self._axis = self.canonical_axis(p.axis, rank, "axis", 0)
         spatial = rank - self._axis - 1
-        self.require(1 <= spatial <= 3, f"expected a (N, C, H, W) bottom, found {bottoms[0]}")
+        self.require(
+            spatial > 0, f"no axis to slide over in {bottoms[0]}: an InnerProduct with this axis does the same"
+        )
+        what = f"slides over up to three axes after axis {self._axis}, found {bottoms[0]}: give a higher axis"
+        self.require(spatial <= 3, what, "axis", 0)
         window = window_of(p, spatial, self.require)
         self.kernel, self.stride, self.pad, self.dilation = window.kernel, window.stride, window.pad, window.dilation
+        self._overhang = overhang(bottoms[0][self._axis + 1 :], window)
         channels = bottoms[0][self._axis]
         self.require(channels % p.group == 0, f"group does not divide {channels} channels", "group", 0)
         for shape in bottoms[1:]:
@@ -75,8 +81,7 @@ class Convolution(Layer):
         return (int(self.params.num_output), channels // self.params.group, *self.kernel)
 
     def _extent(self, size: int, span: int, stride: int, pad: int) -> int:
-        self.require(size + 2 * pad >= span, f"kernel spans {span} of {size + 2 * pad}")
-        return (size + 2 * pad - span) // stride + 1
+        return positions(size, span, stride, pad, self.require)
 
     def forward(
         self, bottoms: Sequence[torch.Tensor], params: Sequence[torch.Tensor], context: Context
@@ -100,6 +105,8 @@ class Convolution(Layer):
         flat = x.dim() == 4 and not self.overwritten
         if flat and x.device.type == "cpu" and self.params.num_output >= _WIDE:
             x = x.contiguous(memory_format=torch.channels_last)
+        if any(self._overhang):
+            x = functional.pad(x, [margin for more in reversed(self._overhang) for margin in (0, more)])
         plain = set(self.stride) == set(self.dilation) == {1}
         pad = (self.pad[0], self.pad[-1])
         quicker = context.kernels.convolve(x, weight, bias, pad) if context.kernels and flat and plain else None

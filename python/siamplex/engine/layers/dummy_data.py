@@ -28,8 +28,8 @@ class DummyData(Layer):
         count = len(p.data_filler)
         self.require(count in (0, 1, tops), f"{count} fillers for {tops} tops", "data_filler", 0)
         shapes = [tuple(int(d) for d in shape.dim) for shape in p.shape]
-        if p.num:
-            sizes = (p.num, p.channels, p.height, p.width)
+        sizes = (p.num, p.channels, p.height, p.width)
+        if any(sizes):
             self.require(not shapes, "give shape, or num, channels, height and width, not both", "shape", 0)
             for name, given in zip(("num", "channels", "height", "width"), sizes, strict=True):
                 self.require(len(given) in (1, tops), f"{len(given)} values of {name} for {tops} tops", name, 0)

@@ -32,7 +32,10 @@ class ELU(Layer):
     supported = frozenset({"alpha"})
     per_sample = True
     backward_reads = frozenset({"bottom", "top"})
-    own_bottom = "signs"
+
+    @property
+    def own_bottom(self) -> str:  # type: ignore[override]
+        return "signs" if self.params.alpha >= 0 else "lost"
 
     def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
         return [bottoms[0]]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from siamplex.engine.net.layer import BlobSpec, Context, Layer, Shape, register
+from siamplex.engine.net.layer import BlobSpec, Context, Layer, Shape, no_gradient, register
 
 
 @register("Embed")
@@ -19,6 +19,7 @@ class Embed(Layer):
 
     param_field = "embed_param"
     supported = frozenset({"num_output", "input_dim", "bias_term", "weight_filler", "bias_filler"})
+    in_place = False
     per_sample = True
 
     def configure(self) -> None:
@@ -37,7 +38,8 @@ class Embed(Layer):
     ) -> list[torch.Tensor]:
         index = self.indices(bottoms[0])
         rows = torch.nn.functional.embedding(index, params[0])
-        return [rows + params[1] if len(params) > 1 else rows]
+        y = rows + params[1] if len(params) > 1 else rows
+        return [no_gradient(y, bottoms[0], self.spec, "indices have no gradient")]
 
     def indices(self, bottom: torch.Tensor) -> torch.Tensor:
         """The bottom as int64 indices, checked against the table."""

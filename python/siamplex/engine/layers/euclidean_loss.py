@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import torch
 
-from siamplex.engine.net.layer import Context, Layer, Shape, register
+from siamplex.engine.net.four_axes import four_axes
+from siamplex.engine.net.layer import Context, Layer, Shape, no_gradient, register
 
 
 @register("EuclideanLoss")
@@ -16,10 +17,12 @@ class EuclideanLoss(Layer):
 
     bottom_count = (2, 2)
     is_loss = True
+    in_place = False
 
     def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
         first, second = bottoms
-        same = first[:1] == second[:1] and math.prod(first[1:]) == math.prod(second[1:])
+        four_axes(first, self.require)
+        same = bool(first) and first[:1] == second[:1] and math.prod(first[1:]) == math.prod(second[1:])
         self.require(same, f"bottoms of shapes {first} and {second}")
         return [()]
 
@@ -27,6 +30,6 @@ class EuclideanLoss(Layer):
         self, bottoms: Sequence[torch.Tensor], params: Sequence[torch.Tensor], context: Context
     ) -> list[torch.Tensor]:
         first, second = bottoms
-        rows = first.shape[0] if first.dim() else 1
         difference = (first - second.reshape(first.shape)).reshape(-1)
-        return [difference.dot(difference) / rows / 2]
+        loss = difference.dot(difference) / first.shape[0] / 2
+        return [loss if second.dim() <= 4 else no_gradient(loss, second, self.spec, "no gradient for five axes")]

@@ -19,6 +19,7 @@ class Filter(Layer):
 
     bottom_count = (2, 1000)
     top_count = (1, 1000)
+    in_place = False
 
     def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
         *blobs, selector = bottoms

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from siamplex.engine.net.labels import labels_of
+from siamplex.engine.net.labels import check_rows, labels_of
 from siamplex.engine.net.layer import Context, Layer, Shape, no_gradient, register
 from siamplex.engine.net.normalizer import Normalizer
 from siamplex.schema.weights import read_mean_file
@@ -35,7 +35,8 @@ class _Infogain(torch.autograd.Function):
 class InfogainLoss(Layer):
     """-sum over samples and classes k of H[label, k] log softmax(x)[k], divided as ``normalization`` says.
 
-    Bottoms: scores x along ``axis``, labels, and H (C, C), unless ``source`` names a mean file with H.  A second top
+    Bottoms: scores x along ``axis``, labels, and H (C, C) under any
+    shape, unless ``source`` names a mean file with H.  A second top
     has the probabilities, without a gradient.
     """
 
@@ -44,9 +45,15 @@ class InfogainLoss(Layer):
     bottom_count = (2, 3)
     top_count = (1, 2)
     is_loss = True
+    in_place = False
+    unforced = frozenset({1})
 
     def configure(self) -> None:
-        self._normalizer = Normalizer(self.spec.message.loss_param)
+        loss = self.spec.message.loss_param
+        if loss.HasField("normalize"):
+            what = "normalize is too old for this layer: use normalization"
+            raise self.spec.error(what, "loss_param", 0, "normalize", 0)
+        self._normalizer = Normalizer(loss)
         self._matrix: torch.Tensor | None = None
         if len(self.spec.message.bottom) < 3:
             self.require(bool(self.params.source), "source is missing, and there is no third bottom")
@@ -57,10 +64,10 @@ class InfogainLoss(Layer):
         self._axis = self.canonical_axis(self.params.axis, len(bottoms[0]), "axis", 0)
         classes = bottoms[0][self._axis]
         samples = math.prod(bottoms[0]) // classes
+        check_rows(bottoms[0], bottoms[1], self.require)
         self.require(math.prod(bottoms[1]) == samples, f"{bottoms[1]} labels for {samples} samples")
         given = bottoms[2] if self._matrix is None else tuple(self._matrix.shape)
-        whole = math.prod(given) == classes * classes and given[-1:] == (classes,)
-        self.require(whole, f"a matrix of {given} for {classes} classes")
+        self.require(math.prod(given) == classes * classes, f"a matrix of {given} for {classes} classes")
         return [(), bottoms[0]][: max(1, len(self.spec.message.top))]
 
     def forward(
@@ -75,7 +82,8 @@ class InfogainLoss(Layer):
             matrix = self._matrix.to(x)
         valid = self._normalizer.counted(labels)
         rows = matrix[torch.where(valid, labels, 0)] * valid[:, None]
-        divisor = self._normalizer(int(valid.sum()), labels.numel(), bottoms[0].shape[0])
+        before = math.prod(bottoms[0].shape[: self._axis])
+        divisor = self._normalizer(int(valid.sum()), labels.numel(), before)
         loss = _Infogain.apply(x, rows, divisor)
         for other in bottoms[1:]:
             loss = no_gradient(loss, other, self.spec, "its labels and matrix have no gradient")

@@ -20,6 +20,7 @@ class InnerProduct(Layer):
 
     param_field = "inner_product_param"
     supported = frozenset("num_output bias_term weight_filler bias_filler axis transpose".split())
+    in_place = False
 
     backward_reads = frozenset({"bottom"})
 

@@ -13,7 +13,10 @@ from siamplex.engine.net.layer import Context, Layer, Shape, register
 
 @register("Log")
 class Log(Layer):
-    """Any shape; base e unless one is given."""
+    """Any shape; base e unless one is given.
+
+    In place the gradient is, as in Caffe, the square of the slope, whatever comes from behind.
+    """
 
     param_field = "log_param"
     supported = frozenset({"base", "scale", "shift"})
@@ -32,13 +35,17 @@ class Log(Layer):
     def forward(
         self, bottoms: Sequence[torch.Tensor], params: Sequence[torch.Tensor], context: Context
     ) -> list[torch.Tensor]:
-        return [_Logarithm.apply(bottoms[0], float(self.params.scale), float(self.params.shift), self._factor)]
+        p = self.params
+        return [_Logarithm.apply(bottoms[0], float(p.scale), float(p.shift), self._factor, self.spec.in_place)]
 
 
 class _Logarithm(torch.autograd.Function):
+    """In place Caffe writes the slope over the top's gradient before it multiplies by that."""
+
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, scale: float, shift: float, factor: float) -> torch.Tensor:
+    def forward(ctx: Any, x: torch.Tensor, scale: float, shift: float, factor: float, in_place: bool) -> torch.Tensor:
         ctx.save_for_backward(x)
+        ctx.in_place = in_place
         ctx.settings = scale, shift, factor
         return (x * scale + shift).log() * factor
 
@@ -46,4 +53,5 @@ class _Logarithm(torch.autograd.Function):
     def backward(ctx: Any, *grads: Any) -> Any:
         (x,) = ctx.saved_tensors
         scale, shift, factor = ctx.settings
-        return grads[0] * (scale * factor) / (x * scale + shift), None, None, None
+        slope = (scale * factor) / (x * scale + shift) if scale else torch.zeros_like(x)
+        return (slope if ctx.in_place else grads[0]) * slope, None, None, None, None

@@ -78,15 +78,23 @@ class LRN(Layer):
     param_field = "lrn_param"
     supported = frozenset("local_size alpha beta norm_region k engine".split())
     per_sample = True
+    why_not_in_place = "Caffe overwrites its bottom before it has read it"
 
     @property
     def backward_reads(self) -> frozenset[str]:  # type: ignore[override]
         return frozenset({"bottom"} if self._within else {"bottom", "top"})
 
+    @property
+    def in_place(self) -> bool:  # type: ignore[override]
+        return self._is_within()
+
+    def _is_within(self) -> bool:
+        return enum_name(self.params, "norm_region") == "WITHIN_CHANNEL"
+
     def configure(self) -> None:
         size = int(self.params.local_size)
         self.require(size % 2 == 1, f"local_size {size} is not odd", "local_size", 0)
-        self._within = enum_name(self.params, "norm_region") == "WITHIN_CHANNEL"
+        self._within = self._is_within()
 
     def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
         self.require(len(bottoms[0]) == 4, f"expected a (N, C, H, W) bottom, found {bottoms[0]}")

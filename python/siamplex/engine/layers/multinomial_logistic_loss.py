@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from siamplex.engine.net.labels import LABELS, labels_of
+from siamplex.engine.net.four_axes import four_axes
+from siamplex.engine.net.labels import LABELS, check_rows, labels_of
 from siamplex.engine.net.layer import Context, Layer, Shape, no_gradient, register
 
 LEAST = 1e-20  # lower bound of a probability in the logarithm
@@ -37,15 +38,20 @@ class MultinomialLogisticLoss(Layer):
 
     bottom_count = (2, 2)
     is_loss = True
+    in_place = False
+    unforced = frozenset({1})
 
     def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
         rows = bottoms[0][0]
+        for shape in bottoms:
+            four_axes(shape, self.require)
+        check_rows(bottoms[0], bottoms[1], self.require)
         self.require(math.prod(bottoms[1]) == rows, f"{bottoms[1]} labels for {rows} samples")
         return [()]
 
     def forward(
         self, bottoms: Sequence[torch.Tensor], params: Sequence[torch.Tensor], context: Context
     ) -> list[torch.Tensor]:
-        p = bottoms[0].flatten(1)
+        p = bottoms[0].reshape(len(bottoms[0]), -1)
         loss = _Logistic.apply(p, labels_of(bottoms[1], p.shape[1], self.spec))
         return [no_gradient(loss, bottoms[1], self.spec, LABELS)]

@@ -11,11 +11,16 @@ from siamplex.engine.net.layer import BlobSpec, Context, Layer, Shape, filler, r
 
 @register("Parameter")
 class Parameter(Layer):
-    """Its one blob, of ``shape``, starts at zero, unless weights are loaded or it is shared by name."""
+    """Its one blob, of ``shape``, starts at zero, unless weights are loaded or it is shared by name.
+
+    A ``loss_weight`` has no effect: Caffe keeps it where the top's gradient is, and the top takes the blob's gradient
+    instead.
+    """
 
     param_field = "parameter_param"
     supported = frozenset({"shape"})
     bottom_count = (0, 0)
+    weighs = False
 
     def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
         shape = tuple(int(d) for d in self.params.shape.dim)

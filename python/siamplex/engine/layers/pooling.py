@@ -33,7 +33,7 @@ class Pooling(Layer):
 
     Sizes round up unless round_mode is FLOOR, so the last window may exceed the image; it is clipped, as is a window
     larger than the image.  AVE divides by the window's area including padding, clipped at the padded edge.  With MAX a
-    second top has the index y W + x of each maximum.
+    second top has the index y W + x of each maximum, -1 for a window wholly past the edge.
     """
 
     param_field = "pooling_param"
@@ -41,6 +41,7 @@ class Pooling(Layer):
         "pool pad pad_h pad_w kernel_size kernel_h kernel_w stride stride_h stride_w engine "
         "global_pooling round_mode".split()
     )
+    in_place = False
     top_count = (1, 2)
     per_sample = True
 
@@ -49,15 +50,20 @@ class Pooling(Layer):
         self.method = enum_name(p, "pool")
         self.floor = enum_name(p, "round_mode") == "FLOOR"
         self.require(self.method != "STOCHASTIC", "pool STOCHASTIC is not supported", "pool", 0)
-        sized = p.HasField("kernel_size") or (p.HasField("kernel_h") and p.HasField("kernel_w"))
+        whole, halves = p.HasField("kernel_size"), p.HasField("kernel_h") and p.HasField("kernel_w")
         if p.global_pooling:
             kernels = [f for f in ("kernel_size", "kernel_h", "kernel_w") if p.HasField(f)]
             self.require(not kernels, "global_pooling takes no kernel size", *kernels[:1], 0)
         else:
-            self.require(sized, "kernel_size, or kernel_h and kernel_w, is missing")
-        for stem, whole in (("kernel", "kernel_size"), ("stride", "stride"), ("pad", "pad")):
-            halves = p.HasField(f"{stem}_h") or p.HasField(f"{stem}_w")
-            self.require(not (halves and p.HasField(whole)), f"give {whole} or {stem}_h and {stem}_w, not both")
+            self.require(whole or halves, "kernel_size, or kernel_h and kernel_w, is missing")
+            self.require(not (whole and halves), "give kernel_size or kernel_h and kernel_w, not both")
+            unread = [name for name in ("kernel_h", "kernel_w") if whole and p.HasField(name)]
+            if unread:
+                self.note(f"{unread[0]} has no effect beside kernel_size", unread[0], 0)
+        for stem in ("stride", "pad"):
+            given = [p.HasField(f"{stem}{half}") for half in ("", "_h", "_w")]
+            fits = not any(given[1:]) or given == [False, True, True]
+            self.require(fits, f"give {stem}, or both {stem}_h and {stem}_w")
         self.kernel = self._pair("kernel_size", "kernel")
         self.stride = self._pair("stride", "stride")
         self.pad = self._pair("pad", "pad")
@@ -79,7 +85,7 @@ class Pooling(Layer):
 
     def _pair(self, whole: str, stem: str) -> tuple[int, int]:
         p = self.params
-        if p.HasField(f"{stem}_h") or p.HasField(f"{stem}_w"):
+        if p.HasField(f"{stem}_h") and not p.HasField(whole):
             return int(getattr(p, f"{stem}_h")), int(getattr(p, f"{stem}_w"))
         return (int(getattr(p, whole)),) * 2
 
@@ -134,7 +140,8 @@ class Pooling(Layer):
         padded = functional.pad(x, margins, value=_LOWEST)
         y, places = functional.max_pool2d(padded, self.kernel, self.stride, return_indices=True)
         rows = torch.div(places, padded.shape[3], rounding_mode="floor") - margins[2]
-        return [y, (rows * x.shape[3] + places % padded.shape[3] - margins[0]).to(x.dtype)]
+        index = rows * x.shape[3] + places % padded.shape[3] - margins[0]
+        return [y, torch.where(y > _LOWEST, index, -1).to(x.dtype)]
 
     def _average(self, x: torch.Tensor) -> torch.Tensor:
         sums = functional.avg_pool2d(functional.pad(x, self._margins(x)), self.kernel, self.stride, divisor_override=1)

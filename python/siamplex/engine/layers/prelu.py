@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch.nn import functional
 
+from siamplex.engine.net.four_axes import four_axes
 from siamplex.engine.net.layer import BlobSpec, Context, Layer, Shape, filler, register
 
 
@@ -22,6 +23,7 @@ class PReLU(Layer):
 
     def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
         self.require(len(bottoms[0]) >= 2, f"expected a (N, C, ...) bottom, found {bottoms[0]}")
+        four_axes(bottoms[0], self.require)
         shape = () if self.params.channel_shared else (bottoms[0][1],)
         given = self.params.HasField("filler")
         self.blobs = [BlobSpec(shape, self.params.filler if given else filler(value=0.25))]

@@ -31,6 +31,7 @@ class Recurrent(CarryingLayer):
     param_field = "recurrent_param"
     supported = frozenset("num_output weight_filler bias_filler debug_info expose_hidden".split())
     in_place = False
+    unforced = frozenset({1})
     why_not_in_place = "Caffe's backward pass would take its output for its input"
     backward_reads = frozenset({"bottom"})
 

@@ -16,6 +16,7 @@ class Reduction(Layer):
 
     param_field = "reduction_param"
     supported = frozenset({"operation", "axis", "coeff"})
+    in_place = False
 
     @property
     def backward_reads(self) -> frozenset[str]:  # type: ignore[override]

@@ -18,9 +18,12 @@ class ReLU(Layer):
     supported = frozenset({"negative_slope", "engine"})
     per_sample = True
     backward_reads = frozenset({"bottom"})
-    own_bottom = "signs"
     # they keep the signs, or set values to 0 whose gradient is 0 as well
     harmless_behind = frozenset({"ReLU", "Dropout"})
+
+    @property
+    def own_bottom(self) -> str:  # type: ignore[override]
+        return "signs" if self.params.negative_slope >= 0 else "lost"
 
     def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
         return [bottoms[0]]

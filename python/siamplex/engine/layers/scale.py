@@ -30,13 +30,14 @@ class Scale(Layer):
 
     def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
         p, bottom = self.params, bottoms[0]
-        self._axis = self.canonical_axis(p.axis, len(bottom), "axis", 0)
+        scalar = len(bottoms) == 2 and not bottoms[1]
+        self._axis = 0 if scalar and not p.bias_term else self.canonical_axis(p.axis, len(bottom), "axis", 0)
         if len(bottoms) == 2:
             shape = bottoms[1]
-            self._axis = 0 if not shape else self._axis
         else:
             shape = own_shape(bottom, self._axis, int(p.num_axes), self.require)
             self.blobs = [BlobSpec(shape, p.filler if p.HasField("filler") else filler(value=1))]
+        self._axis = 0 if scalar else self._axis
         self._meets = along(bottom, shape, self._axis, self.require)
         if p.bias_term:
             self.blobs.append(BlobSpec(shape, p.bias_filler))

@@ -36,6 +36,8 @@ class SigmoidCrossEntropyLoss(Layer):
 
     bottom_count = (2, 2)
     is_loss = True
+    in_place = False
+    unforced = frozenset({1})
 
     def configure(self) -> None:
         self._normalizer = Normalizer(self.spec.message.loss_param, default="BATCH_SIZE")

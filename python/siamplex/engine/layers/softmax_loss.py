@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from siamplex.engine.net.labels import LABELS, labels_of
+from siamplex.engine.net.labels import LABELS, check_rows, labels_of
 from siamplex.engine.net.layer import Context, Layer, Shape, no_gradient, register
 from siamplex.engine.net.normalizer import Normalizer
 
@@ -18,8 +18,8 @@ _TINY = float(torch.finfo(torch.float32).tiny)
 class SoftmaxWithLoss(Layer):
     """-sum log p[label] over samples, divided as ``normalization`` says; labels are (N, ...) floats.
 
-    VALID (default) divides by samples not ignored, FULL by all, BATCH_SIZE by N, NONE by 1; never
-    by less than 1.  ``normalize: false`` is the older spelling of BATCH_SIZE.  A second top has the
+    VALID (default) divides by samples not ignored, FULL by all, BATCH_SIZE by those before ``axis`` (N), NONE by 1;
+    never by less than 1.  ``normalize: false`` is the older spelling of BATCH_SIZE.  A second top has the
     probabilities, in the bottom's shape; no gradient comes back from it.
     """
 
@@ -28,6 +28,8 @@ class SoftmaxWithLoss(Layer):
     bottom_count = (2, 2)
     top_count = (1, 2)
     is_loss = True
+    in_place = False
+    unforced = frozenset({1})
 
     def configure(self) -> None:
         self._normalizer = Normalizer(self.spec.message.loss_param)
@@ -35,6 +37,7 @@ class SoftmaxWithLoss(Layer):
     def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
         self._axis = self.canonical_axis(self.params.axis, len(bottoms[0]), "axis", 0)
         samples = math.prod(bottoms[0]) // bottoms[0][self._axis]
+        check_rows(bottoms[0], bottoms[1], self.require)
         self.require(math.prod(bottoms[1]) == samples, f"{bottoms[1]} labels for {samples} samples")
         return [(), bottoms[0]][: max(1, len(self.spec.message.top))]
 
@@ -47,7 +50,9 @@ class SoftmaxWithLoss(Layer):
         chosen = torch.log_softmax(scores, dim=1)[valid].gather(1, labels[valid, None])
         # the loss is bounded by the least positive float, the gradient is not cut off
         chosen = chosen + (chosen.clamp(min=math.log(_TINY)) - chosen).detach()
-        loss = -chosen.sum() / self._normalizer(int(valid.sum()), labels.numel(), bottoms[0].shape[0])
+        loss = -chosen.sum() / self._normalizer(
+            int(valid.sum()), labels.numel(), math.prod(bottoms[0].shape[: self._axis])
+        )
         loss = no_gradient(loss, bottoms[1], self.spec, LABELS)
         if len(self.spec.message.top) < 2:
             return [loss]

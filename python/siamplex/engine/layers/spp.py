@@ -22,6 +22,7 @@ class SPP(Layer):
 
     param_field = "spp_param"
     supported = frozenset({"pyramid_height", "pool", "engine"})
+    in_place = False
     per_sample = True
 
     def configure(self) -> None:
@@ -30,6 +31,12 @@ class SPP(Layer):
 
     def setup(self, bottoms: Sequence[Shape]) -> list[Shape]:
         self.require(len(bottoms[0]) == 4, f"expected a (N, C, H, W) bottom, found {bottoms[0]}")
+        deepest = 2 ** (int(self.params.pyramid_height) - 1)
+        for size in bottoms[0][2:]:
+            kernel = -(-size // deepest)
+            fits = (kernel * deepest - size + 1) // 2 < kernel
+            what = f"an image of {bottoms[0][2]}x{bottoms[0][3]} is too small for {deepest} bins along each axis"
+            self.require(fits, f"{what}: give a smaller pyramid_height", "pyramid_height", 0)
         self._levels = [self._level(2**i, bottoms[0]) for i in range(int(self.params.pyramid_height))]
         shapes = [level.setup(bottoms)[0] for level in self._levels]
         if len(shapes) == 1:

@@ -45,7 +45,7 @@ def check(filler: Any, shape: Shape) -> None:
     if kind == "uniform" and not (filler.min <= filler.max and math.isfinite(filler.max - filler.min)):
         raise FillerError(f"uniform from min {filler.min:g} to max {filler.max:g}")
     if kind in ("xavier", "msra", "positive_unitball") and not shape:
-        raise FillerError(f"{kind} needs an axis, the blob is a single value")
+        raise FillerError(f"filler '{kind}' needs a blob with an axis; a single number takes constant")
     if kind == "bilinear" and (len(shape) != 4 or shape[2] != shape[3]):
         raise FillerError(f"bilinear needs a square 4-axis blob, found {shape}")
 

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
-from siamplex.engine.net.layer import LayerSpec
+from siamplex.engine.net.layer import LayerSpec, Shape
 
 LABELS = "its labels have no gradient"
+
+
+def check_rows(scores: Shape, labels: Shape, require: Callable[..., None]) -> None:
+    """Refuse labels whose first axis is not that of the scores, as Caffe's losses do."""
+    what = f"scores {scores} and labels {labels} with another first axis: put a Reshape before"
+    require(bool(labels) and scores[:1] == labels[:1], what)
 
 
 def labels_of(bottom: torch.Tensor, classes: int, spec: LayerSpec, ignored: int | None = None) -> torch.Tensor:

@@ -64,6 +64,11 @@ class LayerSpec:
     def type(self) -> str:
         return str(self.message.type)
 
+    @property
+    def in_place(self) -> bool:
+        """Whether its first top is its first bottom."""
+        return self.message.bottom[:1] == self.message.top[:1] != []
+
     def error(self, what: str, *field: str | int) -> PrototxtError:
         """A PrototxtError at this layer, or at one of its fields."""
         return self.source.error(f"layer '{self.name}' ({self.type}): {what}", *self.path, *field)
@@ -123,6 +128,10 @@ class Layer:
     in_place: ClassVar[bool] = True
     why_not_in_place: ClassVar[str] = ""
     is_loss: ClassVar[bool] = False
+    # whether a loss_weight of a top has an effect
+    weighs: ClassVar[bool] = True
+    # bottoms that a net's force_backward does not reach (AllowForceBackward in Caffe)
+    unforced: ClassVar[frozenset[int]] = frozenset()
     # What Caffe's backward pass reads: "bottom", "top" or both.  own_bottom: what a layer that works in place finds as
     # its bottom: its top, so that the bottom is lost ("lost"), its top, which serves as well ("signs"), or a copy
     # ("copied").  harmless_behind: layer types that may follow in place without changing the backward pass

@@ -141,10 +141,13 @@ class Net:
         return torch.zeros((), device=self.device) if loss is None else loss, blobs
 
     def _is_given(self, node: Node, given: Mapping[str, torch.Tensor]) -> bool:
-        """Whether the caller gave a node's tops; one is enough for inputs, as a net need not read all of them."""
+        """Whether the caller gave a node's tops; one is enough for inputs, as a net need not read all of them.
+
+        Given values of an input are those before any layer that works on it in place.
+        """
         if node.layer.spec.type == "Input":
             return any(top in given for top in node.tops)
-        return bool(node.tops) and all(top in given for top in node.tops)
+        return bool(node.tops) and all(top in given and top not in self.inputs for top in node.tops)
 
     def _to_run(self, whole: bool) -> list[Node]:
         """The nodes to run, in order; without ``whole`` those that a plan skips are left out."""

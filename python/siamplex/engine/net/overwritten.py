@@ -65,7 +65,7 @@ class Arrays:
                 for array, from_itself in self._read_by(node)
                 for writer in self._writers.get(array, ())
                 if (from_itself if writer is node else place[writer.name] > place[node.name])
-                and writer.layer.spec.type not in node.layer.harmless_behind
+                and (writer is node or writer.layer.spec.type not in node.layer.harmless_behind)
             }
             if found:
                 node.overwritten = node.layer.overwritten = Overwritten(self, node, found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,21 @@ class Window:
     def spans(self) -> Extents:
         """How far a dilated kernel reaches along each axis."""
         return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
+
+
+def positions(size: int, span: int, stride: int, pad: int, require: Require) -> int:
+    """How many windows of a convolution there are along an axis: (size + 2 pad - span) / stride + 1.
+
+    The division drops the fraction, as in C: a window that exceeds the axis by less than its stride still counts.
+    """
+    beyond = span - size - 2 * pad
+    require(beyond < stride, f"kernel spans {span} of {size + 2 * pad}")
+    return 1 if beyond > 0 else -beyond // stride + 1
+
+
+def overhang(sizes: Sequence[int], window: Window) -> list[int]:
+    """Zeros to add behind each axis so that its window fits."""
+    return [max(0, span - size - 2 * pad) for size, span, pad in zip(sizes, window.spans(), window.pad, strict=True)]
 
 
 def window_of(p: Any, axes: int, require: Require) -> Window:

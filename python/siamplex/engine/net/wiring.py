@@ -40,6 +40,7 @@ class Wiring:
     ) -> None:  # fmt: skip
         self._phase, self._seed, self._device, self._shapes_only = phase, seed, device, shapes_only
         self._theirs, self._their_phase = theirs, their_phase
+        self._forced = bool(message.force_backward)
         self._hollow = hollow
         self.nodes: list[Node] = []
         self.parameters: list[Parameter] = []
@@ -75,6 +76,8 @@ class Wiring:
         """Add a layer; ``own`` says of each bottom whether nothing else reads it."""
         if spec.message.blobs:  # Caffe starts from them
             raise spec.error("arrays in a net's text are not read: give them in a caffemodel, as weights", "blobs", 0)
+        if any(name in spec.message.top and name not in self.shapes for name in spec.message.bottom):
+            self._take_bottoms(spec)  # raises: no layer makes its own bottom; it may not work in place either
         layer = create(spec)
         bottoms = self._take_bottoms(spec)
         given = [self.shapes[name] for name in bottoms]
@@ -91,6 +94,8 @@ class Wiring:
         node.propagate = [bool(p) for p in spec.message.propagate_down] or [True] * len(bottoms)
         if len(node.propagate) != len(bottoms):
             raise spec.error("propagate_down must be given once for each bottom", "propagate_down", 0)
+        if self._forced:
+            node.propagate = [passes or i not in layer.unforced for i, passes in enumerate(node.propagate)]
         node.train = spec.train
         if spec.type == "Input":
             self.inputs.extend(tops)
@@ -138,6 +143,9 @@ class Wiring:
                 raise spec.error(f"top '{name}' is already the top of another layer", "top", i)
             if in_place:
                 self._check_in_place(spec, i, own[i], shape)
+            if 0 in shape:
+                what = f"top '{name}' of shape {shape} is empty: every axis needs a size of at least 1"
+                raise spec.error(what, "top", i)
             refused = None if in_place else self.budget.take(shape)
             if refused:
                 raise spec.error(f"top '{name}': {refused}", "top", i)
@@ -151,14 +159,17 @@ class Wiring:
         if not alone:  # its bottom is then a copy, with another name, and to Caffe the top is that of two layers
             what = f"'{name}' has other readers or a loss weight: a layer cannot work in place on it"
             raise spec.error(f"{what}; give its top another name", "top", index)
-        if shape != self.shapes[name]:  # at its first pass Caffe sets it up for its own result, which does not fit
-            what = f"works not in place on '{name}': it makes {shape} of {self.shapes[name]}"
-            raise spec.error(f"{what}; give its top another name", "top", index)
+        if math.prod(shape) != math.prod(self.shapes[name]):  # the next pass of Caffe would set it up for its own top
+            what = f"works not in place on {self.shapes[name]}, as its top has another size, {shape}"
+            raise spec.error(f"{what}: give its top another name than its bottom's", "top", index)
 
     def _weights(self, layer: Layer, tops: list[str]) -> list[float]:
         given = [float(w) for w in layer.spec.message.loss_weight]
         if given and len(given) != len(tops):
             raise layer.spec.error(f"{len(given)} loss weights for {len(tops)} tops", "loss_weight", 0)
+        if given and not layer.weighs:
+            layer.notes.append(str(layer.spec.error("its loss_weight has no effect", "loss_weight", 0)))
+            return [0.0] * len(tops)
         if given:
             return given
         return [1.0 if layer.is_loss and i == 0 else 0.0 for i in range(len(tops))]
