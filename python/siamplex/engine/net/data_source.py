@@ -132,7 +132,9 @@ class DataSource:
         batch = self._ahead[1].result() if self._ahead else self._read(self.position, size)
         self._ahead = None
         self.position = (self.position + size) % self.entries
-        if sum(sample.nbytes for sample in batch[0]) >= _AHEAD:
+        values = batch[0]
+        size_in_bytes = values.nbytes if isinstance(values, np.ndarray) else sum(one.nbytes for one in values)
+        if size_in_bytes >= _AHEAD:
             self._reader = self._reader or ThreadPoolExecutor(1, "reader")
             self._ahead = size, self._reader.submit(self._read, self.position, size)
         return batch
